@@ -1,0 +1,99 @@
+"""From a record to a report: the calls as a person reads them, the findings beside them."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, TypeVar
+
+from jaxvjp_magic.checks import diagnose
+from jaxvjp_magic.report import Call, Finding, Leaf, ProgramError, Report, Severity
+from jaxvjp_magic.tracing.facts import Bwd, Failed, Forward, Fwd, Primal, Pullback
+from jaxvjp_magic.tracing.frames import place_of_error
+
+if TYPE_CHECKING:
+    from jaxvjp_magic.report import Leaves
+    from jaxvjp_magic.sources import Program
+    from jaxvjp_magic.tracing.facts import CallFact, Event, Record, Tree
+
+E = TypeVar("E", bound="Event")
+_SILENCED = re.compile(r"#\s*vjpcheck:\s*ignore\[([^\]]*)\]")
+
+
+def build_report(
+    record: Record, program: Program, *, error: BaseException | None = None, ignore: tuple[str, ...] = ()
+) -> Report:
+    """The report of one check; `error` is the exception that ended the program."""
+
+    def ignored(finding: Finding) -> bool:
+        return finding.code in ignore or finding.code in _silenced_on_line(finding)
+
+    findings = diagnose(record, program, ignore=ignored, raised_error=error is not None)
+    wrong = {call for finding in findings if finding.severity is Severity.ERROR for call in finding.calls}
+    return Report(
+        jax=record.jax,
+        findings=findings,
+        calls=tuple(_call(fact, program, wrong=fact.id in wrong) for fact in record.calls),
+        error=_program_error(error, program) if error is not None else None,
+        notes=record.notes,
+    )
+
+
+def _silenced_on_line(finding: Finding) -> set[str]:
+    match = _SILENCED.search(finding.snippet.text) if finding.snippet else None
+    return {code.strip().upper() for code in match[1].split(",")} if match else set()
+
+
+def _program_error(error: BaseException, program: Program) -> ProgramError:
+    spot = program.spot(place_of_error(error))
+    if isinstance(error, SyntaxError) and spot.line is None:
+        return ProgramError(type(error).__name__, str(error.msg), error.lineno)
+    return ProgramError(type(error).__name__, str(error), spot.line, spot.source)
+
+
+def _call(fact: CallFact, program: Program, *, wrong: bool) -> Call:
+    spot = program.spot(fact.place)
+    primal, fwd, bwd = _first(fact, Primal), _first(fact, Fwd), _first(fact, Bwd)
+    forward, pullback = _first(fact, Forward), _first(fact, Pullback)
+    outputs = primal.output if primal else forward.output if forward else None
+    residuals = fwd.residuals if fwd else forward.residuals if forward else None
+    back = bwd or pullback
+    return Call(
+        id=fact.id,
+        kind=fact.kind,
+        function=fact.function.name,
+        line=spot.line,
+        source=spot.source,
+        count=fact.count,
+        parent=fact.parent,
+        vmap=fact.vmap,
+        status=_status(fact, wrong=wrong),
+        primals=_leaves(fact.primals, with_bytes=True),
+        nondiff=tuple(Leaf(path, text) for path, text in fact.nondiff) or None,
+        outputs=_leaves(outputs),
+        fwd_outputs=_leaves(fwd.output) if fwd else None,
+        residuals=_leaves(residuals, with_bytes=True),
+        cotangents_in=_leaves(back.cotangents) if back else None,
+        cotangents_out=_leaves(back.result) if back else None,
+    )
+
+
+def _first(fact: CallFact, kind: type[E]) -> E | None:
+    return next((event for event in fact.events if isinstance(event, kind)), None)
+
+
+def _leaves(tree: Tree | None, *, with_bytes: bool = False) -> Leaves | None:
+    if tree is None:
+        return None
+    pairs = zip(tree.paths, tree.types, strict=True)
+    return tuple(Leaf(path, one.text, one.bytes if with_bytes else None, one.note) for path, one in pairs)
+
+
+def _status(fact: CallFact, *, wrong: bool) -> str:
+    """"error", "ok", or which half of the rule did not run."""
+    if wrong or _first(fact, Failed):
+        return "error"
+    if _first(fact, Fwd) and not _first(fact, Bwd):
+        return "bwd not run"
+    if _first(fact, Forward) and not _first(fact, Pullback):
+        return "pullback not called"
+    return "ok"

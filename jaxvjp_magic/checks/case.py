@@ -1,0 +1,89 @@
+"""One call as the checks see it: its facts sorted by phase, and how to say where they are."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, TypeVar
+
+from jaxvjp_magic.report import Finding, Severity
+from jaxvjp_magic.tracing.facts import Bwd, CallFact, Failed, Forward, Fwd, Primal, Pullback
+
+if TYPE_CHECKING:
+    from jaxvjp_magic.sources import Program, Spot
+    from jaxvjp_magic.tracing.facts import Event, Function, NameUse, Tree
+
+E = TypeVar("E", bound="Event")
+
+
+class Case:
+    """A row of the record, for one check."""
+
+    def __init__(self, call: CallFact, program: Program, parents: dict[int, CallFact]) -> None:
+        """`parents` are the rows by id."""
+        self.call, self.program, self.parents = call, program, parents
+        self.primals = self._all(Primal)
+        self.forwards = self._all(Forward)
+        self.fwds = self._all(Fwd)
+        self.bwds = self._all(Bwd)
+        self.pullbacks = self._all(Pullback)
+        self.failures = self._all(Failed)
+
+    def _all(self, kind: type[E]) -> list[E]:
+        return [event for event in self.call.events if isinstance(event, kind)]
+
+    @property
+    def name(self) -> str:
+        """The function's name."""
+        return self.call.function.name
+
+    @property
+    def is_custom(self) -> bool:
+        """Whether this is a call of a custom_vjp function."""
+        return self.call.rule is not None
+
+    @property
+    def fwd(self) -> Function | None:
+        """The fwd rule."""
+        return self.call.rule.fwd if self.call.rule else None
+
+    @property
+    def bwd(self) -> Function | None:
+        """The bwd rule."""
+        return self.call.rule.bwd if self.call.rule else None
+
+    @property
+    def expected_output(self) -> Tree | None:
+        """What the primal function returns for these arguments."""
+        return self.primals[0].output if self.primals else None
+
+    def rule_name(self, phase: str) -> str:
+        """`f_fwd`, or `f` for the primal function."""
+        rule = {"fwd": self.fwd, "bwd": self.bwd}.get(phase)
+        return rule.name if rule else self.name
+
+    def ancestors(self) -> set[int]:
+        """The ids of the calls around this one."""
+        found, parent = set(), self.call.parent
+        while parent:
+            found.add(parent)
+            parent = self.parents[parent].parent
+        return found
+
+    def finding(
+        self, code: str, severity: Severity, spot: Spot, title: str, message: str, **more: str
+    ) -> Found:
+        """A finding about this call."""
+        finding = Finding(
+            code, severity, title, message, function=self.name, line=spot.line, source=spot.source,
+            snippet=spot.snippet, calls=(self.call.id,), **more,
+        )  # fmt: skip
+        return Found(finding, self)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Found:
+    """A finding, and what it was found in: that decides what it explains."""
+
+    finding: Finding
+    case: Case | None
+    use: NameUse | None = None

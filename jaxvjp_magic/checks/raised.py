@@ -1,0 +1,121 @@
+"""VJP107 to VJP114: what raised, where, with which shapes; and what never ran."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jaxvjp_magic.checks import words
+from jaxvjp_magic.report import Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jaxvjp_magic.checks.case import Case, Found
+    from jaxvjp_magic.sources import Spot
+    from jaxvjp_magic.tracing.facts import Failed
+
+_CODES = {"fwd": "VJP110", "bwd": "VJP110", "primal": "VJP111", "forward": "VJP111", "pullback": "VJP113"}
+
+
+def failures(case: Case) -> Iterator[Found]:
+    """The exceptions that left this call, each once, where the innermost hook saw it."""
+    for failed in case.failures:
+        if failed.phase == "call":
+            yield _call_failed(case, failed)
+        else:
+            yield _phase_failed(case, failed)
+
+
+def _phase_failed(case: Case, failed: Failed) -> Found:
+    phase, raised = failed.phase, failed.raised
+    rule = {"fwd": case.fwd, "bwd": case.bwd}.get(phase, case.call.function)
+    name = f"the pullback of {case.name}" if phase == "pullback" else rule.name if rule else case.name
+    spot = case.program.spot(raised.place)
+    if spot.line is None:
+        spot = case.program.definition(rule.code if rule else None)
+    role = f", the {phase} rule of {case.name}," if phase in ("fwd", "bwd") else ""
+    return case.finding(
+        _CODES[phase], Severity.ERROR, spot,
+        f"{name} raises {raised.type}",
+        f"{name}{role} was called with {_given(case, phase)} and raised {raised.type}: {_first_line(raised.message)}",
+        fix=_advice(case, failed), phase=phase, got=raised.type,
+    )  # fmt: skip
+
+
+def _given(case: Case, phase: str) -> str:
+    """The arguments with their types: `x: float32[3], y: float32[]`."""
+    primals = case.call.primals
+    if phase == "bwd" and case.fwds and case.fwds[-1].residuals is not None:
+        return f"residuals {case.fwds[-1].residuals}"
+    if primals is None or not primals.paths:
+        return "no arguments"
+    pairs = zip(primals.paths, primals.types, strict=True)
+    shown = [f"{path}: {array_type.text}" for path, array_type in list(pairs)[:6]]
+    return ", ".join(shown) + (", ..." if len(primals.paths) > len(shown) else "")
+
+
+def _first_line(message: str) -> str:
+    return message.strip().split("\n", 1)[0][:300]
+
+
+def _advice(case: Case, failed: Failed) -> str:
+    """What to write instead, where the exception tells enough."""
+    kind, phase = failed.raised.type, failed.phase
+    if kind == "TracerArrayConversionError":
+        return "use jax.numpy in place of numpy: below jit, vmap and grad a value is a tracer, no array"
+    if "SymbolicZero" in failed.raised.message:
+        return "with symbolic_zeros=True a cotangent may be a SymbolicZero: test for it, or leave the option out"
+    if "nondiff_argnums" in failed.raised.message:
+        return "pass arrays as ordinary arguments, and return None for them from the bwd rule"
+    if phase == "forward" and kind == "TypeError" and "positional argument" in failed.raised.message:
+        primals = case.call.primals
+        if primals is not None and len(primals.structure.children) == 1:
+            return "jax.vjp takes the primals one by one: jax.vjp(f, x, y), not jax.vjp(f, (x, y))"
+    return ""
+
+
+def _call_failed(case: Case, failed: Failed) -> Found:
+    """JAX itself refused the call: no rule, arguments that do not fit, a rule's result that does not."""
+    raised, rule = failed.raised, case.call.rule
+    spot = case.program.spot(raised.place or case.call.place)
+    defined = case.program.definition(case.call.function.code)
+    if rule is not None and (rule.fwd is None or rule.bwd is None):
+        return case.finding(
+            "VJP107", Severity.ERROR, defined,
+            f"{case.name} has no rule: defvjp was not called on this {case.name}",
+            f"{case.name} is called at {_at(spot)}, and JAX needs its rule for every call. A function that is "
+            "defined again is a new one, and has no rule until defvjp is called again.",
+            fix=f"{case.name}.defvjp({case.name}_fwd, {case.name}_bwd)  after each definition of {case.name}",
+            phase="call", got=raised.type,
+        )  # fmt: skip
+    if "could not be resolved" in raised.message:
+        reason = raised.message.strip().rsplit("\n", 1)[-1]
+        takes = words.listed(case.call.function.arguments) or "its arguments by position"
+        in_class = "." in case.name or case.call.function.arguments[:1] == ("self",)
+        hint = " A custom_vjp object in a class binds no self: JAX counts self as an argument." if in_class else ""
+        return case.finding(
+            "VJP108", Severity.ERROR, defined if in_class else spot,
+            f"the arguments of {case.name} do not fit its signature: {reason}",
+            f"A custom_vjp function takes its arguments by position, here {takes}.{hint}",
+            fix="define the custom_vjp function outside of the class, and call it from the method"
+            if in_class
+            else "pass every argument by position",
+            phase="call", got=raised.type,
+        )  # fmt: skip
+    return case.finding(
+        "VJP112", Severity.ERROR, spot,
+        f"the call of {case.name} raises {raised.type}",
+        f"{case.name} was called at {_at(case.program.spot(case.call.place))} with {_given(case, 'call')}, and JAX "
+        f"raised {raised.type}: {_first_line(raised.message)}",
+        fix=_advice(case, failed) or _transform_advice(case, failed), phase="call", got=raised.type,
+    )  # fmt: skip
+
+
+def _transform_advice(case: Case, failed: Failed) -> str:
+    if "forward-mode" in failed.raised.message:
+        return f"use reverse mode twice (jax.jacrev(jax.jacrev({case.name}))), or give it a custom_jvp rule"
+    return ""
+
+
+def _at(spot: Spot) -> str:
+    return str(spot)

@@ -1,0 +1,210 @@
+"""VJP1xx: structure, shape and dtype of what rules and pullbacks take and return."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jaxvjp_magic.checks import words
+from jaxvjp_magic.report import Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jaxvjp_magic.checks.case import Case, Found
+    from jaxvjp_magic.tracing.facts import ArrayType, Bwd, Pullback, Structure, Tree
+
+ERROR, WARNING = Severity.ERROR, Severity.WARNING
+
+
+def fwd_returns_a_pair(case: Case) -> Iterator[Found]:
+    """VJP102: fwd's result is no pair of output and residuals."""
+    for fwd in case.fwds:
+        if fwd.output is not None or case.fwd is None:
+            continue
+        yield case.finding(
+            "VJP102", ERROR, case.program.returning(case.fwd.code),
+            f"{case.fwd.name} returns {fwd.got}, not a pair (output, residuals)",
+            f"JAX calls {case.fwd.name} in place of {case.name} when it differentiates. The first of the pair is "
+            f"{case.name}'s output, the second is kept for {case.rule_name('bwd')}.",
+            fix="return output, residuals  (None where bwd needs nothing)",
+            phase="fwd", expected="(output, residuals)", got=fwd.got,
+        )  # fmt: skip
+        return
+
+
+def fwd_fits_primal(case: Case) -> Iterator[Found]:
+    """VJP101: fwd's output has not the type of the function's."""
+    expected = case.expected_output
+    for fwd in case.fwds:
+        if fwd.output is None or expected is None or case.fwd is None:
+            continue
+        path, how = _tree_difference(expected, fwd.output)
+        if not how:
+            continue
+        yield case.finding(
+            "VJP101", ERROR, case.program.returning(case.fwd.code),
+            f"{case.fwd.name} returns {fwd.output}, but {case.name} returns {expected}",
+            f"The first of the pair that {case.fwd.name} returns takes the place of {case.name}'s output; "
+            f"{_of_path('it', path)} {how}. JAX compares the two only where {case.name} itself has run too.",
+            fix=f"return from {case.fwd.name} what {case.name} returns: {expected}",
+            phase="fwd", path=path, expected=str(expected), got=str(fwd.output),
+        )  # fmt: skip
+        return
+
+
+def bwd_fits_arguments(case: Case) -> Iterator[Found]:
+    """VJP103 to VJP105: bwd's result has not the structure, shapes or dtypes of the arguments."""
+    primals = case.call.primals
+    if primals is None or case.bwd is None:
+        return
+    for bwd in case.bwds:
+        if bwd.result is None:
+            continue
+        found = list(_bwd_structure(case, primals, bwd)) or list(_bwd_leaves(case, primals, bwd))
+        if found:
+            yield from found
+            return
+
+
+def _bwd_structure(case: Case, primals: Tree, bwd: Bwd) -> Iterator[Found]:
+    result, arguments = bwd.result, primals.structure
+    if result is None or case.bwd is None:
+        return
+    got = result.structure
+    count = len(arguments.children)
+    needed = words.listed(primals.names) or "none"
+    fix = ""
+    if got.kind not in ("tuple", "list") or (got.kind == "list" and len(got.children) != count):
+        problem = f"{case.bwd.name} returns {got.described}, not a tuple with one cotangent per argument"
+        reason = f"{case.name} takes {words.number(count, 'argument')} ({needed})."
+        fix = "return (cotangent,)  (a tuple of one: mind the comma)" if count == 1 else "return a tuple"
+    elif len(got.children) != count:
+        problem = f"{case.bwd.name} returns {words.number(len(got.children), 'cotangent')}, but {case.name} takes "
+        problem += f"{words.number(count, 'argument')}: {needed}"
+        reason, fix = _about_count(case, primals, got)
+    else:
+        parted = words.structure_difference(_as_tuple(arguments), _as_tuple(got))
+        if parted is None:
+            return
+        argument = _argument(primals, parted[0])
+        problem = f"{case.bwd.name} returns another structure for {argument}: it {parted[1]}"
+        reason = f"A cotangent has the containers of its argument, {arguments.children[_index(parted[0])]}."
+        fix = f"return the same containers as {argument}, with zeros or None where there is no gradient"
+    yield case.finding(
+        "VJP103", ERROR, case.program.returning(case.bwd.code), problem, reason, fix=fix,
+        phase="bwd", expected=str(arguments), got=str(got),
+    )  # fmt: skip
+
+
+def _about_count(case: Case, primals: Tree, got: Structure) -> tuple[str, str]:
+    rule, names = case.rule_name("bwd"), list(primals.names)
+    if len(got.children) < len(names):
+        missing = names[len(got.children) :]
+        reason = "Arguments with defaults count too; those in nondiff_argnums do not."
+        returned = ["..."] * len(got.children) + ["None"] * len(missing)
+        inside = ", ".join(returned) + ("," if len(returned) == 1 else "")
+        fix = f"return from {rule} one for each: ({inside}), with None for an argument without gradient"
+        return reason, fix
+    if case.call.nondiff:
+        static = words.listed(name for name, _ in case.call.nondiff)
+        return f"{static} is in nondiff_argnums and gets no cotangent.", f"return only those of {words.listed(names)}"
+    return "There is one for each argument, no more.", f"return only those of {words.listed(names)}"
+
+
+def _as_tuple(structure: Structure) -> Structure:
+    return type(structure)("tuple", (), structure.children)
+
+
+def _index(path: str) -> int:
+    return int(path[1 : path.index("]")])
+
+
+def _argument(primals: Tree, path: str) -> str:
+    index = _index(path)
+    return (primals.names[index] if index < len(primals.names) else f"argument {index}") + path[path.index("]") + 1 :]
+
+
+def _bwd_leaves(case: Case, primals: Tree, bwd: Bwd) -> Iterator[Found]:
+    if bwd.result is None or case.bwd is None:
+        return
+    spot = case.program.returning(case.bwd.code)
+    for path, argument in zip(primals.paths, primals.types, strict=True):
+        got = _leaf_for(bwd.result, path)
+        if got is None or got.note in ("None", "symbolic zero") or got.shape is None:
+            continue
+        if argument.shape is None or got.is_float0 or not _is_inexact(argument):
+            continue
+        name = path or "the argument"
+        if got.shape != argument.shape:
+            near = words.near_fit(argument.shape, got.shape)
+            yield case.finding(
+                "VJP104", ERROR, spot,
+                f"{case.bwd.name} returns {got.text} for {name}, which is {argument.text}",
+                "A cotangent has the shape of its argument" + (f"; {near}." if near else "."),
+                fix=f"return {argument.text} for {name}", phase="bwd", path=path,
+                expected=argument.text, got=got.text,
+            )  # fmt: skip
+        elif got.dtype != argument.dtype:
+            yield case.finding(
+                "VJP105", WARNING, spot,
+                f"{case.bwd.name} returns {got.text} for {name}, which is {argument.text}",
+                "JAX accepts a cotangent of another dtype without a word, and hands it on as the gradient.",
+                fix=f"return it as {argument.dtype}:  cotangent.astype({name}.dtype)", phase="bwd", path=path,
+                expected=argument.text, got=got.text,
+            )  # fmt: skip
+
+
+def _leaf_for(result: Tree, path: str) -> ArrayType | None:
+    """The leaf at this path, or the one that stands for the subtree around it."""
+    best = None
+    for candidate, array_type in zip(result.paths, result.types, strict=True):
+        if path == candidate or (path.startswith(candidate) and path[len(candidate) :][:1] in ("[", ".")):
+            best = array_type
+    return best
+
+
+def _is_inexact(array_type: ArrayType) -> bool:
+    return array_type.dtype.startswith(("float", "bfloat", "complex")) and not array_type.is_float0
+
+
+def pullback_fits_output(case: Case) -> Iterator[Found]:
+    """VJP106: the cotangent given to a pullback is not like the output."""
+    for forward in case.forwards:
+        for pullback in case.pullbacks:
+            if pullback.result is None:
+                yield from _cotangent_mismatch(case, forward.output, pullback)
+                return
+
+
+def _cotangent_mismatch(case: Case, output: Tree, pullback: Pullback) -> Iterator[Found]:
+    got = pullback.cotangents
+    path, how = _tree_difference(output, got, cotangent=True)
+    if not how:
+        return
+    place = next((failed.raised.place for failed in case.failures if failed.phase == "pullback"), None)
+    yield case.finding(
+        "VJP106", ERROR, case.program.spot(place or case.call.place),
+        f"the pullback of {case.name} was given {got}, but the output is {output}",
+        f"A pullback takes a cotangent of the output's type; {_of_path('this one', path)} {how}.",
+        fix=f"call it with a cotangent like the output: {output}",
+        phase="pullback", path=path, expected=str(output), got=str(got),
+    )  # fmt: skip
+
+
+def _tree_difference(expected: Tree, got: Tree, *, cotangent: bool = False) -> tuple[str, str]:
+    """The first leaf that differs, and how; ("", "") where nothing does."""
+    if expected.structure != got.structure:
+        parted = words.structure_difference(expected.structure, got.structure)
+        return parted or ("", f"is {got.structure.described}, not {expected.structure.described}")
+    for path, e, g in zip(expected.paths, expected.types, got.types, strict=True):
+        if e.shape is None or g.shape is None:
+            continue
+        wanted = "float0" if cotangent and not _is_inexact(e) else e.dtype
+        if e.shape != g.shape or (wanted != g.dtype and not g.is_float0):
+            near = words.near_fit(e.shape, g.shape)
+            return path, f"has {words.difference(e, g)}" + (f" ({near})" if near else "")
+    return "", ""
+
+
+def _of_path(subject: str, path: str) -> str:
+    return f"{subject}{path}" if path else subject

@@ -1,0 +1,88 @@
+"""The magics: `%%vjpcheck` and `%vjpcheck`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.error import UsageError
+from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
+from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
+
+from jaxvjp_magic import rules
+from jaxvjp_magic.check import Options
+from jaxvjp_magic.notebook.rewriting import BEGIN
+
+if TYPE_CHECKING:
+    from jaxvjp_magic.notebook.extension import Extension
+
+
+class _AlreadyShownError(Exception):
+    """Ends an outer cell whose inner cell has shown its exception already."""
+
+    def _render_traceback_(self) -> list[str]:
+        return []
+
+
+@magics_class
+class VjpCheckMagics(Magics):
+    """The magics of one shell."""
+
+    def __init__(self, extension: Extension) -> None:
+        """What they do is done by the extension."""
+        super().__init__(extension.shell)
+        self._extension = extension
+
+    @magic_arguments()
+    @argument("command", nargs="?", choices=("on", "off", "last"), help="%%vjpcheck only: on, off, last")
+    @argument("--verify", action="store_true", help="compare the rules' values too")
+    @argument("--ignore", metavar="CODE[,CODE]", default="", help="do not report these")
+    @argument("--into", metavar="NAME", default="", help="bind the report to this name")
+    @argument("--fail-on", choices=("never", "error", "warning"), default="never", help="let such findings end the run")
+    @argument("--no-retrace", action="store_true", help="leave JAX's caches alone, and miss what they hide")
+    @argument("--no-widget", action="store_true", help="the static table only")
+    @argument(BEGIN, action="store_true", help="(what the first line of a checked cell becomes)")
+    @no_var_expand
+    @line_cell_magic
+    def vjpcheck(self, line: str, cell: str | None = None) -> Any:
+        """Run a cell as without this magic, and show what its vjp and custom_vjp calls do.
+
+        %%vjpcheck [options] on top of a cell checks it. `%vjpcheck on` checks
+        every cell from here on, `%vjpcheck off` stops that, `%vjpcheck last`
+        shows the last report again.
+        """
+        arguments = parse_argstring(self.vjpcheck, line)
+        options = _options(arguments)
+        if arguments.begin_cell:
+            self._extension.begin(options)
+        elif cell is not None:
+            self._run(options, cell)
+        elif arguments.command == "on":
+            self._extension.every_cell = options
+        elif arguments.command == "off":
+            self._extension.every_cell = None
+        elif arguments.command == "last":
+            if self._extension.last is None:
+                message = "no cell has been checked yet"
+                raise UsageError(message)
+            self._extension.show(self._extension.last)
+        else:
+            message = "%vjpcheck takes on, off or last; %%vjpcheck on top of a cell checks it"
+            raise UsageError(message)
+
+    def _run(self, options: Options, cell: str) -> None:
+        """For `run_cell_magic('vjpcheck', ...)`, as nbconvert writes it: a cell inside the cell."""
+        self._extension.begin_next(options)
+        result = self.shell.run_cell(cell, store_history=False)
+        if not result.success:
+            raise _AlreadyShownError
+
+
+def _options(arguments: Any) -> Options:
+    try:
+        ignore = rules.parse_codes(arguments.ignore)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    if arguments.into and not arguments.into.isidentifier():
+        message = f"--into {arguments.into}: not a name"
+        raise UsageError(message)
+    return Options(arguments.verify, ignore, arguments.fail_on, not arguments.no_retrace, arguments.into)

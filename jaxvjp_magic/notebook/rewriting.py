@@ -1,0 +1,40 @@
+"""`%%vjpcheck` as an ordinary statement: IPython then runs the cell as it runs every cell.
+
+Only the first line changes. Top-level await, a trailing `;`, the shown last
+expression, line numbers in tracebacks and Run All stopping at an error stay as
+they are, for nothing of ours runs the cell.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+BEGIN = "--begin-cell"
+_MAGIC = re.compile(r"%%vjpcheck(?:[ \t]+(?P<options>.*?))?\s*$")
+
+
+def rewriter(cell_magic: Callable[[list[str]], list[str]]) -> Callable[[list[str]], list[str]]:
+    """The transformation of a cell's lines; `cell_magic` is IPython's own, for a magic below ours.
+
+    It has no side effects and changes nothing twice: IPython also calls it for
+    completion, and to learn whether an input is complete.
+    """
+
+    def rewrite(lines: list[str]) -> list[str]:
+        match = _MAGIC.match(lines[0]) if lines else None
+        if match is None or lines[0].rstrip().endswith("?"):
+            return lines
+        body = lines[1:]
+        first = next((number for number, line in enumerate(body) if line.strip()), None)
+        if first is None:
+            return lines  # IPython says that the cell is empty
+        options = f"{BEGIN} {match['options'] or ''}".strip()
+        if body[first].startswith("%%"):
+            body = body[:first] + cell_magic(body[first:])
+        return [f"get_ipython().run_line_magic('vjpcheck', {options!r})\n", *body]
+
+    return rewrite

@@ -1,0 +1,164 @@
+"""What both renderers show: the same columns, cells, marks and sentences, once."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from jaxvjp_magic.report import Severity, short_type
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jaxvjp_magic.report import Call, Finding, Leaves, Report
+
+SYMBOLS = {Severity.ERROR: "×", Severity.WARNING: "!", Severity.NOTE: "·"}  # noqa: RUF001 (a cross, meant as one)
+COLUMNS = ("call", "line", "vmap", "primals", "output", "residuals", "cotangent", "gradients")
+MOST_LEAVES = 4
+MOST_ROWS = 50
+_COLUMN_OF_PHASE = {"fwd": "output", "call": "primals", "primal": "output", "bwd": "gradients", "pullback": "cotangent"}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Cell:
+    """One cell: a line of text for each leaf, and the severity it is marked with."""
+
+    lines: tuple[str, ...] = ()
+    mark: Severity | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Row:
+    """One call; `depth` is how far it is nested."""
+
+    call: Call
+    depth: int
+    cells: dict[str, Cell]
+
+
+def headline(report: Report) -> str:
+    """`2 errors, 1 warning, 3 calls`, or `nothing wrong in 3 calls`."""
+    calls = _number(sum(call.count for call in report.calls), "call")
+    counts = [_number(report.count(level), level.value) for level in Severity if report.count(level)]
+    if counts:
+        return f"{', '.join(counts)}, {calls}"
+    if not report.calls:
+        return "no call of jax.vjp or of a custom_vjp function"
+    return f"nothing wrong in {calls}"
+
+
+def _number(count: int, word: str) -> str:
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
+def ending(report: Report) -> str:
+    """How the program ended, where it raised, and whether a finding says why."""
+    if report.error is None:
+        return ""
+    where = f" at {place(report.error.line, report.error.source)}" if report.error.line else ""
+    reason = next((finding.code for finding in report.findings if finding.explains_error), "")
+    because = f"{reason} explains it" if reason else "no finding explains it"
+    return f"ended in {report.error.type}{where}: {because}"
+
+
+def place(line: int | None, source: str) -> str:
+    """`line 4`, or `In[3], line 4`; "" where the line is not known."""
+    if line is None:
+        return source
+    return f"{source}, line {line}" if source else f"line {line}"
+
+
+def rows(report: Report) -> list[Row]:
+    """The calls, each below the one that it is part of."""
+    depths: dict[int, int] = {0: -1}
+    marks = dict(_marks(report))
+    found = []
+    for call in report.calls[:MOST_ROWS]:
+        depths[call.id] = depths.get(call.parent, -1) + 1
+        found.append(Row(call, depths[call.id], _cells(call, marks)))
+    return found
+
+
+def hidden_rows(report: Report) -> int:
+    """How many calls the table leaves out."""
+    return max(0, len(report.calls) - MOST_ROWS)
+
+
+def _marks(report: Report) -> Iterator[tuple[tuple[int, str], Severity]]:
+    for finding in reversed(report.findings):  # the worst comes first there, and has the last word here
+        column = _COLUMN_OF_PHASE.get(finding.phase)
+        if column and finding.severity is not Severity.NOTE:
+            for call in finding.calls:
+                yield (call, column), finding.severity
+
+
+def _cells(call: Call, marks: dict[tuple[int, str], Severity]) -> dict[str, Cell]:
+    label = call.function if call.kind == "custom_vjp" else f"{call.kind}({call.function})"
+    times = f" ({call.count:,} times)" if call.count > 1 else ""
+    line = "" if call.line is None else f"{call.source}:{call.line}" if call.source else str(call.line)
+    texts = {
+        "call": (label + times,),
+        "line": (line,),
+        "vmap": (" ".join(map(str, call.vmap)),),
+        "primals": (*_leaves(call.primals), *_static(call.nondiff)),
+        "output": _leaves(call.shown_outputs),
+        "residuals": _residuals(call),
+        "cotangent": _leaves(call.cotangents_in),
+        "gradients": _leaves(call.cotangents_out) or _not_run(call),
+    }
+    return {column: Cell(lines, marks.get((call.id, column))) for column, lines in texts.items()}
+
+
+def _leaves(leaves: Leaves | None) -> tuple[str, ...]:
+    if leaves is None:
+        return ()
+    shown = [f"{leaf.path} {leaf_type(leaf.type, leaf.note)}".strip() for leaf in leaves[:MOST_LEAVES]]
+    return (*shown, f"and {len(leaves) - MOST_LEAVES} more") if len(leaves) > MOST_LEAVES else tuple(shown)
+
+
+def leaf_type(type_text: str, note: str) -> str:
+    """The short type, with what is special about it."""
+    if note in ("symbolic zero", "not perturbed"):
+        return f"{short_type(type_text)} ({note})"
+    return short_type(type_text)
+
+
+def _static(nondiff: Leaves | None) -> tuple[str, ...]:
+    return tuple(f"{leaf.path} {leaf.type} (nondiff)" for leaf in nondiff or ())
+
+
+def _residuals(call: Call) -> tuple[str, ...]:
+    lines = _leaves(call.residuals)
+    if not lines or not call.residual_bytes:
+        return lines
+    if len(lines) == 1:
+        return (f"{lines[0]}  {size(call.residual_bytes)}",)
+    return (*lines, f"total  {size(call.residual_bytes)}")
+
+
+def _not_run(call: Call) -> tuple[str, ...]:
+    return (f"({call.status})",) if call.status in ("bwd not run", "pullback not called") else ()
+
+
+def size(count: int) -> str:
+    """Bytes for people: `120 B`, `1.5 kB`, `36.0 GB`."""
+    value, units = float(count), ["B", "kB", "MB", "GB", "TB", "PB"]
+    while value >= 1000 and len(units) > 1:  # noqa: PLR2004 (a kilobyte)
+        value, units = value / 1000, units[1:]
+    return f"{count} B" if units[0] == "B" else f"{value:.1f} {units[0]}"
+
+
+def heading(finding: Finding) -> str:
+    """`line 17: test_func was overwritten; test_func_fwd calls it`."""
+    where = place(finding.line, finding.source)
+    return f"{where}: {finding.title}" if where else finding.title
+
+
+def relation(report: Report, index: int) -> str:
+    """`cause of VJP101, VJP106`, or `follows from NAM201`, or ""."""
+    finding = report.findings[index]
+    if finding.cause_of:
+        codes = dict.fromkeys(report.findings[i].code for i in finding.cause_of if i < len(report.findings))
+        return f"cause of {', '.join(codes)}"
+    causes = dict.fromkeys(other.code for other in report.findings if index in other.cause_of)
+    return f"follows from {', '.join(causes)}" if causes else ""

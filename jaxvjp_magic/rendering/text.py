@@ -1,0 +1,93 @@
+"""The report as plain text, for terminals and for `print(report)`."""
+
+from __future__ import annotations
+
+import itertools
+import unicodedata
+from typing import TYPE_CHECKING
+
+from jaxvjp_magic.rendering import table
+from jaxvjp_magic.rendering.table import COLUMNS, SYMBOLS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from jaxvjp_magic.report import Finding, Report
+
+WIDEST_CELL = 40
+_RIGHT = ("line",)
+
+
+def render_text(report: Report) -> str:
+    """The whole report; the lines have no trailing spaces."""
+    version = f"jax {report.jax}" if report.jax else ""
+    blocks = [[f"vjpcheck: {table.headline(report)}" + (f"   {version}" if version else "")]]
+    if report.calls:
+        blocks.append(list(_table(report)))
+    blocks.extend(list(_finding(report, index)) for index in range(len(report.findings)))
+    end = [table.ending(report)] if report.error else []
+    end += [f"note: {note}" for note in report.notes]
+    if end:
+        blocks.append(end)
+    return "\n\n".join("\n".join(plain(line).rstrip() for line in block) for block in blocks)
+
+
+def plain(line: str) -> str:
+    """One line without control characters and without marks that turn its direction."""
+    return "".join(
+        char if unicodedata.category(char) not in ("Cc", "Cf", "Zl", "Zp") else f"\\u{ord(char):04x}" for char in line
+    )
+
+
+def _table(report: Report) -> Iterator[str]:
+    grid: list[list[list[str]]] = [[["#"], *([column] for column in COLUMNS)]]
+    for row in table.rows(report):
+        cells = [[str(row.call.id)]]
+        for column in COLUMNS:
+            cell = row.cells[column]
+            lines = [_cut(line) for line in cell.lines] or [""]
+            if column == "call":
+                lines[0] = "  " * (row.depth - 1) + "└ " * bool(row.depth) + lines[0]
+            if cell.mark is not None:
+                lines[0] = f"{SYMBOLS[cell.mark]} {lines[0]}"
+            cells.append(lines)
+        grid.append(cells)
+    used = [i for i in range(len(grid[0])) if i <= 1 or any(any(row[i]) for row in grid[1:])]
+    widths = {i: max(len(line) for row in grid for line in row[i]) for i in used}
+    for row_of_cells in grid:
+        for lines in itertools.zip_longest(*(row_of_cells[i] for i in used), fillvalue=""):
+            yield "  " + "  ".join(_aligned(line, i, widths[i]) for line, i in zip(lines, used, strict=True))
+    if table.hidden_rows(report):
+        yield f"  ... and {table.hidden_rows(report):,} more calls"
+
+
+def _aligned(line: str, column: int, width: int) -> str:
+    return line.rjust(width) if column == 0 or COLUMNS[column - 1] in _RIGHT else line.ljust(width)
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= WIDEST_CELL else line[: WIDEST_CELL - 1] + "…"
+
+
+def _finding(report: Report, index: int) -> Iterable[str]:
+    finding = report.findings[index]
+    relation = table.relation(report, index)
+    head = f"{SYMBOLS[finding.severity]} {finding.severity} {finding.code}  {table.heading(finding)}"
+    yield f"{head}   [{relation}]" if relation else head
+    yield from _snippet(finding)
+    yield f"    {finding.message}"
+    if finding.fix:
+        yield f"    fix: {finding.fix}"
+
+
+def _snippet(finding: Finding) -> Iterable[str]:
+    snippet = finding.snippet
+    if snippet is None:
+        return
+    text = snippet.text.expandtabs(1)
+    indent = len(text) - len(text.lstrip())
+    number = str(snippet.line)
+    start, end = max(snippet.start - indent, 0), max(snippet.end - indent, 0)
+    yield f"    {number} │ {plain(text.strip())}"
+    if end > start and "\\u" not in plain(text):
+        yield f"    {' ' * len(number)} │ {' ' * start}{'^' * (min(end, len(text.rstrip()) - indent) - start)}"

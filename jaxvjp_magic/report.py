@@ -1,0 +1,267 @@
+"""The report: what a check saw and what it found, as plain data.
+
+Nothing here imports jax or IPython: a report can be read, printed and compared
+wherever its JSON goes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import json
+import re
+from typing import Any
+
+SCHEMA = 1
+
+
+class Severity(enum.StrEnum):
+    """How sure and how bad a finding is: `error` is wrong for certain."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    NOTE = "note"
+
+    @property
+    def rank(self) -> int:
+        """0 for an error, 1 for a warning, 2 for a note: the worst sorts first."""
+        return list(Severity).index(self)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Leaf:
+    """One leaf of a pytree: its key path, its type, its size.
+
+    `path` begins with the argument's name where there is one (`params['w']`),
+    `type` is JAX's (`float32[3]`), `bytes` is given for primals and residuals,
+    and `note` says what is special ("None", "symbolic zero", "Python float").
+    """
+
+    path: str = ""
+    type: str = ""
+    bytes: int | None = None
+    note: str = ""
+
+
+Leaves = tuple[Leaf, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Call:
+    """One use of `jax.vjp`, or one call of a custom_vjp function.
+
+    A phase that did not run is None; `()` is a phase whose pytree has no
+    leaves. `parent` is the `id` of the enclosing call, 0 for none, and `count`
+    says how many equal calls this entry stands for. `vmap` has the sizes of the
+    mapped axes, outermost first; all types are those of one example.
+    """
+
+    id: int
+    kind: str
+    function: str
+    line: int | None = None
+    source: str = ""
+    count: int = 1
+    parent: int = 0
+    vmap: tuple[int, ...] = ()
+    status: str = "ok"
+    primals: Leaves | None = None
+    nondiff: Leaves | None = None
+    outputs: Leaves | None = None
+    fwd_outputs: Leaves | None = None
+    residuals: Leaves | None = None
+    cotangents_in: Leaves | None = None
+    cotangents_out: Leaves | None = None
+
+    @property
+    def shown_outputs(self) -> Leaves | None:
+        """What the call gave: fwd's outputs where fwd ran, else the primal's."""
+        return self.outputs if self.fwd_outputs is None else self.fwd_outputs
+
+    @property
+    def residual_bytes(self) -> int:
+        """The bytes of all residuals of one call."""
+        return sum(leaf.bytes or 0 for leaf in self.residuals or ())
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Snippet:
+    """A line of the checked program, and the part of it that is meant."""
+
+    line: int
+    text: str
+    start: int = 0
+    end: int = 0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong or risky.
+
+    `title` is the first line (what, with both shapes), `message` the reason,
+    `fix` what to write instead. `line` counts from 1 in the checked cell or
+    file, or in `source` where that is not empty. `cause_of` has the indices, in
+    the report's findings, of those that follow from this one, `calls` the ids
+    of the calls that show it.
+    """
+
+    code: str
+    severity: Severity
+    title: str
+    message: str
+    fix: str = ""
+    function: str = ""
+    line: int | None = None
+    source: str = ""
+    phase: str = ""
+    path: str = ""
+    expected: str = ""
+    got: str = ""
+    snippet: Snippet | None = None
+    calls: tuple[int, ...] = ()
+    cause_of: tuple[int, ...] = ()
+    explains_error: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ProgramError:
+    """The exception that ended the checked cell or program."""
+
+    type: str
+    message: str = ""
+    line: int | None = None
+    source: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Report:
+    """Everything one check saw: calls, findings, the program's own error.
+
+    `notes` say what the check itself could not do; they are not findings.
+    """
+
+    jax: str = ""
+    findings: tuple[Finding, ...] = ()
+    calls: tuple[Call, ...] = ()
+    error: ProgramError | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is no finding of severity error."""
+        return not self.count(Severity.ERROR)
+
+    def count(self, severity: Severity) -> int:
+        """How many findings have this severity."""
+        return sum(finding.severity is severity for finding in self.findings)
+
+    def reaches(self, level: str) -> bool:
+        """Whether a finding is at or above `level`: "error", "warning", "note", "never"."""
+        if level == "never":
+            return False
+        limit = Severity(level).rank
+        return any(finding.severity.rank <= limit for finding in self.findings)
+
+    def to_json(self) -> str:
+        """The report as one line of JSON, schema 1; absent and empty keys are left out."""
+        data = {"schema": SCHEMA, "jax": self.jax, "ok": self.ok}
+        if self.error:
+            data["error"] = _compact(self.error)
+        data["findings"] = [_compact(finding) for finding in self.findings]
+        data["calls"] = [_compact(call) for call in self.calls]
+        if self.notes:
+            data["notes"] = list(self.notes)
+        return json.dumps(data, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Report:
+        """Read what `to_json` wrote; keys that this version does not know are left out.
+
+        Raises ValueError, in one line, for text that is no report of schema 1.
+        """
+        try:
+            data = json.loads(text)
+        except ValueError as error:
+            message = f"not a vjpcheck report: {error}"
+            raise ValueError(message) from None
+        if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+            message = f"not a vjpcheck report of schema {SCHEMA}"
+            raise ValueError(message)
+        try:
+            return cls(
+                jax=str(data.get("jax", "")),
+                findings=tuple(_finding(item) for item in data["findings"]),
+                calls=tuple(_call(item) for item in data["calls"]),
+                error=_load(ProgramError, data["error"]) if data.get("error") else None,
+                notes=tuple(map(str, data.get("notes", ()))),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            message = f"a damaged vjpcheck report: {type(error).__name__}: {error}"
+            raise ValueError(message) from None
+
+    def __str__(self) -> str:
+        """The report as text, as `text/plain` shows it."""
+        from jaxvjp_magic.rendering.text import render_text
+
+        return render_text(self)
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
+        from jaxvjp_magic.rendering.bundle import mime_bundle
+
+        return mime_bundle(self)
+
+
+_LEAVES = ("primals", "nondiff", "outputs", "fwd_outputs", "residuals", "cotangents_in", "cotangents_out")
+_KEPT = {"id", "parent", "count", "path", "type"}
+
+
+def _compact(item: Any) -> dict[str, Any]:
+    """A dataclass as a dict without what does not apply.
+
+    A phase that did not run has no key; one that ran without leaves is null.
+    """
+    data: dict[str, Any] = {}
+    for field in dataclasses.fields(item):
+        value = getattr(item, field.name)
+        if field.name in _LEAVES and value is not None:
+            data[field.name] = [_compact(leaf) for leaf in value] or None
+        elif dataclasses.is_dataclass(value):
+            data[field.name] = _compact(value)
+        elif field.name in _KEPT or not (value is None or value in ("", (), False)):
+            data[field.name] = value
+    return data
+
+
+def _load(cls: type, data: dict[str, Any]) -> Any:
+    known = {field.name for field in dataclasses.fields(cls)}
+    return cls(**{key: value for key, value in data.items() if key in known})
+
+
+def _finding(data: dict[str, Any]) -> Finding:
+    data = {**data, "severity": Severity(data["severity"])}
+    for key in ("calls", "cause_of"):
+        data[key] = tuple(data.get(key, ()))
+    if data.get("snippet"):
+        data["snippet"] = _load(Snippet, data["snippet"])
+    data.setdefault("title", "")
+    return _load(Finding, data)  # type: ignore[no-any-return]
+
+
+def _call(data: dict[str, Any]) -> Call:
+    data = {**data, "vmap": tuple(data.get("vmap", ()))}
+    for key in _LEAVES:
+        if key in data:
+            data[key] = tuple(_load(Leaf, leaf) for leaf in data[key] or ())
+    return _load(Call, data)  # type: ignore[no-any-return]
+
+
+_SHORT = (("bfloat", "bf"), ("float", "f"), ("uint", "u"), ("int", "i"), ("complex", "c"))
+
+
+def short_type(text: str) -> str:
+    """JAX's short form of a type: `float32[10,3]` is `f32[10,3]`; other text stays."""
+    match = re.match(r"(Ref\{)?(bfloat|float|uint|int|complex)(\d+\w*\[)", text)
+    if not match or text.startswith("float0"):
+        return text
+    short = dict(_SHORT)[match[2]]
+    return f"{match[1] or ''}{short}{text[match.start(3):]}"

@@ -1,0 +1,49 @@
+"""The catalogue of rules: every code that a finding can have, and what it is about."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule: its code, which stays, and its name in a few words."""
+
+    code: str
+    title: str
+    rank: int = 50  # the smaller, the nearer to the cause, where several findings belong together
+
+
+_ALL = (
+    Rule("NAM201", "a rule calls a name that has been overwritten", 0),
+    Rule("VJP101", "fwd's output is not the function's output", 10),
+    Rule("VJP102", "fwd returns no pair", 10),
+    Rule("VJP103", "bwd's result has not the structure of the arguments", 20),
+    Rule("VJP104", "a cotangent from bwd has not the shape of its argument", 20),
+    Rule("VJP105", "a cotangent from bwd has not the dtype of its argument", 21),
+    Rule("VJP106", "the cotangent given to a pullback does not fit the output", 40),
+    Rule("VJP107", "a custom_vjp function has no rule", 5),
+    Rule("VJP108", "the arguments of a custom_vjp function do not fit its signature", 30),
+    Rule("VJP110", "a rule raises", 30),
+    Rule("VJP111", "a differentiated function raises", 45),
+    Rule("VJP112", "a call of a custom_vjp function raises", 31),
+    Rule("VJP113", "a pullback raises", 46),
+    Rule("VJP114", "bwd was never run", 60),
+)
+CATALOGUE = {rule.code: rule for rule in _ALL}
+
+
+def unknown_code_message(code: str) -> str:
+    """One line for a code that there is not, with the nearest that there is."""
+    near = difflib.get_close_matches(code.upper(), CATALOGUE, n=1, cutoff=0)
+    return f"unknown code {code}; did you mean {near[0]}?" if near else f"unknown code {code}"
+
+
+def parse_codes(text: str) -> tuple[str, ...]:
+    """`"VJP104,NAM201"` as codes; raises ValueError, in one line, for one that there is not."""
+    codes = tuple(part.strip().upper() for part in text.split(",") if part.strip())
+    for code in codes:
+        if code not in CATALOGUE:
+            raise ValueError(unknown_code_message(code))
+    return codes

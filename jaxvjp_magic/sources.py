@@ -1,0 +1,121 @@
+"""The checked program's text: which line of which cell or file a place is."""
+
+from __future__ import annotations
+
+import dataclasses
+import linecache
+import os
+from typing import TYPE_CHECKING, Protocol
+
+from jaxvjp_magic import syntax
+from jaxvjp_magic.report import Snippet
+
+if TYPE_CHECKING:
+    import types
+
+    from jaxvjp_magic.tracing.facts import Place
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Spot:
+    """A place as the person sees it; `source` is "" in the checked cell or file."""
+
+    line: int | None = None
+    source: str = ""
+    snippet: Snippet | None = None
+
+    def __str__(self) -> str:
+        """`line 4`, or `In[3], line 4`."""
+        if self.line is None:
+            return "an unknown line"
+        return f"{self.source}, line {self.line}" if self.source else f"line {self.line}"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Text:
+    """One cell or file: its name for the person, its lines, and what to add to line numbers."""
+
+    source: str
+    text: str
+    offset: int = 0
+
+
+class Sources(Protocol):
+    """Where the text of the checked program is found."""
+
+    def text_of(self, filename: str) -> Text:
+        """The cell or file that code with this filename comes from."""
+
+    def searched(self, filename: str) -> list[Text]:
+        """Where a global of a module may be bound: the likeliest text first."""
+
+
+class FileSources:
+    """For a script, or a `with vjpcheck()` in a module: the checked file is `main`."""
+
+    def __init__(self, main: str) -> None:
+        """`main` is the file whose places need no other name than their line."""
+        self._main = main
+
+    def text_of(self, filename: str) -> Text:
+        """The file; other files than the checked one are named."""
+        source = "" if _same_file(filename, self._main) else _short(filename)
+        return Text(source, "".join(linecache.getlines(filename)))
+
+    def searched(self, filename: str) -> list[Text]:
+        """The module's own file."""
+        return [self.text_of(filename)]
+
+
+def _same_file(first: str, second: str) -> bool:
+    return os.path.abspath(first) == os.path.abspath(second)
+
+
+def _short(filename: str) -> str:
+    relative = os.path.relpath(filename) if os.path.isabs(filename) else filename
+    return filename if relative.startswith("..") else relative
+
+
+class Program:
+    """The checked program, for the checks: lines and their text."""
+
+    def __init__(self, sources: Sources) -> None:
+        """Ask `sources` for texts."""
+        self.sources = sources
+
+    def spot(self, place: Place | None) -> Spot:
+        """A recorded place, as the person sees it."""
+        if place is None:
+            return Spot()
+        text = self.sources.text_of(place.filename)
+        return self.spot_in(text, place.line, place.start, place.end)
+
+    def spot_in(self, text: Text, line: int, start: int | None = None, end: int | None = None) -> Spot:
+        """A line of a text, with the columns that are meant, if any."""
+        lines = text.text.splitlines()
+        snippet = None
+        if 0 < line <= len(lines):
+            shown = lines[line - 1]
+            whole = (len(shown) - len(shown.lstrip()), len(shown))
+            # Python counts columns in bytes of UTF-8, people in characters.
+            columns = whole if start is None or end is None else (_column(shown, start), _column(shown, end))
+            snippet = Snippet(line + text.offset, shown, *columns)
+        return Spot(line + text.offset, text.source, snippet)
+
+    def definition(self, code: types.CodeType | None) -> Spot:
+        """The `def` of a function."""
+        if code is None:
+            return Spot()
+        text = self.sources.text_of(code.co_filename)
+        return self.spot_in(text, syntax.def_line(text.text, code.co_firstlineno))
+
+    def returning(self, code: types.CodeType | None) -> Spot:
+        """The only `return` of a function, or its `def`."""
+        line = syntax.return_line(code) if code is not None else None
+        if code is None or line is None:
+            return self.definition(code)
+        return self.spot_in(self.sources.text_of(code.co_filename), line)
+
+
+def _column(line: str, offset: int) -> int:
+    return len(line.encode()[:offset].decode(errors="ignore"))

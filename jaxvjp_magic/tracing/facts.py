@@ -1,0 +1,235 @@
+"""What was recorded, as plain data: the checks and the report read only this.
+
+Nothing here imports jax, and nothing here holds an array.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import types
+    from collections.abc import Iterator
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ArrayType:
+    """The type of one leaf: `text` is JAX's own form, `float32[3]`.
+
+    `shape` is None for a leaf that is no array (a function, a string, None);
+    `note` says what is special ("None", "symbolic zero", "Python float").
+    """
+
+    text: str
+    shape: tuple[object, ...] | None = None
+    dtype: str = ""
+    bytes: int | None = None
+    note: str = ""
+
+    @property
+    def is_float0(self) -> bool:
+        """Whether this is the type of the gradient of an integer."""
+        return self.dtype == "float0"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Structure:
+    """A pytree's containers: `kind` is "*" for a leaf, else the container's name."""
+
+    kind: str
+    keys: tuple[str, ...] = ()
+    children: tuple[Structure, ...] = ()
+
+    def show(self, leaves: Iterator[str]) -> str:
+        """As JAX prints a tree, with the next of `leaves` in each leaf's place."""
+        if self.kind == "*":
+            return next(leaves)
+        inner = [child.show(leaves) for child in self.children]
+        if self.kind == "None":
+            return "None"
+        if self.kind == "dict":
+            items = zip(self.keys, inner, strict=True)
+            return "{" + ", ".join(f"{key[1:-1]}: {child}" for key, child in items) + "}"
+        if self.kind == "tuple":
+            return f"({inner[0]},)" if len(inner) == 1 else f"({', '.join(inner)})"
+        if self.kind == "list":
+            return f"[{', '.join(inner)}]"
+        return f"{self.kind}({', '.join(inner)})"
+
+    def __str__(self) -> str:
+        """The containers alone: `(*, {'w': *})`."""
+        return self.show(itertools.repeat("*"))
+
+    @property
+    def described(self) -> str:
+        """In words: `a tuple of 2`, `a dict with the keys 'b', 'w'`, `one value`."""
+        if self.kind == "*":
+            return "one value"
+        if self.kind == "None":
+            return "None"
+        if self.kind == "dict":
+            keys = ", ".join(key[1:-1] for key in self.keys)
+            return f"a dict with the {'key' if len(self.keys) == 1 else 'keys'} {keys}"
+        return f"a {self.kind} of {len(self.children)}"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Tree:
+    """One pytree of a call: key paths, types and containers. Compared by identity.
+
+    `names` are those of the arguments, where the pytree is a tuple of them.
+    """
+
+    paths: tuple[str, ...]
+    types: tuple[ArrayType, ...]
+    structure: Structure
+    names: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """The types in their containers: `float32[3]`, or `(float32[3], float32[])`."""
+        return self.structure.show(array_type.text for array_type in self.types)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Place:
+    """A line of a program; columns count from 0, None where they are not known."""
+
+    filename: str
+    line: int
+    start: int | None = None
+    end: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Function:
+    """A function that took part: its name, and its code where it has some.
+
+    Compared by identity: the recorder makes one for each code object.
+    """
+
+    name: str
+    code: types.CodeType | None = None
+    arguments: tuple[str, ...] = ()
+
+    @property
+    def place(self) -> Place | None:
+        """The line of its first decorator, or of its `def`."""
+        return Place(self.code.co_filename, self.code.co_firstlineno) if self.code else None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Raised:
+    """An exception that left a phase: its type, its message, the user's line."""
+
+    type: str
+    message: str
+    place: Place | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Primal:
+    """The primal function ran, or was evaluated on shapes: what it returns."""
+
+    output: Tree
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Forward:
+    """A use of `jax.vjp` ran forward: its output and what the pullback keeps."""
+
+    output: Tree
+    residuals: Tree
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Fwd:
+    """The fwd rule ran. `output` is None where it returned no pair: then `got` says what."""
+
+    output: Tree | None
+    residuals: Tree | None = None
+    got: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Bwd:
+    """The bwd rule ran. `result` is None where its result is not to be compared."""
+
+    cotangents: Tree
+    result: Tree | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Pullback:
+    """A pullback was called; `result` is None where it raised."""
+
+    cotangents: Tree
+    result: Tree | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Failed:
+    """An exception left this phase: "primal", "fwd", "bwd", "forward", "pullback" or "call"."""
+
+    phase: str
+    raised: Raised
+
+
+Event = Primal | Forward | Fwd | Bwd | Pullback | Failed
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CustomRule:
+    """The rules of a custom_vjp function, and how they were registered."""
+
+    fwd: Function | None
+    bwd: Function | None
+    nondiff_argnums: tuple[int, ...] = ()
+    symbolic_zeros: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class NameUse:
+    """A rule looks up a name that once meant its custom_vjp function.
+
+    `chain` says what the name is now, outermost first (`("vmap",)`), or is
+    empty where its value does not lead back to the function. `scope` is
+    "global" or "closure", `through` a helper between the rule and the name.
+    """
+
+    name: str
+    function: Function
+    rule: Function
+    phase: str
+    scope: str
+    chain: tuple[str, ...]
+    now: str
+    through: str = ""
+
+
+@dataclasses.dataclass(slots=True)
+class CallFact:
+    """One row: what equal calls of one function at one place did."""
+
+    id: int
+    kind: str
+    function: Function
+    primals: Tree | None
+    place: Place | None = None
+    rule: CustomRule | None = None
+    nondiff: tuple[tuple[str, str], ...] = ()
+    vmap: tuple[int, ...] = ()
+    parent: int = 0
+    count: int = 1
+    events: tuple[Event, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Record:
+    """All facts of one check."""
+
+    jax: str = ""
+    calls: tuple[CallFact, ...] = ()
+    names: tuple[NameUse, ...] = ()
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,89 @@
+"""Whose code is running: the user's line of a call, and tracebacks without our frames."""
+
+from __future__ import annotations
+
+import functools
+import os
+import site
+import sys
+import sysconfig
+from typing import TYPE_CHECKING
+
+from jaxvjp_magic.tracing.facts import Place
+
+if TYPE_CHECKING:
+    import types
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_GENERATED_BUT_TYPED = ("<ipython-input", "<stdin", "<timed", "<magic-timeit", "<doctest", "<cell")
+
+
+@functools.cache
+def _library_folders() -> tuple[str, ...]:
+    folders = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    folders.update(site.getsitepackages())
+    folders.add(site.getusersitepackages())
+    return (_PACKAGE, *(os.path.abspath(folder) + os.sep for folder in folders if folder))
+
+
+@functools.lru_cache(maxsize=4096)
+def is_user_code(filename: str) -> bool:
+    """Whether a person wrote this file: no library, no standard library, not generated."""
+    if filename.startswith("<"):
+        return filename.startswith(_GENERATED_BUT_TYPED)
+    path = os.path.abspath(filename)
+    return not path.startswith(_library_folders()) and "site-packages" not in path
+
+
+def user_frame(frame: types.FrameType | None) -> types.FrameType | None:
+    """The nearest frame, from this one outward, that runs the user's code."""
+    while frame is not None and not is_user_code(frame.f_code.co_filename):
+        frame = frame.f_back
+    return frame
+
+
+@functools.lru_cache(maxsize=4096)
+def _place(code: types.CodeType, instruction: int, line: int) -> Place:
+    positions = list(code.co_positions())
+    index = instruction // 2
+    if 0 <= index < len(positions):
+        first, last, start, end = positions[index]
+        if first is not None:
+            return Place(code.co_filename, first, start, end if first == last else None)
+    return Place(code.co_filename, line)
+
+
+def place_of(frame: types.FrameType | None) -> Place | None:
+    """The line, and where it is known the columns, at which a frame stands."""
+    return frame and _place(frame.f_code, frame.f_lasti, frame.f_lineno)
+
+
+def place_of_error(error: BaseException) -> Place | None:
+    """The innermost line of the user's code in a traceback."""
+    found, entry = None, error.__traceback__
+    while entry is not None:
+        if is_user_code(entry.tb_frame.f_code.co_filename):
+            found = _place(entry.tb_frame.f_code, entry.tb_lasti, entry.tb_lineno)
+        entry = entry.tb_next
+    return found
+
+
+def drop_own_frames(error: BaseException) -> None:
+    """Take our frames off the near end of a traceback.
+
+    Called in an `except` block that ends in a bare `raise`: re-raising adds no
+    entry for the frame that does it, so the user's traceback is the one that
+    there would be without us.
+    """
+    entry = error.__traceback__
+    while entry is not None and entry.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+        entry = entry.tb_next
+    error.__traceback__ = entry
+
+
+def caller(depth: int) -> types.FrameType | None:
+    """The frame `depth` levels above the one that asks, or None."""
+    try:
+        return sys._getframe(depth + 1)  # noqa: SLF001 (inspect.stack() reads every file on the stack)
+    except ValueError:
+        return None

@@ -1,0 +1,142 @@
+"""Functions as facts: the name to show, the code to look at, the arguments' names."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import weakref
+from typing import Any
+
+from jaxvjp_magic.tracing import jax_internals
+from jaxvjp_magic.tracing.facts import CustomRule, Function
+
+_LONGEST_CHAIN = 16
+
+
+def below_wrappers(function: Any) -> Any:
+    """The innermost function under partial, `functools.wraps` and bound methods."""
+    for _ in range(_LONGEST_CHAIN):
+        inner = next_inside(function)
+        if inner is None:
+            break
+        function = inner
+    return function
+
+
+def next_inside(function: Any) -> Any:
+    """What one wrapper wraps, None where it wraps nothing that it tells."""
+    if isinstance(function, functools.partial):
+        return function.func
+    if isinstance(function, jax_internals.CustomVjp):
+        return function.fun
+    if inspect.ismethod(function):
+        return function.__func__
+    if inspect.isfunction(function):
+        return function.__dict__.get("__wrapped__")
+    return getattr(function, "__wrapped__", None) if isinstance(function, jax_internals.PjitFunction) else None
+
+
+class Functions:
+    """Makes one `Function` for each code object; for one check."""
+
+    def __init__(self) -> None:
+        """Start with nothing known."""
+        self._by_code: dict[int, Function] = {}
+        self._by_name: dict[str, Function] = {}
+        self._custom: weakref.WeakKeyDictionary[Any, Custom] = weakref.WeakKeyDictionary()
+
+    def of(self, function: Any) -> Function:
+        """The facts about a callable of any sort."""
+        inner = below_wrappers(function)
+        code = getattr(inner, "__code__", None) or getattr(type(inner).__call__, "__code__", None)
+        if code is None:
+            name = _name(inner)
+            return self._by_name.setdefault(name, Function(name))
+        known = self._by_code.get(id(code))
+        if known is None:
+            known = self._by_code[id(code)] = Function(_name(inner), code, _arguments(code))
+        return known
+
+    def custom(self, custom: Any) -> Custom:
+        """The facts about a custom_vjp object and its rules."""
+        parts = (custom.fun, custom.fwd, custom.bwd, custom.nondiff_argnums, custom.symbolic_zeros)
+        known = self._custom.get(custom)
+        if known is None or known.parts() != parts:
+            function = self.of(jax_internals.user_function(custom.fun)[0])
+            rule = CustomRule(
+                self.of(custom.fwd) if custom.fwd else None,
+                self.of(custom.bwd) if custom.bwd else None,
+                tuple(custom.nondiff_argnums),
+                bool(custom.symbolic_zeros),
+            )
+            known = self._custom[custom] = Custom(function, rule, *map(_weak, parts))
+        return known
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Custom:
+    """A custom_vjp object's function and rules, and what they were made from."""
+
+    function: Function
+    rule: CustomRule
+    fun: Any
+    fwd: Any
+    bwd: Any
+    nondiff: Any
+    zeros: Any
+
+    def parts(self) -> tuple[Any, ...]:
+        """The objects that this was made from; one that is gone is None."""
+        return tuple(part() for part in (self.fun, self.fwd, self.bwd, self.nondiff, self.zeros))
+
+
+def _weak(part: Any) -> Any:
+    """A reference that keeps no user's function alive, where there can be one."""
+    try:
+        return weakref.ref(part)
+    except TypeError:
+        return lambda: part
+
+
+def _name(function: Any) -> str:
+    """`layer` for `loss.<locals>.layer`, `Layer.step` for a method."""
+    name = getattr(function, "__qualname__", None) or getattr(function, "__name__", None)
+    return str(name or type(function).__qualname__).rsplit("<locals>.", 1)[-1]
+
+
+def _arguments(code: Any) -> tuple[str, ...]:
+    return tuple(code.co_varnames[: code.co_argcount])
+
+
+def argument_names(function: Any) -> tuple[str, ...]:
+    """The names of the positional arguments, as far as they can be told."""
+    bound = 0
+    while isinstance(function, functools.partial):
+        if function.keywords:
+            return ()
+        bound += len(function.args)
+        function = function.func
+    if inspect.ismethod(function):
+        bound, function = bound + 1, function.__func__
+    inner = below_wrappers(function)
+    if inspect.ismethod(inner) or not hasattr(inner, "__code__"):
+        return ()
+    return _arguments(inner.__code__)[bound:]
+
+
+def resolved(function: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[Any, ...]:
+    """The arguments by position, defaults filled in, as JAX hands them to a rule.
+
+    Raises TypeError where they do not fit the signature; JAX then raises too.
+    """
+    code = getattr(function, "__code__", None)
+    if not keywords and code is not None and "__wrapped__" not in function.__dict__:
+        fixed = len(arguments) == code.co_argcount
+        if fixed and not code.co_kwonlyargcount:
+            return arguments
+    if isinstance(function, functools.partial):
+        return arguments
+    bound = inspect.signature(function).bind(*arguments, **keywords)
+    bound.apply_defaults()
+    return bound.args

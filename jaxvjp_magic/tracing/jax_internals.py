@@ -1,0 +1,184 @@
+"""The only file that touches `jax._src`: what is private, and since which version.
+
+| item | JAX 0.8, 0.9 | JAX 0.10 to 0.12 |
+|---|---|---|
+| where `jax.vjp`, grad, jacrev meet | the global `jax._src.api._vjp` | the function inside `jax.vjp`'s `api_boundary` |
+| what they hand over | a `WrappedFun` | a plain function |
+| a pullback | 0.8: a `Partial`; 0.9: a `VJP` object | a `VJP` object |
+
+The rest is the same from 0.8 to 0.12: `custom_vjp.__call__` inside its own
+`api_boundary`, the attributes of a custom_vjp object, `BatchTrace.axis_data`,
+and `parent_trace` of the traces that can be walked through.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from typing import TYPE_CHECKING, Any
+
+import jax
+from jax._src import api, core, source_info_util, traceback_util
+from jax._src import custom_derivatives as derivatives
+from jax._src.interpreters import ad, batching
+
+if TYPE_CHECKING:
+    import types
+    from collections.abc import Callable, Iterable, Iterator
+
+_JAX_SOURCES = os.path.dirname(jax.__file__)
+CustomVjp = derivatives.custom_vjp
+CustomVJPPrimal = derivatives.CustomVJPPrimal
+SymbolicZero = derivatives.SymbolicZero
+PjitFunction = type(jax.jit(lambda: None))
+
+
+class Slot:
+    """A place in JAX where a function stands, and where another can stand instead."""
+
+    def __init__(self, owner: Any, name: str, *, inside_boundary: bool) -> None:
+        """A function `owner.name`, or the one inside the `api_boundary` that stands there."""
+        self._owner: Any = owner
+        self._name = name
+        if inside_boundary:
+            # api_boundary keeps the function that it wraps in the closure variable `fun`. Inside
+            # the boundary our frames are filtered like JAX's own; and everybody who imported the
+            # outer function (`from jax import vjp`) is reached.
+            outer = owner.__dict__[name]
+            self._owner = outer.__closure__[outer.__code__.co_freevars.index("fun")]
+            self._name = "cell_contents"
+        self.original: Callable[..., Any] = getattr(self._owner, self._name)
+
+    def put(self, function: Callable[..., Any]) -> None:
+        """Let `function` stand here."""
+        setattr(self._owner, self._name, function)
+
+    def restore(self) -> None:
+        """Put back what stood here when the slot was made."""
+        setattr(self._owner, self._name, self.original)
+
+
+def custom_vjp_slot() -> Slot:
+    """`(custom_vjp, *args, **kwargs)`: every call of every custom_vjp function."""
+    return Slot(CustomVjp, "__call__", inside_boundary=True)
+
+
+def vjp_slot() -> Slot:
+    """`(fun, *primals, **options)`: every use of `jax.vjp` and of what is built on it."""
+    if hasattr(api, "_vjp"):  # JAX 0.8 and 0.9
+        return Slot(api, "_vjp", inside_boundary=False)
+    return Slot(api, "vjp", inside_boundary=True)
+
+
+def pullback_slot() -> Slot:
+    """`(pullback, cotangent, *extra)`: every call of a VJP object."""
+    return Slot(api.VJP, "__call__", inside_boundary=False)
+
+
+def partial_pullback_slot() -> Slot | None:
+    """`(name, avals, trees, fun, *cotangents)`: JAX 0.8's pullbacks; None on later versions."""
+    if not hasattr(api, "_vjp_pullback_wrapper") or jax.__version_info__ >= (0, 9):
+        return None
+    return Slot(api, "_vjp_pullback_wrapper", inside_boundary=False)
+
+
+def pullback_owner(pullback: Any) -> tuple[Any, int]:
+    """An object that lives as long as the pullback's code, and the key that its calls show.
+
+    Both stay the same when the pullback passes through jit, which rebuilds the
+    pullback itself.
+    """
+    if isinstance(pullback, api.VJP):
+        return pullback.fun, id(pullback.fun)
+    return pullback.func, id(pullback.func.args[1])  # JAX 0.8: the list of the output's types
+
+
+def kept_residuals(pullback: Any) -> tuple[Any, Any]:
+    """The primals that a pullback keeps (one entry per argument), and everything else it keeps."""
+    if isinstance(pullback, api.VJP):
+        rest = (pullback.opaque_residuals, getattr(pullback, "structured_residuals", ()))
+        return tuple(pullback.args_res), jax.tree_util.tree_leaves(rest)
+    return (), jax.tree_util.tree_leaves(pullback)
+
+
+def unwrapped(fun: Any) -> Any:
+    """The function in a WrappedFun (JAX 0.8 and 0.9), any other callable as it is."""
+    return getattr(fun, "f", fun) if type(fun).__name__ == "WrappedFun" else fun
+
+
+def user_function(fun: Any) -> tuple[Any, tuple[int, ...] | None]:
+    """The function that a user gave, below what JAX wrapped around it.
+
+    With the positions of the arguments that are differentiated, where grad or
+    another transformation selected some; None for all.
+    """
+    fun = unwrapped(fun)
+    code = getattr(fun, "__code__", None)
+    if code is None or not code.co_filename.startswith(_JAX_SOURCES):
+        return fun, None
+    closed_over = _closure(fun)
+    if code.co_name == "f_wrapped" and "dyn_argnums" in closed_over:  # argnums_partial2, 0.10 on
+        return closed_over["f"], tuple(closed_over["dyn_argnums"])
+    if code.co_name == "wrapped_fun" and "fun" in closed_over:  # custom_gradient
+        return closed_over["fun"], None
+    return fun, None
+
+
+def _closure(fun: Any) -> dict[str, Any]:
+    cells = zip(fun.__code__.co_freevars, fun.__closure__ or (), strict=True)
+    return {name: cell.cell_contents for name, cell in cells}
+
+
+def kind_of(frame: types.FrameType | None) -> str:
+    """How `jax.vjp` was reached: "grad", "jacrev", ..., or "vjp", from the frames of its callers."""
+    kind = "vjp"
+    while frame and frame.f_code.co_filename in (api.__file__, traceback_util.__file__):
+        if frame.f_code.co_filename == api.__file__:
+            kind = frame.f_code.co_qualname.split(".")[0]
+        frame = frame.f_back
+    return kind
+
+
+def mapped_sizes(leaves: Iterable[Any]) -> tuple[int, ...]:
+    """The sizes of the axes that vmap maps at this point, outermost first.
+
+    Directly below a vmap only what is mapped counts: an unmapped call in a
+    mapped function runs once. Below a jit in it, the arguments do not show it.
+    """
+    traces = {id(trace) for leaf in leaves for trace in _batch_traces(leaf)}
+    sizes, below_jit, trace = [], False, core.trace_ctx.trace
+    while trace is not None:
+        if isinstance(trace, batching.BatchTrace):
+            if below_jit or id(trace) in traces:
+                sizes.append(int(trace.axis_data.size))
+        elif not isinstance(trace, (ad.JVPTrace, ad.LinearizeTrace)):
+            below_jit = True
+        trace = getattr(trace, "parent_trace", None)
+    return tuple(reversed(sizes))
+
+
+def _batch_traces(value: Any) -> Iterator[Any]:
+    while isinstance(value, core.Tracer):
+        if isinstance(value, batching.BatchTracer) and value.batch_dim is not None:
+            yield value._trace  # noqa: SLF001 (there is no public way from a tracer to its trace)
+        value = getattr(value, "val", None) if isinstance(value, batching.BatchTracer) else getattr(value, "primal", None)
+
+
+def transformation_name(function: Any) -> str:
+    """The transformation that made this function ("vmap", "jit"), "" where it is none of JAX's."""
+    if isinstance(function, PjitFunction):
+        return "jit"
+    if isinstance(function, functools.partial):
+        return "partial"
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return ""
+    if code.co_filename == traceback_util.__file__:
+        return transformation_name(_closure(function).get("fun"))
+    return code.co_qualname.split(".")[0].strip("_") if code.co_filename.startswith(_JAX_SOURCES) else ""
+
+
+def hide_frames_of(filename: str) -> None:
+    """Let JAX pass over the frames of this file, in tracebacks and in source locations."""
+    traceback_util.register_exclusion(filename)
+    source_info_util.register_exclusion(filename)

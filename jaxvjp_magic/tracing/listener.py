@@ -1,0 +1,246 @@
+"""Turns what the hooks see into facts.
+
+Everything here is work of ours beside the user's program: whatever goes wrong
+in it becomes a note in the report, and nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import io
+import warnings
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from jax import tree_util
+
+from jaxvjp_magic.tracing import frames, jax_internals, names, purity
+from jaxvjp_magic.tracing.array_types import describe, shapes_of
+from jaxvjp_magic.tracing.facts import Bwd, Forward, Fwd, NameUse, Primal, Pullback
+from jaxvjp_magic.tracing.functions import Functions, argument_names, below_wrappers, resolved
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jaxvjp_magic.tracing.facts import Tree
+    from jaxvjp_magic.tracing.recorder import Handle, Recorder
+
+PAIR = 2
+
+
+class Listener:
+    """Turns what the hooks see into facts in one recorder."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        """Facts go to `recorder`."""
+        self.recorder = recorder
+        self.functions = Functions()
+        self._pullbacks: dict[int, tuple[Handle, tuple[str, ...], Any]] = {}
+        self._outputs: weakref.WeakKeyDictionary[Any, dict[Any, Tree]] = weakref.WeakKeyDictionary()
+
+    @contextlib.contextmanager
+    def noting(self, what: str) -> Iterator[None]:
+        """Work of ours: what goes wrong in it becomes a note, and only that."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 (the user's program must go on, whatever it was)
+            self.recorder.could_not(what, error)
+
+    # A call of a custom_vjp function ---------------------------------------------------------
+
+    def start_custom(self, custom: Any, args: tuple[Any, ...], kwargs: dict[str, Any], frame: Any) -> Handle | None:
+        """A custom_vjp function is called."""
+        with self.noting(f"record a call of {describe(custom)}"):
+            facts = self.functions.custom(custom)
+            try:
+                args = resolved(custom.fun, args, kwargs)
+            except TypeError:  # JAX will say so; show what was given
+                args = (*args, *kwargs.values())
+            dynamic, primals, nondiff = self._primals(custom, args)
+            place = frames.place_of(frames.user_frame(frame))
+            vmap = jax_internals.mapped_sizes(tree_util.tree_leaves(dynamic))
+            return self.recorder.start(
+                "custom_vjp", facts.function, primals, place, rule=facts.rule, nondiff=nondiff, vmap=vmap
+            )
+        return None
+
+    def _primals(self, custom: Any, args: tuple[Any, ...]) -> tuple[list[Any], Tree, tuple[tuple[str, str], ...]]:
+        """The arguments that are differentiated, their types, and the others in words."""
+        all_names = argument_names(custom.fun)
+        static = set(custom.nondiff_argnums)
+        named = [all_names[i] if i < len(all_names) else f"[{i}]" for i in range(len(args))]
+        dynamic = [arg for i, arg in enumerate(args) if i not in static]
+        dynamic_names = tuple(name for i, name in enumerate(named) if i not in static)
+        nondiff = tuple((named[i], _nondiff_text(self.recorder, args[i])) for i in sorted(static) if i < len(args))
+        return dynamic, self.recorder.types.tree(tuple(dynamic), dynamic_names), nondiff
+
+    def primal_ran(self, handle: Handle, custom: Any, args: tuple[Any, ...], output: Any) -> None:
+        """The primal function returned `output`."""
+        with self.noting(f"record what {describe(custom)} returned"):
+            tree = self.recorder.types.tree(output)
+            self._known_outputs(custom.fun)[self._output_key(custom, args)] = tree
+            handle.add(Primal(tree))
+
+    def fwd_ran(self, handle: Handle, custom: Any, args: tuple[Any, ...], pair: Any) -> None:
+        """The fwd rule returned `pair`."""
+        with self.noting(f"record what the fwd rule of {describe(custom)} returned"):
+            self._note_names(custom, custom.fwd, "fwd")
+            if not isinstance(pair, (tuple, list)) or len(pair) != PAIR:
+                handle.add(Fwd(None, None, self.recorder.types.tree(pair).structure.described))
+                return
+            output = self.recorder.types.tree(pair[0])
+            handle.add(Fwd(output, self.recorder.types.tree(pair[1])))
+            expected = self._primal_output(custom, args, output)
+            if expected is not None:
+                handle.add(Primal(expected))
+
+    def bwd_ran(self, handle: Handle, custom: Any, args: tuple[Any, ...], result: Any) -> None:
+        """The bwd rule returned `result`."""
+        with self.noting(f"record what the bwd rule of {describe(custom)} returned"):
+            self._note_names(custom, custom.bwd, "bwd")
+            cotangents = args[len(custom.nondiff_argnums) + 1]
+            compared = not getattr(custom, "with_accums", False)
+            if getattr(custom, "with_logs", False) and isinstance(result, (tuple, list)) and len(result) == PAIR:
+                result = result[0]
+            primals = handle.state.origin.fact.primals
+            arguments = primals.names if primals else ()
+            tree = self.recorder.types.tree(result, arguments, keep_none=True) if compared else None
+            handle.add(Bwd(self.recorder.types.tree(cotangents), tree))
+
+    def rule_failed(self, handle: Handle, custom: Any, phase: str, error: Exception) -> None:
+        """The primal function or a rule raised."""
+        with self.noting(f"record the exception of {describe(custom)}"):
+            if phase != "primal":
+                self._note_names(custom, custom.fwd if phase == "fwd" else custom.bwd, phase)
+            handle.failed(phase, error)
+
+    def _note_names(self, custom: Any, rule: Any, phase: str) -> None:
+        rule = below_wrappers(rule)
+        if not inspect.isfunction(rule) or not frames.is_user_code(rule.__code__.co_filename):
+            return
+        facts = self.functions.custom(custom)
+        for lookup, chain in names.overwritten(rule, custom):
+            self.recorder.name(
+                NameUse(
+                    lookup.name, facts.function, self.functions.of(rule), phase, lookup.scope,
+                    chain, describe(lookup.value), lookup.helper,
+                )
+            )  # fmt: skip
+
+    # What the primal function returns, where it did not run ------------------------------------
+
+    def _known_outputs(self, function: Any) -> dict[Any, Tree]:
+        return self._outputs.setdefault(function, {})
+
+    def _output_key(self, custom: Any, args: tuple[Any, ...]) -> Any:
+        static = set(custom.nondiff_argnums)
+        dynamic = tuple(_without_marks(arg) for i, arg in enumerate(args) if i not in static)
+        return self.recorder.types.tree(dynamic), tuple(id(arg) for i, arg in enumerate(args) if i in static)
+
+    def _primal_output(self, custom: Any, args: tuple[Any, ...], got: Tree) -> Tree | None:
+        """The primal function's output types for these arguments, by `jax.eval_shape` if need be.
+
+        None where they cannot be had: the function depends on values, or may
+        have effects that must not happen twice.
+        """
+        key = self._output_key(custom, args)
+        known = self._known_outputs(custom.fun)
+        expected = known.get(key)
+        if expected is None or not same_types(expected, got):  # a second look before anything is said
+            if not purity.may_run_again(custom.fun):
+                return None
+            static = set(custom.nondiff_argnums)
+            dynamic = [_without_marks(arg) for i, arg in enumerate(args) if i not in static]
+
+            def on_dynamic(*values: Any) -> Any:
+                left = iter(values)
+                return custom.fun(*(arg if i in static else next(left) for i, arg in enumerate(args)))
+
+            try:
+                with self.recorder.paused(), _quiet():
+                    expected = self.recorder.types.tree(shapes_of(on_dynamic, tuple(dynamic)))
+            except Exception:  # noqa: BLE001 (it runs on values only, or raises on shapes: nothing to compare)
+                return None
+            known[key] = expected
+        return expected
+
+    # A use of jax.vjp -----------------------------------------------------------------------
+
+    def start_vjp(self, fun: Any, primals: tuple[Any, ...], frame: Any) -> tuple[Handle, tuple[str, ...]] | None:
+        """`jax.vjp` is called, by the user or by grad and others."""
+        with self.noting("record a use of jax.vjp"):
+            function, positions = jax_internals.user_function(fun)
+            all_names = argument_names(function)
+            positions = positions if positions is not None else tuple(range(len(primals)))
+            named = tuple(all_names[i] if i < len(all_names) else f"[{i}]" for i in positions)
+            place = frames.place_of(frames.user_frame(frame))
+            kind = jax_internals.kind_of(frame)
+            types_of = self.recorder.types.tree(primals, named)
+            vmap = jax_internals.mapped_sizes(tree_util.tree_leaves(primals))
+            return self.recorder.start(kind, self.functions.of(function), types_of, place, vmap=vmap), named
+        return None
+
+    def vjp_ran(self, handle: Handle, named: tuple[str, ...], result: tuple[Any, ...]) -> None:
+        """`jax.vjp` returned its output and a pullback."""
+        with self.noting("record what jax.vjp returned"):
+            output, pullback = result[0], result[1]
+            primals, others = jax_internals.kept_residuals(pullback)
+            types_of = self.recorder.types
+            numbered = tuple(f"[{i}]" for i in range(len(others)))
+            residuals = types_of.tree((*primals, *others), (*named[: len(primals)], *numbered))
+            handle.add(Forward(types_of.tree(output), residuals))
+            owner, key = jax_internals.pullback_owner(pullback)
+            forget = weakref.ref(owner, lambda _: self._pullbacks.pop(key, None))
+            self._pullbacks[key] = handle, named, forget
+
+    def pullback_of(self, key: int) -> tuple[Handle, tuple[str, ...]] | None:
+        """The call that made a pullback, and the names of its primals."""
+        known = self._pullbacks.get(key)
+        return known and known[:2]
+
+    def pullback_ran(self, handle: Handle, named: tuple[str, ...], cotangent: Any, result: Any) -> None:
+        """A pullback returned `result`."""
+        with self.noting("record the call of a pullback"):
+            types_of = self.recorder.types
+            handle.add(Pullback(types_of.tree(cotangent), types_of.tree(result, named)))
+
+    def pullback_failed(self, handle: Handle, cotangent: Any, error: Exception) -> None:
+        """A pullback raised."""
+        with self.noting("record the call of a pullback"):
+            handle.add(Pullback(self.recorder.types.tree(cotangent)))
+            handle.failed("pullback", error)
+
+
+def same_types(first: Tree, second: Tree) -> bool:
+    """Whether two pytrees have the same containers, shapes and dtypes."""
+    if first is second:
+        return True
+    pairs = zip(first.types, second.types, strict=False)
+    return first.structure == second.structure and all(a.shape == b.shape and a.dtype == b.dtype for a, b in pairs)
+
+
+def _nondiff_text(recorder: Recorder, value: Any) -> str:
+    leaves = tree_util.tree_leaves(value)
+    if len(leaves) == 1 and leaves[0] is value and not callable(value):
+        return recorder.types.of(value).text
+    return describe(value)
+
+
+def _without_marks(argument: Any) -> Any:
+    """An argument of fwd without what symbolic_zeros wraps around its leaves."""
+    marked = jax_internals.CustomVJPPrimal
+    return tree_util.tree_map(
+        lambda leaf: leaf.value if isinstance(leaf, marked) else leaf,
+        argument,
+        is_leaf=lambda leaf: isinstance(leaf, marked),
+    )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """What the function prints or warns of was said, or will be, when the program runs it."""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield

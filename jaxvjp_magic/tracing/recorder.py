@@ -1,0 +1,240 @@
+"""Collects facts while the user's program runs, and merges what is equal as it comes.
+
+A call is a path through a tree of states: where it started (function, line,
+types of the arguments), then one state an event. Equal calls walk the same path,
+so a million of them cost as much memory as one. What a call holds is one
+pointer to its state, and `add` moves it on; what was said already moves
+nothing, so a pullback called in a loop costs nothing either.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from typing import TYPE_CHECKING
+
+from jaxvjp_magic.tracing.array_types import Types
+from jaxvjp_magic.tracing.facts import CallFact, Event, Failed, NameUse, Raised, Record
+from jaxvjp_magic.tracing.frames import caller, place_of, place_of_error, user_frame
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterator
+
+    from jaxvjp_magic.tracing.facts import CustomRule, Function, Place, Tree
+
+MOST_NOTES = 20
+
+
+class Origin:
+    """Where equal calls start; the root of their states."""
+
+    __slots__ = ("children", "fact", "key", "parent", "root")
+
+    def __init__(self, key: Hashable, fact: CallFact, parent: Origin | None) -> None:
+        """An origin with no calls yet; `fact` has all but id, parent, count and events."""
+        self.key, self.fact, self.parent = key, fact, parent
+        self.children: dict[Hashable, Origin] = {}
+        self.root = State(self, None, None)
+
+
+class State:
+    """What a call has done so far: the path from its root."""
+
+    __slots__ = ("before", "count", "event", "later", "origin", "said")
+
+    def __init__(self, origin: Origin, before: State | None, event: Event | None) -> None:
+        """The state after `event`."""
+        self.origin, self.before, self.event = origin, before, event
+        self.said: frozenset[Event] = before.said | {event} if before and event else frozenset()
+        self.later: dict[Event, State] = {}
+        self.count = 0
+
+    def events(self) -> tuple[Event, ...]:
+        """All events up to here, the first first."""
+        state: State | None = self
+        found = []
+        while state is not None and state.event is not None:
+            found.append(state.event)
+            state = state.before
+        return tuple(reversed(found))
+
+
+class Recorder:
+    """Everything one check records. After `close` it takes nothing more and holds nothing."""
+
+    def __init__(self) -> None:
+        """A recorder that is ready for calls, from any thread."""
+        self.types = Types()
+        self.active = True
+        self._tops: dict[Hashable, Origin] = {}
+        self._names: dict[NameUse, None] = {}
+        self._notes: dict[str, None] = {}
+        self._lock = threading.Lock()
+        self._local = _Local()
+
+    @property
+    def listening(self) -> bool:
+        """Whether calls are recorded here and now: open, and not inside work of our own."""
+        return self.active and not self._local.paused
+
+    def start(
+        self,
+        kind: str,
+        function: Function,
+        primals: Tree | None,
+        place: Place | None,
+        *,
+        rule: CustomRule | None = None,
+        nondiff: tuple[tuple[str, str], ...] = (),
+        vmap: tuple[int, ...] = (),
+    ) -> Handle:
+        """A call begins."""
+        key = (kind, function, primals, place, rule, nondiff, vmap)
+        stack = self._local.stack
+        parent = stack[-1] if stack else None
+        with self._lock:
+            origin = _recursion(parent, key)
+            if origin is None:
+                siblings = parent.children if parent else self._tops
+                origin = siblings.get(key)
+                if origin is None:
+                    fact = CallFact(0, kind, function, primals, place, rule, nondiff, vmap)
+                    origin = siblings[key] = Origin(key, fact, parent)
+            origin.root.count += 1
+        return Handle(self, origin.root)
+
+    def name(self, use: NameUse) -> None:
+        """A rule looks up an overwritten name."""
+        self._names[use] = None
+
+    def note(self, text: str) -> None:
+        """Something of ours did not work: one line for the report."""
+        if len(self._notes) < MOST_NOTES:
+            self._notes[text] = None
+
+    def could_not(self, what: str, error: BaseException) -> None:
+        """An exception of ours, as a note."""
+        detail = str(error).split("\n", 1)[0][:200]
+        self.note(f"could not {what}: {type(error).__name__}: {detail}")
+
+    def enter(self, handle: Handle) -> None:
+        """From here on, new calls of this thread are children of this one."""
+        self._local.stack.append(handle.state.origin)
+
+    def leave(self) -> None:
+        """The end of what `enter` began."""
+        local = self._local
+        if local.stack:  # empty where the check ended in between
+            local.stack.pop()
+        if not local.stack:
+            local.in_flight = None
+
+    def paused(self) -> _Paused:
+        """A context in which nothing is recorded in this thread: work of our own."""
+        return _Paused(self._local)
+
+    def first_to_see(self, error: BaseException) -> bool:
+        """Whether this exception reaches a hook for the first time on its way out."""
+        if self._local.in_flight is error:
+            return False
+        self._local.in_flight = error if self._local.stack else None
+        return True
+
+    def close(self, jax_version: str) -> Record:
+        """Stop recording, let go of everything, and return the facts."""
+        self.active = False
+        rows: list[CallFact] = []
+        numbers = itertools.count(1)
+        for origin in self._tops.values():
+            _collect(origin, 0, rows, numbers)
+        record = Record(jax_version, tuple(rows), tuple(self._names), tuple(self._notes))
+        self._tops, self.types, self._local = {}, Types(), _Local()
+        return record
+
+
+class Handle:
+    """One call that is going on, or whose pullback may still be called."""
+
+    __slots__ = ("__weakref__", "recorder", "state")
+
+    def __init__(self, recorder: Recorder, state: State) -> None:
+        """A call in this state."""
+        self.recorder, self.state = recorder, state
+
+    def add(self, event: Event) -> None:
+        """Something happened to this call."""
+        state = self.state
+        if event in state.said or not self.recorder.active:
+            return
+        with self.recorder._lock:  # noqa: SLF001 (the two classes are one mechanism)
+            later = state.later.get(event)
+            if later is None:
+                later = state.later[event] = State(state.origin, state, event)
+            state.count -= 1
+            later.count += 1
+            self.state = later
+
+    def failed(self, phase: str, error: BaseException) -> None:
+        """An exception leaves a phase of this call; the innermost phase that sees it keeps it."""
+        if self.recorder.first_to_see(error):
+            place = place_of_error(error) or place_of(user_frame(caller(1)))
+            self.add(Failed(phase, Raised(type(error).__name__, str(error)[:2000], place)))
+
+
+class _Local(threading.local):
+    """What each thread has of its own."""
+
+    def __init__(self) -> None:
+        self.stack: list[Origin] = []
+        self.paused = 0
+        self.in_flight: BaseException | None = None
+
+
+class _Paused:
+    __slots__ = ("_local",)
+
+    def __init__(self, local: _Local) -> None:
+        self._local = local
+
+    def __enter__(self) -> None:
+        self._local.paused += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._local.paused -= 1
+
+
+def _recursion(parent: Origin | None, key: Hashable) -> Origin | None:
+    """The enclosing call that this one repeats: recursion is one row with a count."""
+    while parent is not None:
+        if parent.key == key:
+            return parent
+        parent = parent.parent
+    return None
+
+
+def _collect(origin: Origin, parent: int, rows: list[CallFact], numbers: Iterator[int]) -> None:
+    first = 0
+    for state in _states(origin.root):
+        if state.count <= 0:
+            continue
+        row = _row(origin.fact, next(numbers), parent, state)
+        first = first or row.id
+        rows.append(row)
+    for child in origin.children.values():
+        _collect(child, first or parent, rows, numbers)
+
+
+def _states(root: State) -> Iterator[State]:
+    waiting = [root]
+    while waiting:
+        state = waiting.pop()
+        yield state
+        waiting.extend(reversed(state.later.values()))
+
+
+def _row(fact: CallFact, number: int, parent: int, state: State) -> CallFact:
+    return CallFact(
+        number, fact.kind, fact.function, fact.primals, fact.place, fact.rule,
+        fact.nondiff, fact.vmap, parent, state.count, state.events(),
+    )  # fmt: skip
+
