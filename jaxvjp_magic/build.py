@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from jaxvjp_magic.checks import diagnose
 from jaxvjp_magic.report import Call, Finding, Leaf, ProgramError, Report, Severity
 from jaxvjp_magic.tracing.facts import Bwd, Failed, Forward, Fwd, Primal, Pullback
-from jaxvjp_magic.tracing.frames import place_of_error
+from jaxvjp_magic.tracing.frames import describe_error, place_of_error
 
 if TYPE_CHECKING:
     from jaxvjp_magic.report import Leaves
@@ -27,7 +27,7 @@ def build_report(
     def ignored(finding: Finding) -> bool:
         return finding.code in ignore or finding.code in _silenced_on_line(finding)
 
-    findings = diagnose(record, program, ignore=ignored, raised_error=error is not None)
+    findings = diagnose(record, program, ignore=ignored, uncaught=_uncaught(error))
     wrong = {call for finding in findings if finding.severity is Severity.ERROR for call in finding.calls}
     return Report(
         jax=record.jax,
@@ -36,6 +36,19 @@ def build_report(
         error=_program_error(error, program) if error is not None else None,
         notes=record.notes,
     )
+
+
+def _uncaught(error: BaseException | None) -> frozenset[tuple[str, str]]:
+    """The exception and those that it was raised from, as the recorder writes them."""
+    found: dict[int, tuple[str, str]] = {}
+    waiting = [error]
+    while waiting:
+        one = waiting.pop()
+        if one is not None and id(one) not in found:
+            raised = describe_error(one)
+            found[id(one)] = raised.type, raised.message
+            waiting += [one.__cause__, one.__context__]
+    return frozenset(found.values())
 
 
 def _silenced_on_line(finding: Finding) -> set[str]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 notes: dict[str, str] = {}
+found: list[str] = []
 reports = {"calls": 0, "findings": 0}
 
 
@@ -36,10 +37,14 @@ def _take(item: pytest.Item, report: object) -> None:
     str(report), report.to_json()  # type: ignore[attr-defined]
     reports["calls"] += len(report.calls)  # type: ignore[attr-defined]
     reports["findings"] += len(report.findings)  # type: ignore[attr-defined]
+    for finding in report.findings:  # type: ignore[attr-defined]
+        found.append(f"{item.name}: {finding.severity} {finding.code} line {finding.line}: {finding.title}")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say what the checks saw."""
     terminalreporter.write_line(f"checks: {reports['calls']} calls, {reports['findings']} findings, {len(notes)} notes")
+    for line in found:
+        terminalreporter.write_line(f"  {line}")
     for test, note in notes.items():
         terminalreporter.write_line(f"  {test}: {note}")

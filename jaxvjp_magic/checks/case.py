@@ -10,17 +10,30 @@ from jaxvjp_magic.tracing.facts import Bwd, CallFact, Failed, Forward, Fwd, Prim
 
 if TYPE_CHECKING:
     from jaxvjp_magic.sources import Program, Spot
-    from jaxvjp_magic.tracing.facts import Event, Function, NameUse, Tree
+    from jaxvjp_magic.tracing.facts import Event, Function, NameUse, Raised, Tree
 
 E = TypeVar("E", bound="Event")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Context:
+    """What all cases of one record share. `uncaught` are the exceptions that ended the program."""
+
+    program: Program
+    calls: dict[int, CallFact]
+    uncaught: frozenset[tuple[str, str]] = frozenset()
+
+    def severity_of(self, raised: Raised) -> Severity:
+        """An exception that the program handles is only worth knowing."""
+        return Severity.ERROR if (raised.type, raised.message) in self.uncaught else Severity.NOTE
 
 
 class Case:
     """A row of the record, for one check."""
 
-    def __init__(self, call: CallFact, program: Program, parents: dict[int, CallFact]) -> None:
-        """`parents` are the rows by id."""
-        self.call, self.program, self.parents = call, program, parents
+    def __init__(self, call: CallFact, context: Context) -> None:
+        """One row of the record that `context` is about."""
+        self.call, self.context, self.program = call, context, context.program
         self.primals = self._all(Primal)
         self.forwards = self._all(Forward)
         self.fwds = self._all(Fwd)
@@ -66,7 +79,7 @@ class Case:
         found, parent = set(), self.call.parent
         while parent:
             found.add(parent)
-            parent = self.parents[parent].parent
+            parent = self.context.calls[parent].parent
         return found
 
     def finding(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from jaxvjp_magic import rules
 from jaxvjp_magic.checks import names, raised, shapes
-from jaxvjp_magic.checks.case import Case, Found
+from jaxvjp_magic.checks.case import Case, Context, Found
 from jaxvjp_magic.report import Finding, Severity
 
 if TYPE_CHECKING:
@@ -25,22 +25,27 @@ SHAPES: tuple[Callable[[Case], Iterator[Found]], ...] = (
 
 
 def diagnose(
-    record: Record, program: Program, *, ignore: Callable[[Finding], bool], raised_error: bool = False
+    record: Record,
+    program: Program,
+    *,
+    ignore: Callable[[Finding], bool],
+    uncaught: frozenset[tuple[str, str]] = frozenset(),
 ) -> tuple[Finding, ...]:
     """The findings of a record: errors first, and among them the cause first.
 
-    Those that `ignore` names are left out. With `raised_error`, the program
-    ended in an exception: the finding that explains it says so.
+    Those that `ignore` names are left out. `uncaught` has type and message of
+    the exception that ended the program, and of those behind it; the finding
+    that explains it says so.
     """
-    parents = {call.id: call for call in record.calls}
-    cases = [Case(call, program, parents) for call in record.calls]
+    context = Context(program, {call.id: call for call in record.calls}, uncaught)
+    cases = [Case(call, context) for call in record.calls]
     found = [one for case in cases for check in SHAPES for one in check(case)]
     found += names.overwritten_names(record.names, cases, program)
     exceptions = [one for case in cases for one in raised.failures(case)]
     found += [one for one in exceptions if not any(explains(other, one) for other in found)]
     found = [one for one in found if not ignore(one.finding)]
     found = sorted(_merged(found), key=lambda one: (one.finding.severity.rank, _rank(one)))
-    return _with_causes(found, raised_error=raised_error and bool(exceptions))
+    return _with_causes(found, raised_error=bool(uncaught and exceptions))
 
 
 def _rank(found: Found) -> int:

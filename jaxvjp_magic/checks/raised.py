@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jaxvjp_magic.checks import words
-from jaxvjp_magic.report import Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +34,7 @@ def _phase_failed(case: Case, failed: Failed) -> Found:
         spot = case.program.definition(rule.code if rule else None)
     role = f", the {phase} rule of {case.name}," if phase in ("fwd", "bwd") else ""
     return case.finding(
-        _CODES[phase], Severity.ERROR, spot,
+        _CODES[phase], case.context.severity_of(raised), spot,
         f"{name} raises {raised.type}",
         f"{name}{role} was called with {_given(case, phase)} and raised {raised.type}: {_first_line(raised.message)}",
         fix=_advice(case, failed), phase=phase, got=raised.type,
@@ -81,7 +80,7 @@ def _call_failed(case: Case, failed: Failed) -> Found:
     defined = case.program.definition(case.call.function.code)
     if rule is not None and (rule.fwd is None or rule.bwd is None):
         return case.finding(
-            "VJP107", Severity.ERROR, defined,
+            "VJP107", case.context.severity_of(raised), defined,
             f"{case.name} has no rule: defvjp was not called on this {case.name}",
             f"{case.name} is called at {_at(spot)}, and JAX needs its rule for every call. A function that is "
             "defined again is a new one, and has no rule until defvjp is called again.",
@@ -94,7 +93,7 @@ def _call_failed(case: Case, failed: Failed) -> Found:
         in_class = "." in case.name or case.call.function.arguments[:1] == ("self",)
         hint = " A custom_vjp object in a class binds no self: JAX counts self as an argument." if in_class else ""
         return case.finding(
-            "VJP108", Severity.ERROR, defined if in_class else spot,
+            "VJP108", case.context.severity_of(raised), defined if in_class else spot,
             f"the arguments of {case.name} do not fit its signature: {reason}",
             f"A custom_vjp function takes its arguments by position, here {takes}.{hint}",
             fix="define the custom_vjp function outside of the class, and call it from the method"
@@ -103,7 +102,7 @@ def _call_failed(case: Case, failed: Failed) -> Found:
             phase="call", got=raised.type,
         )  # fmt: skip
     return case.finding(
-        "VJP112", Severity.ERROR, spot,
+        "VJP112", case.context.severity_of(raised), spot,
         f"the call of {case.name} raises {raised.type}",
         f"{case.name} was called at {_at(case.program.spot(case.call.place))} with {_given(case, 'call')}, and JAX "
         f"raised {raised.type}: {_first_line(raised.message)}",

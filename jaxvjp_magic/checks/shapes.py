@@ -181,9 +181,11 @@ def _cotangent_mismatch(case: Case, output: Tree, pullback: Pullback) -> Iterato
     path, how = _tree_difference(output, got, cotangent=True)
     if not how:
         return
-    place = next((failed.raised.place for failed in case.failures if failed.phase == "pullback"), None)
+    raised = next((failed.raised for failed in case.failures if failed.phase == "pullback"), None)
+    if raised is None:
+        return
     yield case.finding(
-        "VJP106", ERROR, case.program.spot(place or case.call.place),
+        "VJP106", case.context.severity_of(raised), case.program.spot(raised.place or case.call.place),
         f"the pullback of {case.name} was given {got}, but the output is {output}",
         f"A pullback takes a cotangent of the output's type; {_of_path('this one', path)} {how}.",
         fix=f"call it with a cotangent like the output: {output}",

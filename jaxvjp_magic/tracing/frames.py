@@ -9,12 +9,13 @@ import sys
 import sysconfig
 from typing import TYPE_CHECKING
 
-from jaxvjp_magic.tracing.facts import Place
+from jaxvjp_magic.tracing.facts import Place, Raised
 
 if TYPE_CHECKING:
     import types
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_LONGEST_MESSAGE = 2000
 _GENERATED_BUT_TYPED = ("<ipython-input", "<stdin", "<timed", "<magic-timeit", "<doctest", "<cell")
 
 
@@ -66,6 +67,15 @@ def place_of_error(error: BaseException) -> Place | None:
             found = _place(entry.tb_frame.f_code, entry.tb_lasti, entry.tb_lineno)
         entry = entry.tb_next
     return found
+
+
+def describe_error(error: BaseException, frame: types.FrameType | None = None) -> Raised:
+    """An exception as a fact; it is on its way through `frame`, whose callers it has not reached."""
+    try:
+        message = str(error)[:_LONGEST_MESSAGE]
+    except Exception:  # noqa: BLE001 (an exception whose own __str__ raises)
+        message = ""
+    return Raised(type(error).__name__, message, place_of_error(error) or place_of(user_frame(frame)))
 
 
 def drop_own_frames(error: BaseException) -> None:

@@ -14,8 +14,8 @@ import threading
 from typing import TYPE_CHECKING
 
 from jaxvjp_magic.tracing.array_types import Types
-from jaxvjp_magic.tracing.facts import CallFact, Event, Failed, NameUse, Raised, Record
-from jaxvjp_magic.tracing.frames import caller, place_of, place_of_error, user_frame
+from jaxvjp_magic.tracing.facts import CallFact, Event, Failed, NameUse, Record
+from jaxvjp_magic.tracing.frames import caller, describe_error
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator
@@ -177,8 +177,7 @@ class Handle:
     def failed(self, phase: str, error: BaseException) -> None:
         """An exception leaves a phase of this call; the innermost phase that sees it keeps it."""
         if self.recorder.first_to_see(error):
-            place = place_of_error(error) or place_of(user_frame(caller(1)))
-            self.add(Failed(phase, Raised(type(error).__name__, str(error)[:2000], place)))
+            self.add(Failed(phase, describe_error(error, caller(1))))
 
 
 class _Local(threading.local):
