@@ -1,8 +1,8 @@
 """See what JAX's reverse-mode rules really do: shapes, mismatches and overwritten names.
 
-    %load_ext jaxvjp_magic        in a notebook, then %%vjpcheck on top of a cell
-    with vjpcheck() as report:    in a script or a test
-    vjpcheck FILE                 on the command line
+%load_ext jaxvjp_magic        in a notebook, then %%vjpcheck on top of a cell
+with vjpcheck() as report:    in a script or a test
+vjpcheck FILE                 on the command line
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ def _leaves(tree: Tree | None, *, with_bytes: bool = False) -> Leaves | None:
 
 
 def _status(fact: CallFact, *, wrong: bool) -> str:
-    """"error", "ok", or which half of the rule did not run."""
+    """How the call went: error, ok, or which half of it did not run."""
     if wrong or _first(fact, Failed):
         return "error"
     if _first(fact, Fwd) and not _first(fact, Bwd):

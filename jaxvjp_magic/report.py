@@ -264,4 +264,4 @@ def short_type(text: str) -> str:
     if not match or text.startswith("float0"):
         return text
     short = dict(_SHORT)[match[2]]
-    return f"{match[1] or ''}{short}{text[match.start(3):]}"
+    return f"{match[1] or ''}{short}{text[match.start(3) :]}"

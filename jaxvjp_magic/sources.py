@@ -72,7 +72,7 @@ def _same_file(first: str, second: str) -> bool:
 
 
 def _short(filename: str) -> str:
-    relative = os.path.relpath(filename) if os.path.isabs(filename) else filename
+    relative = os.path.relpath(filename) if filename.startswith(os.sep) else filename
     return filename if relative.startswith("..") else relative
 
 

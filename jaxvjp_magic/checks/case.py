@@ -83,12 +83,23 @@ class Case:
         return found
 
     def finding(
-        self, code: str, severity: Severity, spot: Spot, title: str, message: str, **more: str
+        self,
+        code: str,
+        severity: Severity,
+        spot: Spot,
+        title: str,
+        message: str,
+        *,
+        fix: str = "",
+        phase: str = "",
+        path: str = "",
+        expected: str = "",
+        got: str = "",
     ) -> Found:
         """A finding about this call."""
         finding = Finding(
-            code, severity, title, message, function=self.name, line=spot.line, source=spot.source,
-            snippet=spot.snippet, calls=(self.call.id,), **more,
+            code, severity, title, message, fix, self.name, spot.line, spot.source, phase, path, expected, got,
+            spot.snippet, (self.call.id,),
         )  # fmt: skip
         return Found(finding, self)
 

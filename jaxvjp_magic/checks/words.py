@@ -46,24 +46,35 @@ def near_fit(expected: Shape | None, got: Shape | None) -> str:
     """How the one shape could become the other: "summed over axis 0 it would fit", or ""."""
     if expected is None or got is None or len(got) > MOST_AXES or expected == got:
         return ""
+    change = _summed(expected, got) or _rearranged(expected, got) or _resized(expected, got)
+    return f"{change} it would fit" if change else ""
+
+
+def _summed(expected: Shape, got: Shape) -> str:
     for count in range(1, len(got) + 1):
         for axes in itertools.combinations(range(len(got)), count):
             if tuple(size for axis, size in enumerate(got) if axis not in axes) == expected:
-                which = f"axis {axes[0]}" if count == 1 else f"axes {listed(map(str, axes))}"
-                return f"summed over {which} it would fit"
+                return f"summed over {_axes(axes)}"
     if len(got) == len(expected) and all(e in (1, g) for e, g in zip(expected, got, strict=True)):
-        axes = tuple(axis for axis, (e, g) in enumerate(zip(expected, got, strict=True)) if e != g)
-        which = f"axis {axes[0]}" if len(axes) == 1 else f"axes {listed(map(str, axes))}"
-        return f"summed over {which} with keepdims=True it would fit"
-    if len(got) > 1 and tuple(reversed(got)) == expected:
-        return "transposed it would fit"
-    if len(got) > 1 and sorted(map(str, got)) == sorted(map(str, expected)):
-        return "with its axes in another order it would fit"
-    if _size(got) is not None and _size(got) == _size(expected):
-        return "reshaped it would fit"
-    if _broadcasts(got, expected):
-        return "broadcast it would fit"
+        kept = tuple(axis for axis, (e, g) in enumerate(zip(expected, got, strict=True)) if e != g)
+        return f"summed over {_axes(kept)} with keepdims=True"
     return ""
+
+
+def _axes(axes: tuple[int, ...]) -> str:
+    return f"axis {axes[0]}" if len(axes) == 1 else f"axes {listed(map(str, axes))}"
+
+
+def _rearranged(expected: Shape, got: Shape) -> str:
+    if tuple(reversed(got)) == expected:
+        return "transposed"
+    return "with its axes in another order" if sorted(map(str, got)) == sorted(map(str, expected)) else ""
+
+
+def _resized(expected: Shape, got: Shape) -> str:
+    if _size(got) is not None and _size(got) == _size(expected):
+        return "reshaped"
+    return "broadcast" if _broadcasts(got, expected) else ""
 
 
 def _size(shape: Shape) -> int | None:

@@ -93,6 +93,10 @@ class Extension:
         for running in self._running:
             running.check.finish(self._sources(running))
 
+    def check_every_cell(self, options: Options) -> None:
+        """For the command line: check each cell from here on, and display the reports' data alone."""
+        self.every_cell, self.collecting = options, True
+
     def begin(self, options: Options) -> None:
         """Check the rest of the cell that runs now."""
         frame = user_frame(sys._getframe(1))  # noqa: SLF001 (the cell whose first statement this is)
@@ -171,4 +175,3 @@ def _is_own_magic(raw_cell: str) -> bool:
 
 def _asks_for_check(result: ExecutionResult) -> bool:
     return _is_own_magic(str(getattr(result.info, "raw_cell", "")))
-

@@ -1,1 +1,2 @@
-def render_html(r): return ""
+def render_html(r):
+    return ""

@@ -45,7 +45,7 @@ def _table(report: Report) -> Iterator[str]:
         cells = [[str(row.call.id)]]
         for column in COLUMNS:
             cell = row.cells[column]
-            lines = [_cut(line) for line in cell.lines] or [""]
+            lines = [_cut(line) for line in cell.lines or ("",)]
             if column == "call":
                 lines[0] = "  " * (row.depth - 1) + "└ " * bool(row.depth) + lines[0]
             if cell.mark is not None:

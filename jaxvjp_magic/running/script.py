@@ -36,13 +36,13 @@ def run_script(path: Path, arguments: list[str], options: Options) -> Report:
     sys.path[0] = str(path.resolve().parent)
     check = Check(options)
     check.start()
-    error: BaseException | None = None
+    ended: BaseException | None = None
     try:
         exec(compile(source, str(path), "exec"), main.__dict__)  # noqa: S102 (running it is what was asked for)
     except BaseException as raised:  # noqa: BLE001 (exit() and Ctrl-C end the script, not the report)
         _without_runner(raised)
-        error = _shown(raised)
-    report = check.finish(FileSources(str(path)), error)
+        ended = _shown(raised)
+    report = check.finish(FileSources(str(path)), ended)
     _end()
     return report
 

@@ -208,11 +208,10 @@ class NameUse:
     through: str = ""
 
 
-@dataclasses.dataclass(slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class CallFact:
     """One row: what equal calls of one function at one place did."""
 
-    id: int
     kind: str
     function: Function
     primals: Tree | None
@@ -220,6 +219,7 @@ class CallFact:
     rule: CustomRule | None = None
     nondiff: tuple[tuple[str, str], ...] = ()
     vmap: tuple[int, ...] = ()
+    id: int = 0
     parent: int = 0
     count: int = 1
     events: tuple[Event, ...] = ()

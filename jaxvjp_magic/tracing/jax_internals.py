@@ -18,6 +18,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import jax
+import jax.custom_derivatives
 from jax._src import api, core, source_info_util, traceback_util
 from jax._src import custom_derivatives as derivatives
 from jax._src.interpreters import ad, batching
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 _JAX_SOURCES = os.path.dirname(jax.__file__)
 CustomVjp = derivatives.custom_vjp
 CustomVJPPrimal = derivatives.CustomVJPPrimal
-SymbolicZero = derivatives.SymbolicZero
+SymbolicZero = jax.custom_derivatives.SymbolicZero
 PjitFunction = type(jax.jit(lambda: None))
 
 
@@ -161,7 +162,9 @@ def _batch_traces(value: Any) -> Iterator[Any]:
     while isinstance(value, core.Tracer):
         if isinstance(value, batching.BatchTracer) and value.batch_dim is not None:
             yield value._trace  # noqa: SLF001 (there is no public way from a tracer to its trace)
-        value = getattr(value, "val", None) if isinstance(value, batching.BatchTracer) else getattr(value, "primal", None)
+        value = (
+            getattr(value, "val", None) if isinstance(value, batching.BatchTracer) else getattr(value, "primal", None)
+        )
 
 
 def transformation_name(function: Any) -> str:

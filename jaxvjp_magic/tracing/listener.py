@@ -17,7 +17,7 @@ from jax import tree_util
 
 from jaxvjp_magic.tracing import frames, jax_internals, names, purity
 from jaxvjp_magic.tracing.array_types import describe, shapes_of
-from jaxvjp_magic.tracing.facts import Bwd, Forward, Fwd, NameUse, Primal, Pullback
+from jaxvjp_magic.tracing.facts import Bwd, CallFact, Forward, Fwd, NameUse, Primal, Pullback
 from jaxvjp_magic.tracing.functions import Functions, argument_names, below_wrappers, resolved
 
 if TYPE_CHECKING:
@@ -39,13 +39,9 @@ class Listener:
         self._pullbacks: dict[int, tuple[Handle, tuple[str, ...], Any]] = {}
         self._outputs: weakref.WeakKeyDictionary[Any, dict[Any, Tree]] = weakref.WeakKeyDictionary()
 
-    @contextlib.contextmanager
-    def noting(self, what: str) -> Iterator[None]:
+    def noting(self, what: str) -> _Noting:
         """Work of ours: what goes wrong in it becomes a note, and only that."""
-        try:
-            yield
-        except Exception as error:  # noqa: BLE001 (the user's program must go on, whatever it was)
-            self.recorder.could_not(what, error)
+        return _Noting(self.recorder, what)
 
     # A call of a custom_vjp function ---------------------------------------------------------
 
@@ -61,7 +57,7 @@ class Listener:
             place = frames.place_of(frames.user_frame(frame))
             vmap = jax_internals.mapped_sizes(tree_util.tree_leaves(dynamic))
             return self.recorder.start(
-                "custom_vjp", facts.function, primals, place, rule=facts.rule, nondiff=nondiff, vmap=vmap
+                CallFact("custom_vjp", facts.function, primals, place, facts.rule, nondiff, vmap)
             )
         return None
 
@@ -178,7 +174,8 @@ class Listener:
             kind = jax_internals.kind_of(frame)
             types_of = self.recorder.types.tree(primals, named)
             vmap = jax_internals.mapped_sizes(tree_util.tree_leaves(primals))
-            return self.recorder.start(kind, self.functions.of(function), types_of, place, vmap=vmap), named
+            fact = CallFact(kind, self.functions.of(function), types_of, place, vmap=vmap)
+            return self.recorder.start(fact), named
         return None
 
     def vjp_ran(self, handle: Handle, named: tuple[str, ...], result: tuple[Any, ...]) -> None:
@@ -212,6 +209,22 @@ class Listener:
             handle.failed("pullback", error)
 
 
+class _Noting:
+    __slots__ = ("_recorder", "_what")
+
+    def __init__(self, recorder: Recorder, what: str) -> None:
+        self._recorder, self._what = recorder, what
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> bool:
+        if isinstance(error, Exception):  # not KeyboardInterrupt: that is the user's
+            self._recorder.could_not(self._what, error)
+            return True
+        return False
+
+
 def same_types(first: Tree, second: Tree) -> bool:
     """Whether two pytrees have the same containers, shapes and dtypes."""
     if first is second:
@@ -240,7 +253,7 @@ def _without_marks(argument: Any) -> Any:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """What the function prints or warns of was said, or will be, when the program runs it."""
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
+    nowhere = io.StringIO()
+    with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

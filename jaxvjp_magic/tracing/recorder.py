@@ -9,18 +9,19 @@ nothing, so a pullback called in a loop costs nothing either.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import threading
 from typing import TYPE_CHECKING
 
 from jaxvjp_magic.tracing.array_types import Types
-from jaxvjp_magic.tracing.facts import CallFact, Event, Failed, NameUse, Record
+from jaxvjp_magic.tracing.facts import Event, Failed, NameUse, Record
 from jaxvjp_magic.tracing.frames import caller, describe_error
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator
 
-    from jaxvjp_magic.tracing.facts import CustomRule, Function, Place, Tree
+    from jaxvjp_magic.tracing.facts import CallFact
 
 MOST_NOTES = 20
 
@@ -77,19 +78,9 @@ class Recorder:
         """Whether calls are recorded here and now: open, and not inside work of our own."""
         return self.active and not self._local.paused
 
-    def start(
-        self,
-        kind: str,
-        function: Function,
-        primals: Tree | None,
-        place: Place | None,
-        *,
-        rule: CustomRule | None = None,
-        nondiff: tuple[tuple[str, str], ...] = (),
-        vmap: tuple[int, ...] = (),
-    ) -> Handle:
-        """A call begins."""
-        key = (kind, function, primals, place, rule, nondiff, vmap)
+    def start(self, fact: CallFact) -> Handle:
+        """A call begins; `fact` has what is known of it before it runs."""
+        key = (fact.kind, fact.function, fact.primals, fact.place, fact.rule, fact.nondiff, fact.vmap)
         stack = self._local.stack
         parent = stack[-1] if stack else None
         with self._lock:
@@ -98,7 +89,6 @@ class Recorder:
                 siblings = parent.children if parent else self._tops
                 origin = siblings.get(key)
                 if origin is None:
-                    fact = CallFact(0, kind, function, primals, place, rule, nondiff, vmap)
                     origin = siblings[key] = Origin(key, fact, parent)
             origin.root.count += 1
         return Handle(self, origin.root)
@@ -232,8 +222,4 @@ def _states(root: State) -> Iterator[State]:
 
 
 def _row(fact: CallFact, number: int, parent: int, state: State) -> CallFact:
-    return CallFact(
-        number, fact.kind, fact.function, fact.primals, fact.place, fact.rule,
-        fact.nondiff, fact.vmap, parent, state.count, state.events(),
-    )  # fmt: skip
-
+    return dataclasses.replace(fact, id=number, parent=parent, count=state.count, events=state.events())

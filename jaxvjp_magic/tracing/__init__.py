@@ -1,0 +1,1 @@
+"""What JAX did, as facts. Only `jax_internals` touches jax's private parts."""
