@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import weakref
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from IPython.core.inputtransformer2 import cell_magic
 from IPython.display import display
 
 from jaxvjp_magic.check import Check, Options
-from jaxvjp_magic.notebook.cells import CellSources
+from jaxvjp_magic.notebook.cells import Cell, CellSources, is_timed
 from jaxvjp_magic.notebook.magics import VjpCheckMagics
 from jaxvjp_magic.notebook.rewriting import rewriter
 from jaxvjp_magic.rendering.bundle import MIME_TYPE, mime_bundle
@@ -49,11 +50,26 @@ class FindingsError(Exception):
         return [f"vjpcheck: {self}"]
 
 
+@dataclasses.dataclass(slots=True)
 class _RunningCheck:
-    """The check of the cell that runs, and the depth of nested `run_cell` calls at which it began."""
+    """The check of a cell that runs.
 
-    def __init__(self, check: Check, depth: int, filename: str, raw_cell: str) -> None:
-        self.check, self.depth, self.filename, self.raw_cell = check, depth, filename, raw_cell
+    `depth` counts the nested `run_cell` calls at which it began; `lines_above`
+    has what stands above code of the cell, by the name of the code;
+    `in_passing` is a check that `%vjpcheck on` started; `error` is what a part
+    of the cell raised that `%%capture` or the like ran, and kept to itself.
+    """
+
+    check: Check
+    depth: int
+    seen: str
+    lines_above: dict[str, int]
+    in_passing: bool
+    error: BaseException | None = None
+
+    def finish(self, shell: InteractiveShell, error: BaseException | None = None) -> Report:
+        """End the check."""
+        return self.check.finish(CellSources(shell, self.seen, self.lines_above), error or self.error)
 
 
 class Extension:
@@ -66,7 +82,7 @@ class Extension:
         self.every_cell: Options | None = None
         self.collecting = False  # show the data alone, for the command line
         self._running: list[_RunningCheck] = []
-        self._cells: list[str] = []  # the raw text of each run_cell that is going on
+        self._cells: list[Cell] = []  # of each run_cell that is going on
         self._next: Options | None = None
         self._magics = VjpCheckMagics(self)
         self._rewrite = rewriter(cell_magic)
@@ -75,9 +91,7 @@ class Extension:
         """Add the magics, the transformation of cells, and what runs before and after each cell."""
         self._withdraw = tracer.prepare()
         self.shell.register_magics(self._magics)
-        transformers = self.shell.input_transformers_cleanup
-        at = transformers.index(cell_magic) if cell_magic in transformers else len(transformers)
-        transformers.insert(at, self._rewrite)
+        self.shell.input_transformers_cleanup.append(self._rewrite)
         self.shell.events.register("pre_run_cell", self._before_cell)
         self.shell.events.register("post_run_cell", self._after_cell)
 
@@ -91,67 +105,98 @@ class Extension:
         self.shell.events.unregister("pre_run_cell", self._before_cell)
         self.shell.events.unregister("post_run_cell", self._after_cell)
         for running in self._running:
-            running.check.finish(self._sources(running))
+            running.finish(self.shell)
 
     def check_every_cell(self, options: Options) -> None:
         """For the command line: check each cell from here on, and display the reports' data alone."""
         self.every_cell, self.collecting = options, True
 
     def begin(self, options: Options) -> None:
-        """Check the rest of the cell that runs now."""
+        """Check the rest of the cell that runs now.
+
+        Once: `%%timeit` runs the first line of what stands below it many times.
+        A silent cell is not checked: it may display nothing.
+        """
+        depth = len(self._cells)
+        if depth == 0 or any(running.depth == depth and not running.in_passing for running in self._running):
+            return
         frame = user_frame(sys._getframe(1))  # noqa: SLF001 (the cell whose first statement this is)
         filename = frame.f_code.co_filename if frame else ""
         self._start(options, filename)
 
-    def begin_next(self, options: Options) -> None:
-        """Check the cell that is run next, inside the one that runs now."""
+    def run_inside(self, options: Options, cell: str) -> ExecutionResult:
+        """Run a cell inside the one that runs now, and check it."""
         self._next = options
+        try:
+            result: ExecutionResult = self.shell.run_cell(cell, store_history=False)
+        finally:
+            self._next = None
+        return result
 
-    def _start(self, options: Options, filename: str) -> None:
+    def _start(self, options: Options, filename: str, *, in_passing: bool = False) -> None:
+        cell = self._cells[-1]
         check = Check(options)
         check.start()
-        raw_cell = self._cells[-1] if self._cells else ""
-        self._running.append(_RunningCheck(check, len(self._cells), filename, raw_cell))
+        above = {} if is_timed(filename) else {filename: cell.code_above}
+        self._running.append(_RunningCheck(check, len(self._cells), cell.seen, above, in_passing))
 
     def _before_cell(self, info: ExecutionInfo) -> None:
-        self._cells.append(info.raw_cell)
+        raw_cell = info.raw_cell or ""
+        cell = Cell.inside(self._cells[-1] if self._cells else None, raw_cell)
+        self._cells.append(cell)
         options, self._next = self._next, None
-        if options is None and len(self._cells) == 1 and not _is_own_magic(info.raw_cell):
+        in_passing = options is None and len(self._cells) == 1 and not _is_own_magic(raw_cell)
+        if in_passing:
             options = self.every_cell
+        if options is None and not self._running:
+            return
+        filename = self._code_name(raw_cell, getattr(info, "transformed_cell", None))
+        for running in self._running:
+            if running.seen is cell.seen:
+                running.lines_above[filename] = cell.code_above
         if options is not None:
-            self._start(options, self._code_name(info.raw_cell, getattr(info, "transformed_cell", None)))
+            self._start(options, filename, in_passing=in_passing)
 
     def _code_name(self, raw_cell: str, transformed: str | None) -> str:
         """The file name that IPython will give to the code of this cell."""
         source = transformed or self.shell.transform_cell(raw_cell)
         return self.shell.compile.get_code_name(raw_cell, source, self.shell.execution_count)
 
-    def _after_cell(self, result: ExecutionResult) -> None:
+    def _after_cell(self, result: ExecutionResult | None) -> None:
+        if result is not None and result.info is not None and not (result.info.raw_cell or "").strip():
+            return  # IPython announces the end of an empty cell, and not its beginning
         depth = len(self._cells)
-        if self._cells:
-            self._cells.pop()
-        if result is not None and result.error_before_exec is not None and _asks_for_check(result):
-            print("vjpcheck: nothing was checked, the cell did not run")
+        if depth == 0:
+            return  # the cell that loaded the extension
+        cell = self._cells.pop()
+        error = None if result is None else result.error_in_exec or result.error_before_exec
+        checked = False
         while self._running and self._running[-1].depth >= depth:
-            self._finish(self._running.pop(), result)
+            self._finish(self._running.pop(), result, error)
+            checked = True
+        for running in self._running:
+            if running.seen is cell.seen:
+                running.error = error
+        if not checked and _asks_for_check(cell.text) and result is not None and result.error_before_exec is not None:
+            print("vjpcheck: nothing was checked, the cell did not run")
 
-    def _sources(self, running: _RunningCheck) -> CellSources:
-        return CellSources(self.shell, running.filename, running.raw_cell)
-
-    def _finish(self, running: _RunningCheck, result: ExecutionResult | None) -> None:
+    def _finish(self, running: _RunningCheck, result: ExecutionResult | None, error: BaseException | None) -> None:
         options = running.check.options
-        error = result.error_in_exec if result is not None else None
-        report = self.last = running.check.finish(self._sources(running), error)
+        report = self.last = running.finish(self.shell, error)
         if options.into:
             self.shell.user_ns[options.into] = report
-        if options is self.every_cell:
+        if running.in_passing:
             self._show_in_passing(report)
         else:
             self.show(report)
         if result is not None and result.success and report.reaches(options.fail_on):
-            failure = FindingsError(f"{headline(report)} (--fail-on {options.fail_on})")
-            result.error_in_exec = failure
-            self.shell.showtraceback((type(failure), failure, None))
+            self._fail(result, FindingsError(f"{headline(report)} (--fail-on {options.fail_on})"))
+
+    def _fail(self, result: ExecutionResult, failure: FindingsError) -> None:
+        """Let the cell, which has run to its end, count as one that raised."""
+        result.error_in_exec = failure
+        self.shell.last_execution_succeeded = False
+        self.shell.showtraceback((type(failure), failure, None))
 
     def show(self, report: Report) -> None:
         """Display a report in full."""
@@ -173,5 +218,5 @@ def _is_own_magic(raw_cell: str) -> bool:
     return raw_cell.lstrip().startswith(("%%vjpcheck", "%vjpcheck"))
 
 
-def _asks_for_check(result: ExecutionResult) -> bool:
-    return _is_own_magic(str(getattr(result.info, "raw_cell", "")))
+def _asks_for_check(raw_cell: str) -> bool:
+    return raw_cell.lstrip().startswith("%%vjpcheck")

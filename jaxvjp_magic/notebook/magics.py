@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import keyword
+from argparse import SUPPRESS
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
@@ -40,7 +42,7 @@ class VjpCheckMagics(Magics):
     @argument("--fail-on", choices=("never", "error", "warning"), default="never", help="let such findings end the run")
     @argument("--no-retrace", action="store_true", help="leave JAX's caches alone, and miss what they hide")
     @argument("--no-widget", action="store_true", help="the static table only")
-    @argument(BEGIN, action="store_true", help="(what the first line of a checked cell becomes)")
+    @argument(BEGIN, action="store_true", help=SUPPRESS)
     @no_var_expand
     @line_cell_magic
     def vjpcheck(self, line: str, cell: str | None = None) -> Any:
@@ -50,8 +52,11 @@ class VjpCheckMagics(Magics):
         every cell from here on, `%vjpcheck off` stops that, `%vjpcheck last`
         shows the last report again.
         """
-        arguments = parse_argstring(self.vjpcheck, line)
+        arguments = _parsed(self.vjpcheck, line)
         options = _options(arguments)
+        if arguments.command and (arguments.begin_cell or cell is not None):
+            message = f"%%vjpcheck takes options only; without a cell: %vjpcheck {arguments.command}"
+            raise UsageError(message)
         if arguments.begin_cell:
             self._extension.begin(options)
         elif cell is not None:
@@ -71,18 +76,35 @@ class VjpCheckMagics(Magics):
 
     def _run(self, options: Options, cell: str) -> None:
         """For `run_cell_magic('vjpcheck', ...)`, as nbconvert writes it: a cell inside the cell."""
-        self._extension.begin_next(options)
-        result = self.shell.run_cell(cell, store_history=False)
-        if not result.success:
-            raise _AlreadyShownError
+        if not cell.strip():
+            message = "%%vjpcheck stands on top of an empty cell"
+            raise UsageError(message)
+        result = self._extension.run_inside(options, cell)
+        error = result.error_in_exec or result.error_before_exec
+        if error is not None:
+            raise type(type(error).__name__, (_AlreadyShownError,), {})(str(error))
+
+
+def _parsed(magic: Any, line: str) -> Any:
+    try:
+        return parse_argstring(magic, line)
+    except ValueError as error:  # a quotation mark without its partner
+        message = f"{error} in the options of vjpcheck"
+        raise UsageError(message) from None
 
 
 def _options(arguments: Any) -> Options:
+    into = _unquoted(arguments.into)
     try:
-        ignore = rules.parse_codes(arguments.ignore)
+        ignore = rules.parse_codes(_unquoted(arguments.ignore))
     except ValueError as error:
         raise UsageError(str(error)) from None
-    if arguments.into and not arguments.into.isidentifier():
-        message = f"--into {arguments.into}: not a name"
+    if into and (not into.isidentifier() or keyword.iskeyword(into)):
+        message = f"--into {into}: not a name"
         raise UsageError(message)
-    return Options(arguments.verify, ignore, arguments.fail_on, not arguments.no_retrace, arguments.into)
+    return Options(arguments.verify, ignore, arguments.fail_on, not arguments.no_retrace, into)
+
+
+def _unquoted(text: str) -> str:
+    """IPython leaves the quotation marks on."""
+    return text[1:-1] if text[:1] in ("'", '"') and text[-1:] == text[:1] else text

@@ -20,8 +20,8 @@ _MAGIC = re.compile(r"%%vjpcheck(?:[ \t]+(?P<options>.*?))?\s*$")
 def rewriter(cell_magic: Callable[[list[str]], list[str]]) -> Callable[[list[str]], list[str]]:
     """The transformation of a cell's lines; `cell_magic` is IPython's own, for a magic below ours.
 
-    It has no side effects and changes nothing twice: IPython also calls it for
-    completion, and to learn whether an input is complete.
+    It has no side effects and changes nothing twice, for IPython calls it on a
+    cell more than once.
     """
 
     def rewrite(lines: list[str]) -> list[str]:
@@ -37,4 +37,7 @@ def rewriter(cell_magic: Callable[[list[str]], list[str]]) -> Callable[[list[str
             body = body[:first] + cell_magic(body[first:])
         return [f"get_ipython().run_line_magic('vjpcheck', {options!r})\n", *body]
 
+    # IPython asks for this before it looks whether an input in a terminal is complete, and leaves
+    # such a transformation out: the cell stays one that begins with %%, and ends at an empty line.
+    rewrite.has_side_effects = True  # type: ignore[attr-defined]
     return rewrite

@@ -1,2 +1,232 @@
-def render_html(r):
-    return ""
+"""The report as static HTML: complete without a style sheet, a script or a live kernel.
+
+GitHub and nbviewer strip styles, so elements, words and symbols carry the whole
+meaning, and inline styles only arrange it. Notebook front ends style tables and
+code in their own ways: `all:revert` takes that off. Colours are mixed with the
+text colour, so that they are readable in light, dark and high contrast themes.
+"""
+
+from __future__ import annotations
+
+import html
+from typing import TYPE_CHECKING
+
+from jaxvjp_magic.rendering import table
+from jaxvjp_magic.rendering.table import COLUMNS, SYMBOLS
+from jaxvjp_magic.rendering.text import plain
+from jaxvjp_magic.report import Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from jaxvjp_magic.report import Finding, Report, Snippet
+
+# Of Okabe and Ito's palette, which people with colour-blindness tell apart.
+_HUES = {Severity.ERROR: "#d55e00", Severity.WARNING: "#e69f00", Severity.NOTE: "#0072b2"}
+_SHARES = {Severity.ERROR: 80, Severity.WARNING: 60, Severity.NOTE: 70}
+_MONO = "var(--jp-code-font-family,var(--vscode-editor-font-family,ui-monospace,monospace))"
+_SANS = "var(--jp-ui-font-family,var(--vscode-font-family,system-ui,sans-serif))"
+_FRAME = (
+    "margin:6px 0;padding:10px 12px;"
+    # Background and text colour come from one theme, or neither does.
+    "background:var(--jp-layout-color1,var(--vscode-editor-background,#fff));"
+    "color:var(--jp-content-font-color1,var(--vscode-editor-foreground,#1f1f1f));"
+    f"font:var(--jp-ui-font-size1,var(--vscode-font-size,13px))/1.5 {_SANS}"
+)
+_GREY = "opacity:.75"
+_HIDDEN = "font-size:0"  # read by screen readers, and seen where styles are stripped
+_CODE = f"all:revert;font:inherit;font-family:{_MONO}"
+_RIGHT = ("#", "line")
+_WIDEST_LINE = 200
+_WRAPPED_FROM = 48
+_KEPT_WHOLE = 20
+_NO_BREAK = "\u00a0"
+_DEEPEST_INDENT = 12
+
+
+def render_html(report: Report) -> str:
+    """The whole report as one `<div>`: the same facts as the text form, the findings before the table."""
+    parts = [*_head(report), *(_card(report, *group) for group in _groups(report))]
+    if report.calls:
+        parts += _table(report)
+    parts += [_paragraph(f"note: {_text(note)}", "8px 0 0") for note in report.notes]
+    return f'<div style="{_FRAME}">\n' + "\n".join(parts) + "\n</div>"
+
+
+def _text(text: str) -> str:
+    """Text as HTML that cannot be taken for anything but text."""
+    return html.escape(plain(text))
+
+
+def _paragraph(content: str, margin: str = "0") -> str:
+    return f'<p style="all:revert;margin:{margin};max-width:64em;text-wrap:pretty">{content}</p>'
+
+
+def _ink(severity: Severity) -> str:
+    """A colour for letters, which has a contrast of at least 4.5 on light and on dark."""
+    return f"color:color-mix(in srgb,{_HUES[severity]} {_SHARES[severity]}%,currentcolor)"
+
+
+def _head(report: Report) -> Iterator[str]:
+    version = f' <span style="{_GREY};margin-left:1em">jax {_text(report.jax)}</span>' if report.jax else ""
+    yield _paragraph(f"<b>vjpcheck: {_text(table.headline(report))}</b>{version}")
+    if report.error:
+        yield _paragraph(_text(table.ending(report)))
+
+
+def _groups(report: Report) -> Iterator[tuple[int, list[int]]]:
+    """Each finding once: the index of a cause, and those of the findings that follow from it."""
+    caused = {effect for finding in report.findings for effect in finding.cause_of}
+    seen: set[int] = set()
+    everything = range(len(report.findings))
+    # The second pass is for findings that are said to cause each other.
+    for index in [*(index for index in everything if index not in caused), *everything]:
+        if index not in seen:
+            seen.add(index)
+            yield index, list(_followers(report, index, seen))
+
+
+def _followers(report: Report, index: int, seen: set[int]) -> Iterator[int]:
+    for effect in report.findings[index].cause_of:
+        if effect in range(len(report.findings)) and effect not in seen:
+            seen.add(effect)
+            yield effect
+            yield from _followers(report, effect, seen)
+
+
+def _card(report: Report, index: int, followers: list[int]) -> str:
+    finding = report.findings[index]
+    head = f"{_code(finding)} <b>{_text(table.heading(finding))}</b>{_relation(report, index)}"
+    style = f"border-left:3px solid {_HUES[finding.severity]};margin:12px 0;padding-left:12px"
+    parts = [_paragraph(head), *_body(finding), *(_folded(report, follower) for follower in followers)]
+    return f'<article style="{style}">\n' + "\n".join(parts) + "\n</article>"
+
+
+def _folded(report: Report, index: int) -> str:
+    """A finding that follows from another: one line, and the rest on demand."""
+    finding = report.findings[index]
+    head = f"{_code(finding)} {_text(table.heading(finding))}{_relation(report, index)}"
+    summary = f'<summary style="all:revert;cursor:pointer;padding-left:1.3em;text-indent:-1.3em">{head}</summary>'
+    return f'<details style="all:revert;margin-top:8px">{summary}\n' + "\n".join(_body(finding)) + "\n</details>"
+
+
+def _code(finding: Finding) -> str:
+    sign = f"{SYMBOLS[finding.severity]} {finding.severity} {_text(finding.code)}"
+    return f'<b style="{_ink(finding.severity)}">{sign}</b>&ensp;'
+
+
+def _relation(report: Report, index: int) -> str:
+    relation = table.relation(report, index)
+    return f' <span style="{_GREY}">({_text(relation)})</span>' if relation else ""
+
+
+def _body(finding: Finding) -> Iterator[str]:
+    if finding.snippet:
+        yield _snippet(finding.snippet, _HUES[finding.severity])
+    if finding.message:
+        yield _paragraph(_text(finding.message))
+    if finding.fix:
+        yield _paragraph(f"<b>fix:</b> {_fix(finding.fix)}", "4px 0 0")
+
+
+def _fix(fix: str) -> str:
+    """`in words:  code`, or code alone."""
+    words, separator, code = fix.rpartition(":  ")
+    return f'{_text(words + separator)}<code style="{_CODE}">{_text(code)}</code>'
+
+
+def _snippet(snippet: Snippet, hue: str) -> str:
+    """The source line, as text wraps: below itself, not below its number."""
+    hanging = len(str(snippet.line)) + 3
+    style = (
+        f"all:revert;margin:6px 0;padding-left:{hanging}ch;text-indent:-{hanging}ch;"
+        f"white-space:pre-wrap;overflow-wrap:anywhere;font:inherit;font-family:{_MONO}"
+    )
+    number = f'<span style="{_GREY}">{_text(str(snippet.line))} │</span>'
+    return f'<pre style="{style}"><code style="{_CODE}">{number} {_source(snippet, hue)}</code></pre>'
+
+
+def _source(snippet: Snippet, hue: str) -> str:
+    """The line with what is meant underlined, and with carets for where styles and `<u>` are stripped."""
+    text = snippet.text.expandtabs(1).rstrip()
+    indent = len(text) - len(text.lstrip())
+    start = max(snippet.start, indent)
+    # Made visible piece by piece: a control character takes more room then.
+    before, meant, after = map(plain, (text[indent:start], text[start : snippet.end], text[max(start, snippet.end) :]))
+    if not meant:
+        return html.escape(before + after)
+    underlined = f'<u style="text-decoration:underline 2px {hue};text-underline-offset:4px">{html.escape(meant)}</u>'
+    gutter, space, carets = " " * len(str(snippet.line)), " " * len(before), "^" * len(meant)
+    hidden = f'<span style="display:none">\n{gutter} │ {space}{carets}</span>'
+    return f"{html.escape(before)}{underlined}{html.escape(after)}{hidden}"
+
+
+def _table(report: Report) -> Iterator[str]:
+    rows = table.rows(report)
+    used = [column for column in COLUMNS if any(_shown(row.cells[column]) for row in rows)]
+    caption = "Calls, each below the one that it is part of"
+    if "vmap" in used:
+        caption += "; types inside a vmap are those of one example"
+    # The rows' lines are shadows: borders of rows need collapsed cells, and those need padding in each cell.
+    style = f"all:revert;border-spacing:14px 4px;margin:0;white-space:pre;font:inherit;font-family:{_MONO}"
+    head = f'<tr style="all:revert">{"".join(map(_column, ["#", *used]))}</tr>'
+    yield '<div style="overflow-x:auto;margin-top:12px" role="region" aria-label="calls" tabindex="0">'
+    yield f'<table style="{style}">'
+    yield f'<caption style="all:revert;text-align:left;padding:0 14px;font-family:{_SANS};{_GREY}">{caption}</caption>'
+    yield f'<thead style="all:revert">{head}</thead>'
+    yield '<tbody style="all:revert;text-align:left;vertical-align:baseline">'
+    yield from (_row(row, used) for row in rows)
+    yield "</tbody></table></div>"
+    if table.hidden_rows(report):
+        yield _paragraph(f"... and {table.hidden_rows(report):,} more calls", "4px 14px 0")
+
+
+def _shown(cell: table.Cell) -> bool:
+    return cell.mark is not None or any(cell.lines)
+
+
+def _column(name: str) -> str:
+    align = "right" if name in _RIGHT else "left"
+    style = f"all:revert;text-align:{align};font-weight:400;font-family:{_SANS}"
+    return f'<th scope="col" style="{style}"><span style="{_GREY}">{name}</span></th>'
+
+
+def _row(row: table.Row, used: Iterable[str]) -> str:
+    number = f'<td style="all:revert;text-align:right;{_GREY}">{_text(str(row.call.id))}</td>'
+    cells = "".join(_cell(row, column) for column in used)
+    return f'<tr style="all:revert;box-shadow:0 -1px #8884">{number}{cells}</tr>'
+
+
+def _cell(row: table.Row, column: str) -> str:
+    cell = row.cells[column]
+    lines = [_line(line) for line in cell.lines]
+    if cell.mark:
+        lines[:1] = [_marked(lines[0] if lines else "", cell.mark)]
+    content = "<br>".join(lines)
+    if column == "call":
+        indent = 2 * _NO_BREAK * (min(row.depth, _DEEPEST_INDENT) - 1) + f"└{_NO_BREAK}" * bool(row.depth)
+        style = "all:revert;padding:5px 0 1px;text-align:left;font-weight:400"  # its baseline is that of the row
+        return f'<th scope="row" style="{style}">{indent}{content}</th>'
+    if not content:
+        return "<td></td>"
+    # Short, without quotes: there are hundreds of these.
+    return f"<td style=all:revert{';text-align:right' * (column in _RIGHT)}>{content}</td>"
+
+
+def _marked(line: str, mark: Severity) -> str:
+    tint = f"{_HUES[mark]}22"
+    style = f"{_ink(mark)};background:{tint};box-shadow:0 0 0 3px {tint}"
+    return f'<b style="{style}">{SYMBOLS[mark]} <span style="{_HIDDEN}">{mark} </span>{line}</b>'
+
+
+def _line(line: str) -> str:
+    """One leaf; a long one may wrap before its size, its note or its type, an endless one ends."""
+    shown = line if len(line) <= _WIDEST_LINE else line[: _WIDEST_LINE - 1] + "…"
+    if len(line) > _WRAPPED_FROM:
+        style = f"display:inline-block;max-width:{_WRAPPED_FROM}ch;vertical-align:top"
+        return f'<span style="{style};white-space:pre-wrap;overflow-wrap:break-word">{_text(shown)}</span>'
+    gap = next((gap for gap in ("  ", " (", " ") if gap in line), "")
+    if len(line) <= _KEPT_WHOLE or not gap:
+        return _text(shown)
+    head, _, tail = line.rpartition(gap)
+    return f'{_text(head)}<span style="white-space:pre-wrap">{gap.rstrip("(")}</span>{_text(gap.strip() + tail)}'

@@ -55,8 +55,8 @@ def _table(report: Report) -> Iterator[str]:
     used = [i for i in range(len(grid[0])) if i <= 1 or any(any(row[i]) for row in grid[1:])]
     widths = {i: max(len(line) for row in grid for line in row[i]) for i in used}
     for row_of_cells in grid:
-        for lines in itertools.zip_longest(*(row_of_cells[i] for i in used), fillvalue=""):
-            yield "  " + "  ".join(_aligned(line, i, widths[i]) for line, i in zip(lines, used, strict=True))
+        for texts in itertools.zip_longest(*(row_of_cells[i] for i in used), fillvalue=""):
+            yield "  " + "  ".join(_aligned(text, i, widths[i]) for text, i in zip(texts, used, strict=True))
     if table.hidden_rows(report):
         yield f"  ... and {table.hidden_rows(report):,} more calls"
 

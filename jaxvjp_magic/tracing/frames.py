@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import site
 import sys
@@ -44,27 +45,26 @@ def user_frame(frame: types.FrameType | None) -> types.FrameType | None:
 
 
 @functools.lru_cache(maxsize=4096)
-def _place(code: types.CodeType, instruction: int, line: int) -> Place:
-    positions = list(code.co_positions())
-    index = instruction // 2
-    if 0 <= index < len(positions):
-        first, last, start, end = positions[index]
-        if first is not None:
-            return Place(code.co_filename, first, start, end if first == last else None)
-    return Place(code.co_filename, line)
+def _place(filename: str, code: types.CodeType, instruction: int, line: int) -> Place:
+    # Equal code of two files is equal to the cache: a cell that is run again has another file name.
+    first, last, start, end = next(itertools.islice(code.co_positions(), instruction // 2, None), (None,) * 4)
+    if first is None:
+        return Place(filename, line)
+    return Place(filename, first, start, end if first == last else None)
 
 
 def place_of(frame: types.FrameType | None) -> Place | None:
     """The line, and where it is known the columns, at which a frame stands."""
-    return frame and _place(frame.f_code, frame.f_lasti, frame.f_lineno)
+    return frame and _place(frame.f_code.co_filename, frame.f_code, frame.f_lasti, frame.f_lineno)
 
 
 def place_of_error(error: BaseException) -> Place | None:
     """The innermost line of the user's code in a traceback."""
     found, entry = None, error.__traceback__
     while entry is not None:
-        if is_user_code(entry.tb_frame.f_code.co_filename):
-            found = _place(entry.tb_frame.f_code, entry.tb_lasti, entry.tb_lineno)
+        code = entry.tb_frame.f_code
+        if is_user_code(code.co_filename):
+            found = _place(code.co_filename, code, entry.tb_lasti, entry.tb_lineno)
         entry = entry.tb_next
     return found
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import dis
 import functools
 import inspect
+import types
 import weakref
 from typing import Any
 
@@ -12,6 +14,7 @@ from jaxvjp_magic.tracing import jax_internals
 from jaxvjp_magic.tracing.facts import CustomRule, Function
 
 _LONGEST_CHAIN = 16
+_LOOKUPS = ("LOAD_GLOBAL", "LOAD_NAME")
 
 
 def below_wrappers(function: Any) -> Any:
@@ -35,6 +38,16 @@ def next_inside(function: Any) -> Any:
     if inspect.isfunction(function):
         return function.__dict__.get("__wrapped__")
     return getattr(function, "__wrapped__", None) if isinstance(function, jax_internals.PjitFunction) else None
+
+
+@functools.lru_cache(maxsize=1024)
+def global_names(code: types.CodeType) -> frozenset[str]:
+    """The globals that a function looks up, in the functions inside it too; attributes are none."""
+    names = {instruction.argval for instruction in dis.get_instructions(code) if instruction.opname in _LOOKUPS}
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            names |= global_names(constant)
+    return frozenset(names)
 
 
 class Functions:
@@ -63,7 +76,7 @@ class Functions:
         parts = (custom.fun, custom.fwd, custom.bwd, custom.nondiff_argnums, custom.symbolic_zeros)
         known = self._custom.get(custom)
         if known is None or known.parts() != parts:
-            function = self.of(jax_internals.user_function(custom.fun)[0])
+            function = self.of(jax_internals.user_function(custom.fun).function)
             rule = CustomRule(
                 self.of(custom.fwd) if custom.fwd else None,
                 self.of(custom.bwd) if custom.bwd else None,
@@ -102,7 +115,8 @@ def _weak(part: Any) -> Any:
 def _name(function: Any) -> str:
     """`layer` for `loss.<locals>.layer`, `Layer.step` for a method."""
     name = getattr(function, "__qualname__", None) or getattr(function, "__name__", None)
-    return str(name or type(function).__qualname__).rsplit("<locals>.", 1)[-1]
+    short = str(name or type(function).__qualname__).rsplit("<locals>.", 1)[-1]
+    return short.rsplit("comp>.", 1)[-1].rsplit("expr>.", 1)[-1]
 
 
 def _arguments(code: Any) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import functools
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.custom_derivatives
@@ -107,22 +107,29 @@ def unwrapped(fun: Any) -> Any:
     return getattr(fun, "f", fun) if type(fun).__name__ == "WrappedFun" else fun
 
 
-def user_function(fun: Any) -> tuple[Any, tuple[int, ...] | None]:
-    """The function that a user gave, below what JAX wrapped around it.
+class UserFunction(NamedTuple):
+    """What a user differentiates, below what JAX wrapped around it."""
 
-    With the positions of the arguments that are differentiated, where grad or
-    another transformation selected some; None for all.
-    """
+    function: Any
+    positions: tuple[int, ...] | None = None  # of the arguments that are differentiated; None for all
+    others: Any = ()  # the arguments that are not
+
+
+def user_function(fun: Any) -> UserFunction:
+    """Look through grad's selection of arguments and through custom_gradient."""
     fun = unwrapped(fun)
+    if isinstance(fun, CustomVjp) and user_function(fun.fun).function is not fun.fun:
+        return user_function(fun.fun)
     code = getattr(fun, "__code__", None)
     if code is None or not code.co_filename.startswith(_JAX_SOURCES):
-        return fun, None
+        return UserFunction(fun)
     closed_over = _closure(fun)
     if code.co_name == "f_wrapped" and "dyn_argnums" in closed_over:  # argnums_partial2, 0.10 on
-        return closed_over["f"], tuple(closed_over["dyn_argnums"])
+        others = closed_over.get("static_args"), closed_over.get("kwargs")
+        return UserFunction(user_function(closed_over["f"]).function, tuple(closed_over["dyn_argnums"]), others)
     if code.co_name == "wrapped_fun" and "fun" in closed_over:  # custom_gradient
-        return closed_over["fun"], None
-    return fun, None
+        return UserFunction(closed_over["fun"])
+    return UserFunction(fun)
 
 
 def _closure(fun: Any) -> dict[str, Any]:

@@ -39,15 +39,15 @@ class Listener:
         self._pullbacks: dict[int, tuple[Handle, tuple[str, ...], Any]] = {}
         self._outputs: weakref.WeakKeyDictionary[Any, dict[Any, Tree]] = weakref.WeakKeyDictionary()
 
-    def noting(self, what: str) -> _Noting:
-        """Work of ours: what goes wrong in it becomes a note, and only that."""
-        return _Noting(self.recorder, what)
+    def noting(self, what: str, about: Any = None) -> _Noting:
+        """Work of ours on `about`: what goes wrong in it becomes a note, and only that."""
+        return _Noting(self.recorder, what, about)
 
     # A call of a custom_vjp function ---------------------------------------------------------
 
     def start_custom(self, custom: Any, args: tuple[Any, ...], kwargs: dict[str, Any], frame: Any) -> Handle | None:
         """A custom_vjp function is called."""
-        with self.noting(f"record a call of {describe(custom)}"):
+        with self.noting("record a call of {}", custom):
             facts = self.functions.custom(custom)
             try:
                 args = resolved(custom.fun, args, kwargs)
@@ -63,7 +63,7 @@ class Listener:
 
     def _primals(self, custom: Any, args: tuple[Any, ...]) -> tuple[list[Any], Tree, tuple[tuple[str, str], ...]]:
         """The arguments that are differentiated, their types, and the others in words."""
-        all_names = argument_names(custom.fun)
+        all_names = argument_names(jax_internals.user_function(custom.fun).function)
         static = set(custom.nondiff_argnums)
         named = [all_names[i] if i < len(all_names) else f"[{i}]" for i in range(len(args))]
         dynamic = [arg for i, arg in enumerate(args) if i not in static]
@@ -73,14 +73,14 @@ class Listener:
 
     def primal_ran(self, handle: Handle, custom: Any, args: tuple[Any, ...], output: Any) -> None:
         """The primal function returned `output`."""
-        with self.noting(f"record what {describe(custom)} returned"):
+        with self.noting("record what {} returned", custom):
             tree = self.recorder.types.tree(output)
             self._known_outputs(custom.fun)[self._output_key(custom, args)] = tree
             handle.add(Primal(tree))
 
     def fwd_ran(self, handle: Handle, custom: Any, args: tuple[Any, ...], pair: Any) -> None:
         """The fwd rule returned `pair`."""
-        with self.noting(f"record what the fwd rule of {describe(custom)} returned"):
+        with self.noting("record what the fwd rule of {} returned", custom):
             self._note_names(custom, custom.fwd, "fwd")
             if not isinstance(pair, (tuple, list)) or len(pair) != PAIR:
                 handle.add(Fwd(None, None, self.recorder.types.tree(pair).structure.described))
@@ -93,7 +93,7 @@ class Listener:
 
     def bwd_ran(self, handle: Handle, custom: Any, args: tuple[Any, ...], result: Any) -> None:
         """The bwd rule returned `result`."""
-        with self.noting(f"record what the bwd rule of {describe(custom)} returned"):
+        with self.noting("record what the bwd rule of {} returned", custom):
             self._note_names(custom, custom.bwd, "bwd")
             cotangents = args[len(custom.nondiff_argnums) + 1]
             compared = not getattr(custom, "with_accums", False)
@@ -106,7 +106,7 @@ class Listener:
 
     def rule_failed(self, handle: Handle, custom: Any, phase: str, error: Exception) -> None:
         """The primal function or a rule raised."""
-        with self.noting(f"record the exception of {describe(custom)}"):
+        with self.noting("record the exception of {}", custom):
             if phase != "primal":
                 self._note_names(custom, custom.fwd if phase == "fwd" else custom.bwd, phase)
             handle.failed(phase, error)
@@ -166,14 +166,14 @@ class Listener:
     def start_vjp(self, fun: Any, primals: tuple[Any, ...], frame: Any) -> tuple[Handle, tuple[str, ...]] | None:
         """`jax.vjp` is called, by the user or by grad and others."""
         with self.noting("record a use of jax.vjp"):
-            function, positions = jax_internals.user_function(fun)
+            function, selected, others = jax_internals.user_function(fun)
             all_names = argument_names(function)
-            positions = positions if positions is not None else tuple(range(len(primals)))
+            positions = range(len(primals)) if selected is None else selected
             named = tuple(all_names[i] if i < len(all_names) else f"[{i}]" for i in positions)
             place = frames.place_of(frames.user_frame(frame))
             kind = jax_internals.kind_of(frame)
             types_of = self.recorder.types.tree(primals, named)
-            vmap = jax_internals.mapped_sizes(tree_util.tree_leaves(primals))
+            vmap = jax_internals.mapped_sizes(tree_util.tree_leaves((primals, others)))
             fact = CallFact(kind, self.functions.of(function), types_of, place, vmap=vmap)
             return self.recorder.start(fact), named
         return None
@@ -210,17 +210,17 @@ class Listener:
 
 
 class _Noting:
-    __slots__ = ("_recorder", "_what")
+    __slots__ = ("_about", "_recorder", "_what")
 
-    def __init__(self, recorder: Recorder, what: str) -> None:
-        self._recorder, self._what = recorder, what
+    def __init__(self, recorder: Recorder, what: str, about: Any) -> None:
+        self._recorder, self._what, self._about = recorder, what, about
 
     def __enter__(self) -> None:
         return
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> bool:
         if isinstance(error, Exception):  # not KeyboardInterrupt: that is the user's
-            self._recorder.could_not(self._what, error)
+            self._recorder.could_not(self._what.format(getattr(self._about, "__name__", "a function")), error)
             return True
         return False
 

@@ -9,7 +9,6 @@ with an empty chain, and the checks decide.
 
 from __future__ import annotations
 
-import functools
 import inspect
 import types
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from jaxvjp_magic.tracing import jax_internals
 from jaxvjp_magic.tracing.array_types import describe
 from jaxvjp_magic.tracing.frames import is_user_code
-from jaxvjp_magic.tracing.functions import next_inside
+from jaxvjp_magic.tracing.functions import global_names, next_inside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,23 +46,13 @@ def lookups(function: Any, helper: str = "", seen: frozenset[Any] = frozenset())
             found.append(Lookup(name, "closure", cell.cell_contents, helper))
         except ValueError:  # not yet bound
             continue
-    found.extend(Lookup(name, "global", scope[name], helper) for name in _global_names(code) if name in scope)
+    found.extend(Lookup(name, "global", scope[name], helper) for name in global_names(code) if name in scope)
     yield from found
     if len(seen) <= _DEEPEST_HELPER:
         for lookup in found:
             value = lookup.value
             if inspect.isfunction(value) and value not in seen and is_user_code(value.__code__.co_filename):
                 yield from lookups(value, helper or value.__name__, seen)
-
-
-@functools.lru_cache(maxsize=1024)
-def _global_names(code: types.CodeType) -> frozenset[str]:
-    """Names that are looked up, attributes among them: a superset, cheap to make."""
-    names = set(code.co_names)
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            names |= _global_names(constant)
-    return frozenset(names)
 
 
 def chain_to(value: Any, custom: Any) -> tuple[str, ...] | None:

@@ -15,7 +15,7 @@ import types
 from typing import Any
 
 from jaxvjp_magic.tracing.frames import is_user_code
-from jaxvjp_magic.tracing.functions import below_wrappers
+from jaxvjp_magic.tracing.functions import below_wrappers, global_names
 
 _WRITES = {"STORE_GLOBAL", "DELETE_GLOBAL", "STORE_ATTR", "DELETE_ATTR"}
 _TELLING_NAMES = {"append", "extend", "insert", "pop", "popitem", "setdefault", "next", "input", "open", "write"}
@@ -34,8 +34,9 @@ def may_run_again(function: Any, depth: int = 0) -> bool:
     if not inspect.isfunction(function) or depth >= _DEEPEST:
         return True
     cells = [_contents(cell) for cell in function.__closure__ or ()]
-    values = [function.__globals__.get(name) for name in code.co_names] + cells
-    if any(isinstance(value, types.ModuleType) and value.__name__ in _RANDOM_MODULES for value in values):
+    values = [function.__globals__.get(name) for name in global_names(code)] + cells
+    modules = {value.__name__ for value in values if isinstance(value, types.ModuleType)}
+    if modules & _RANDOM_MODULES or ("numpy" in modules and "random" in code.co_names):
         return False
     called = (below_wrappers(value) for value in values if callable(value) and not isinstance(value, type))
     return all(

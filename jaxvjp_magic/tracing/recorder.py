@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from jaxvjp_magic.tracing.facts import CallFact
 
 MOST_NOTES = 20
+SHOWN_RECURSION = 3
 
 
 class Origin:
@@ -193,12 +194,13 @@ class _Paused:
 
 
 def _recursion(parent: Origin | None, key: Hashable) -> Origin | None:
-    """The enclosing call that this one repeats: recursion is one row with a count."""
+    """The enclosing call that this one repeats, for the nth time: deep recursion is one row with a count."""
+    repeated = []
     while parent is not None:
         if parent.key == key:
-            return parent
+            repeated.append(parent)
         parent = parent.parent
-    return None
+    return repeated[0] if len(repeated) >= SHOWN_RECURSION else None
 
 
 def _collect(origin: Origin, parent: int, rows: list[CallFact], numbers: Iterator[int]) -> None:

@@ -1,0 +1,415 @@
+"""The static HTML: says what the text says, in elements that need no style, and never as markup of the user's."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections import Counter
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jaxvjp_magic.rendering.html import render_html
+from jaxvjp_magic.rendering.table import MOST_ROWS
+from jaxvjp_magic.rendering.text import plain, render_text
+from jaxvjp_magic.report import Call, Finding, Leaf, ProgramError, Report, Severity, Snippet
+
+VOID = {"br", "wbr", "hr"}
+
+
+class Node:
+    """An element, with the elements and the text in it."""
+
+    def __init__(self, tag, attributes=(), parent=None):
+        self.tag, self.attributes, self.parent = tag, dict(attributes), parent
+        self.content = []
+
+    def all(self, *tags):
+        """All elements inside this one, in order, with one of these tags (with any, if none is given)."""
+        inside = [node for node in self.content if isinstance(node, Node)]
+        return [
+            found for node in inside for found in ([node] if not tags or node.tag in tags else []) + node.all(*tags)
+        ]
+
+    @property
+    def text(self):
+        """The text as a reader without style sheets gets it; a cell or a block ends in a new line."""
+        inside = "".join(part if isinstance(part, str) else part.text for part in self.content)
+        return inside if self.tag in {"b", "code", "span", "u"} else f"{inside}\n"
+
+    @property
+    def words(self):
+        """The text without its layout."""
+        return " ".join(self.text.split())
+
+
+class Tree(HTMLParser):
+    """Builds the nodes, and takes no unclosed element."""
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.root = self.here = Node("root")
+        self.feed(text)
+        self.close()
+        assert self.here is self.root
+
+    def handle_starttag(self, tag, attrs):
+        node = Node(tag, attrs, self.here)
+        self.here.content.append(node)
+        if tag not in VOID:
+            self.here = node
+
+    def handle_endtag(self, tag):
+        assert tag == self.here.tag
+        self.here = self.here.parent
+
+    def handle_data(self, data):
+        self.here.content.append(data)
+
+    def handle_comment(self, data):
+        pytest.fail(f"a comment: {data}")
+
+    def handle_decl(self, decl):
+        pytest.fail(f"a declaration: {decl}")
+
+
+def parse(report):
+    """The report's HTML as a tree."""
+    return Tree(render_html(report)).root
+
+
+def cells_of(root):
+    """The table's body as lists of words."""
+    (body,) = root.all("tbody")
+    return [[cell.words for cell in row.all("td", "th")] for row in body.all("tr")]
+
+
+SEED = Report(
+    jax="0.10.2",
+    findings=(
+        Finding(
+            "NAM201",
+            Severity.ERROR,
+            "test_func was overwritten; test_func_fwd calls it",
+            "test_func_fwd (line 9) calls test_func, and now gets vmap(test_func).",
+            fix="keep the original name:  test_func_mapped = vmap(test_func, in_axes=(None, 0))",
+            line=17,
+            snippet=Snippet(17, "test_func = vmap(test_func, in_axes=(None, 0))", 0, 9),
+            cause_of=(1, 2),
+            explains_error=True,
+        ),
+        Finding(
+            "VJP101",
+            Severity.ERROR,
+            "test_func_fwd returns float32[3], but test_func returns float32[]",
+            "The first of the pair takes the place of the output.",
+            line=10,
+            snippet=Snippet(10, "    return primal_out, 2.0 * primal * primal_out", 4, 48),
+            phase="fwd",
+            calls=(2,),
+        ),
+        Finding(
+            "VJP106",
+            Severity.ERROR,
+            "the pullback was given float32[10], but the output is float32[10,3]",
+            "A pullback takes a cotangent of the output's type.",
+            fix="return zeros_like(x)",
+            line=19,
+            phase="pullback",
+            calls=(1,),
+        ),
+    ),
+    calls=(
+        Call(
+            1,
+            "vjp",
+            "test_func",
+            line=18,
+            primals=(Leaf("R", "float32[10,3]", 120),),
+            outputs=(Leaf("", "float32[10,3]"),),
+            residuals=(Leaf("[0]", "float32[10,3]", 120),),
+            cotangents_in=(Leaf("", "float32[10]"),),
+        ),
+        Call(
+            2,
+            "custom_vjp",
+            "test_func",
+            line=18,
+            parent=1,
+            vmap=(10,),
+            status="bwd not run",
+            primals=(Leaf("R", "float32[3]", 12),),
+            nondiff=(Leaf("f", "function <lambda>"),),
+            outputs=(Leaf("", "float32[]"),),
+            fwd_outputs=(Leaf("", "float32[3]"),),
+            residuals=(Leaf("", "float32[3]", 12),),
+        ),
+        Call(3, "custom_vjp", "inner", line=4, source="In[3]", parent=2, count=1200, vmap=(10, 3)),
+    ),
+    error=ProgramError("ValueError", "unexpected JAX type", 19),
+    notes=("a rule was not traced",),
+)
+MIXED = Report(
+    findings=(
+        Finding("VJP110", Severity.WARNING, "an odd thing", "Why it is odd.", phase="bwd", calls=(7,)),
+        Finding("RES401", Severity.NOTE, "saved and unused", "It costs 4 MB.", line=2, source="lib.py"),
+    ),
+    calls=(Call(7, "custom_vjp", "g", primals=(Leaf("params['w']", "bfloat16[8,8]", 128), Leaf("x", "int32[8]", 32))),),
+)
+NOTHING_WRONG = dataclasses.replace(SEED, findings=(), error=None, notes=())
+REPORTS = {"seed": SEED, "mixed": MIXED, "nothing wrong": NOTHING_WRONG, "no call": Report(jax="0.12.0")}
+
+
+@pytest.mark.parametrize("report", REPORTS.values(), ids=REPORTS)
+def test_html_has_every_word_of_the_text(report):
+    """No word of the text form is missing in the HTML, nor there less often."""
+    in_text = Counter(re.findall(r"[^\s│\[\]()]+", render_text(report)))
+    in_html = Counter(re.findall(r"[^\s│\[\]()]+", parse(report).text))
+    assert in_text - in_html == Counter()
+    assert in_text["vjpcheck:"] == 1
+
+
+@pytest.mark.parametrize("report", REPORTS.values(), ids=REPORTS)
+def test_html_adds_no_more_than_the_caption_and_the_marks_in_words(report):
+    """What the HTML says beyond the text is known: the caption, and a severity for each marked cell."""
+    in_text = Counter(re.findall(r"[^\s│\[\]()]+", render_text(report)))
+    in_html = Counter(re.findall(r"[^\s│\[\]()]+", parse(report).text))
+    captions = Counter(word for caption in parse(report).all("caption") for word in caption.words.split())
+    assert set(in_html - in_text - captions) <= set(Severity)
+
+
+@pytest.mark.parametrize("report", REPORTS.values(), ids=REPORTS)
+def test_html_has_no_style_sheet_script_class_or_link(report):
+    """Nothing in it needs a style sheet or runs, and nothing is fetched."""
+    nodes = parse(report).all()
+    assert {node.tag for node in nodes} <= set(
+        "div p b span article details summary pre code u table caption thead tbody tr th td br".split()
+    )
+    assert {name for node in nodes for name in node.attributes} <= {"style", "scope", "role", "aria-label", "tabindex"}
+    assert "url(" not in render_html(report)
+
+
+def test_container_sets_text_colour_and_background_together():
+    """Both come from the same theme, JupyterLab's, else VS Code's, else a light one of our own."""
+    (frame,) = [node for node in parse(SEED).content if isinstance(node, Node)]
+    for name, last in (("background", "#fff"), ("color", "#1f1f1f")):
+        (value,) = re.findall(rf"(?:^|;){name}:([^;]*)", frame.attributes["style"])
+        assert re.fullmatch(rf"var\(--jp-[\w-]+,var\(--vscode-[\w-]+,{last}\)\)", value)
+
+
+def test_calls_are_one_table_with_caption_and_headers():
+    """Screen readers, and pages without styles, get a real table."""
+    root = parse(SEED)
+    (table,) = root.all("table")
+    (caption,) = table.all("caption")
+    assert caption.words.startswith("Calls")
+    (head,) = table.all("thead")
+    headers = [(node.words, node.attributes["scope"]) for node in head.all("th")]
+    names = ["#", "call", "line", "vmap", "primals", "output", "residuals", "cotangent", "gradients"]
+    assert headers == [(name, "col") for name in names]
+    rows = table.all("tbody")[0].all("tr")
+    assert [len(row.all("td", "th")) for row in rows] == [len(names)] * 3
+    assert [[node.attributes["scope"] for node in row.all("th")] for row in rows] == [["row"]] * 3
+
+
+def test_rows_have_the_types_sizes_and_notes_of_each_call():
+    """Every fact of a call is in its own column."""
+    assert cells_of(parse(SEED)) == [
+        ["1", "vjp(test_func)", "18", "", "R f32[10,3]", "f32[10,3]", "[0] f32[10,3] 120 B", "× error f32[10]", ""],  # noqa: RUF001
+        [
+            *("2", "└ test_func", "18", "10", "R f32[3] f function <lambda> (nondiff)"),
+            *("× error f32[3]", "f32[3] 12 B", "", "(bwd not run)"),  # noqa: RUF001
+        ],
+        ["3", "└ inner (1,200 times)", "In[3]:4", "10 3", "", "", "", "", ""],
+    ]
+
+
+def test_nested_calls_are_indented_without_styles():
+    """The indentation is made of spaces that HTML keeps."""
+    headers = [node.text.rstrip("\n") for node in parse(SEED).all("th") if node.attributes["scope"] == "row"]
+    assert headers == ["vjp(test_func)", "└\u00a0test_func", "\u00a0\u00a0└\u00a0inner (1,200 times)"]
+
+
+def test_column_with_nothing_but_a_mark_is_shown():
+    """A bwd rule that returned nothing is marked although its cell is empty; columns without both are left out."""
+    root = parse(MIXED)
+    assert [node.words for node in root.all("thead")[0].all("th")] == ["#", "call", "primals", "gradients"]
+    assert cells_of(root) == [["7", "g", "params['w'] bf16[8,8] x i32[8]", "! warning"]]
+
+
+def test_findings_come_before_the_table_and_the_cause_first():
+    """Headline, how it ended, cause, what follows, calls, notes."""
+    text = parse(SEED).words
+    places = [
+        text.index(part)
+        for part in (
+            "vjpcheck: 3 errors, 1,202 calls jax 0.10.2",
+            "ended in ValueError at line 19: NAM201 explains it",
+            "× error NAM201 line 17: test_func was overwritten; test_func_fwd calls it (cause of VJP101, VJP106)",  # noqa: RUF001
+            "× error VJP101 line 10: test_func_fwd returns float32[3], but test_func returns float32[] "  # noqa: RUF001
+            "(follows from NAM201)",
+            "Calls, each",
+            "note: a rule was not traced",
+        )
+    ]
+    assert places == sorted(places)
+
+
+def test_findings_that_follow_are_folded_under_their_cause():
+    """One card for the cause; each of the others is a line in it that opens."""
+    (card,) = parse(SEED).all("article")
+    assert [node.words.split()[2] for node in card.all("summary")] == ["VJP101", "VJP106"]
+    first, second = card.all("details")
+    assert "The first of the pair takes the place of the output." in first.words
+    assert "The first of the pair" not in second.words
+    assert "test_func_fwd (line 9) calls test_func" not in first.words + second.words
+
+
+def test_findings_without_a_cause_have_a_card_each():
+    """Nothing is folded that does not follow from another."""
+    root = parse(MIXED)
+    assert [card.words for card in root.all("article")] == [
+        "! warning VJP110 an odd thing Why it is odd.",
+        "· note RES401 lib.py, line 2: saved and unused It costs 4 MB.",
+    ]
+    assert not root.all("details")
+
+
+@pytest.mark.parametrize("causes", [((1,), (0,), ()), ((0,), (), ()), ((1,), (2,), ()), ((1, 2), (2,), (0, 9))])
+def test_every_finding_is_shown_once_whatever_causes_what(causes):
+    """Chains and circles of causes, and indices of no finding, lose and double nothing."""
+    findings = [
+        Finding(f"VJP{i}", Severity.ERROR, f"title {i}", f"reason {i}.", cause_of=effects)
+        for i, effects in enumerate(causes)
+    ]
+    text = parse(Report(findings=tuple(findings))).words
+    assert [text.count(f"reason {i}.") for i in range(3)] == [1, 1, 1]
+
+
+def test_source_line_is_underlined_and_has_carets_where_styles_are_stripped():
+    """The part that is meant is an element, and a line of carets that styles hide."""
+    snippet = Snippet(9, "\treturn g, x  ", 8, 9)
+    (code,) = parse(Report(findings=(_finding(snippet=snippet),))).all("code")
+    assert [node.text for node in code.all("u")] == ["g"]
+    assert code.text == "9 │ return g, x\n  │        ^"
+    assert [node.attributes["style"] for node in code.all("span")][-1] == "display:none"
+
+
+@pytest.mark.parametrize(("start", "end"), [(0, 0), (5, 3), (50, 60), (11, 11)])
+def test_source_line_without_a_part_that_is_meant_is_whole(start, end):
+    """A position that is none leaves the line as it is."""
+    (code,) = parse(Report(findings=(_finding(snippet=Snippet(9, "return g, x", start, end)),))).all("code")
+    assert code.text == "9 │ return g, x"
+
+
+def test_control_characters_in_the_source_line_keep_the_underline_in_place():
+    """What is made visible takes more room, and the carets know."""
+    (code,) = parse(Report(findings=(_finding(snippet=Snippet(3, "a\u202e = b", 5, 6)),))).all("code")
+    assert [node.text for node in code.all("u")] == ["b"]
+    assert code.text == "3 │ a\\u202e = b\n  │" + " " * 12 + "^"
+
+
+@pytest.mark.parametrize(
+    ("fix", "words", "code"),
+    [
+        ("keep the name:  g = vmap(f)", "fix: keep the name: g = vmap(f)", "g = vmap(f)"),
+        ("return a, b", "fix: return a, b", "return a, b"),
+    ],
+)
+def test_fix_has_its_code_as_code(fix, words, code):
+    """What is to be written stands in `<code>`, the words before it do not."""
+    (card,) = parse(Report(findings=(_finding(fix=fix),))).all("article")
+    assert card.all("p")[-1].words == words
+    assert [node.words for node in card.all("code")] == [code]
+
+
+HOSTILE = """<script>alert("1")</script>&amp;<!-- '\\' -->\x1b[31m\u202eevil\u2028\x00"""
+
+
+def test_text_of_the_program_stays_text():
+    """Names, key paths, types, messages, sources, versions: none is taken for markup, and nothing is invisible."""
+    report = _report_of(HOSTILE)
+    root = parse(report)
+    assert not {"script", "img"} & {node.tag for node in root.all()}
+    shown = """<script>alert("1")</script>&amp;<!-- '\\' -->\\u001b[31m\\u202eevil\\u2028\\u0000"""
+    places = "jax call source primal-path primal-type nondiff title message fix code line finding-source error note"
+    assert [place for place in places.split() if f"{place}:{shown}" not in root.text] == []
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\u2028\u202e]", render_html(report))
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12))
+def test_any_text_comes_through(text):
+    """What the reader gets is what the program says, with what cannot be seen written out."""
+    root = parse(_report_of(text))
+    assert f"message:{plain(text)}" in root.text
+    assert f"call:{plain(text)}" in root.text
+
+
+def test_long_names_may_wrap_and_endless_ones_end():
+    """A long line is whole, and one without end is cut, visibly."""
+    calls = (Call(1, "custom_vjp", "f" * 150), Call(2, "custom_vjp", "g" * 5000))
+    long, endless = (row[1] for row in cells_of(parse(Report(calls=calls))))
+    assert long == "f" * 150
+    assert endless == "g" * 199 + "…"
+
+
+def test_rows_that_are_left_out_are_counted():
+    """The table ends where the text's ends, and says what is missing."""
+    calls = tuple(Call(i, "vjp", f"f{i}") for i in range(1, MOST_ROWS + 1235))
+    root = parse(Report(calls=calls))
+    assert [row[1] for row in cells_of(root)] == [f"vjp(f{i})" for i in range(1, MOST_ROWS + 1)]
+    assert "... and 1,234 more calls" in root.words
+
+
+def test_deep_nesting_does_not_grow_without_end():
+    """Fifty calls inside each other are a readable table still."""
+    calls = tuple(Call(i, "custom_vjp", "f", parent=i - 1) for i in range(1, 51))
+    widths = [len(row[1]) for row in cells_of(parse(Report(calls=calls)))]
+    assert len(widths) == 50
+    assert max(len(node.text) for node in parse(Report(calls=calls)).all("th")) < 40
+
+
+def test_fifty_rows_are_at_most_30_kb():
+    """A notebook with many reports stays small."""
+    shapes = SEED.calls[:2]
+    calls = [dataclasses.replace(shapes[i % 2], id=i + 1, parent=i if i % 2 else 0) for i in range(50)]
+    report = dataclasses.replace(SEED, calls=tuple(calls))
+    assert len(cells_of(parse(report))) == 50
+    assert len(render_html(report).encode()) <= 30_000
+
+
+def test_report_without_calls_has_no_table():
+    """The headline says that nothing was seen."""
+    root = parse(Report(jax="0.12.0"))
+    assert root.words == "vjpcheck: no call of jax.vjp or of a custom_vjp function jax 0.12.0"
+    assert not root.all("table")
+
+
+def _finding(*, fix="", snippet=None):
+    return Finding("VJP101", Severity.ERROR, "title", "reason", fix=fix, snippet=snippet)
+
+
+def _report_of(text):
+    """A report that has the text in every place, each after the place's name."""
+    finding = Finding(
+        f"code:{text}",
+        Severity.ERROR,
+        f"title:{text}",
+        f"message:{text}",
+        fix=f"fix:{text}",
+        source=f"finding-source:{text}",
+        snippet=Snippet(1, f"line:{text}", 5, 9),
+    )
+    call = Call(
+        1,
+        "custom_vjp",
+        f"call:{text}",
+        line=3,
+        source=f"source:{text}",
+        primals=(Leaf(f"primal-path:{text}", "float32[]"), Leaf("", f"primal-type:{text}")),
+        nondiff=(Leaf("f", f"nondiff:{text}"),),
+    )
+    error = ProgramError(f"error:{text}", line=1)
+    return Report(f"jax:{text}", (finding,), (call,), error, (f"note:{text}",))
