@@ -69,7 +69,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("notebook", nargs="?", type=Path, default=REPOSITORY / "examples" / "seed_bug.ipynb")
     parser.add_argument("folder", nargs="?", type=Path, default=REPOSITORY / "docs" / "images")
     parser.add_argument("--name", help="NAME-light.png, NAME-dark.png; the first word of the notebook's name")
-    parser.add_argument("--width", type=int, default=1040, help="of the window, in CSS pixels")
+    parser.add_argument("--width", type=int, default=1180, help="of the window, in CSS pixels")
     return parser.parse_args()
 
 
@@ -163,11 +163,11 @@ def _run_all_cells(page: Page) -> None:
 
 
 def _report(page: Page) -> Locator:
-    return page.locator(".jp-OutputArea-output", has_text="vjpcheck: ").last
+    return page.locator(".jp-OutputArea-output > div", has_text="vjpcheck: ").last
 
 
 def _frame(page: Page) -> FloatRect:
-    """Where the report is, its own margins included."""
+    """Where the report is."""
     report = _report(page)
     report.scroll_into_view_if_needed()
     box = report.bounding_box()

@@ -29,7 +29,6 @@ _ALL = (
     Rule("VJP111", "a differentiated function raises", 45),
     Rule("VJP112", "a call of a custom_vjp function raises", 31),
     Rule("VJP113", "a pullback raises", 46),
-    Rule("VJP114", "bwd was never run", 60),
 )
 CATALOGUE = {rule.code: rule for rule in _ALL}
 

@@ -102,7 +102,8 @@ class Kernel:
         self.manager = KernelManager()
         command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=ERROR"]
         self.manager._kernel_spec = KernelSpec(argv=command, display_name="Python", language="python")
-        env = {**os.environ, "IPYTHONDIR": str(folder), "JAX_PLATFORMS": "cpu", **environment}
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
+        env = {**clean, "IPYTHONDIR": str(folder), "JAX_PLATFORMS": "cpu", **environment}
         self.manager.start_kernel(env=env, cwd=str(folder))
         self.client: BlockingKernelClient = self.manager.client()
         self.client.start_channels()

@@ -16,13 +16,15 @@ from jaxvjp_magic.rendering.table import MOST_ROWS
 from jaxvjp_magic.rendering.text import plain, render_text
 from jaxvjp_magic.report import Call, Finding, Leaf, ProgramError, Report, Severity, Snippet
 
-VOID = {"br", "wbr", "hr"}
+VOID = {"br"}
+TAGS = "div p b span article details summary pre code u table caption thead tbody tr th td br"
 
 
 class Node:
     """An element, with the elements and the text in it."""
 
     def __init__(self, tag, attributes=(), parent=None):
+        """Empty so far."""
         self.tag, self.attributes, self.parent = tag, dict(attributes), parent
         self.content = []
 
@@ -49,6 +51,7 @@ class Tree(HTMLParser):
     """Builds the nodes, and takes no unclosed element."""
 
     def __init__(self, text):
+        """Read the whole text."""
         super().__init__(convert_charrefs=True)
         self.root = self.here = Node("root")
         self.feed(text)
@@ -56,22 +59,27 @@ class Tree(HTMLParser):
         assert self.here is self.root
 
     def handle_starttag(self, tag, attrs):
+        """Begin an element."""
         node = Node(tag, attrs, self.here)
         self.here.content.append(node)
         if tag not in VOID:
             self.here = node
 
     def handle_endtag(self, tag):
+        """End the element that began last, and no other."""
         assert tag == self.here.tag
         self.here = self.here.parent
 
     def handle_data(self, data):
+        """Add text."""
         self.here.content.append(data)
 
     def handle_comment(self, data):
+        """Fail: nothing is said where nobody reads it."""
         pytest.fail(f"a comment: {data}")
 
     def handle_decl(self, decl):
+        """Fail: the report is a part of a page."""
         pytest.fail(f"a declaration: {decl}")
 
 
@@ -86,71 +94,40 @@ def cells_of(root):
     return [[cell.words for cell in row.all("td", "th")] for row in body.all("tr")]
 
 
-SEED = Report(
-    jax="0.10.2",
-    findings=(
-        Finding(
-            "NAM201",
-            Severity.ERROR,
-            "test_func was overwritten; test_func_fwd calls it",
-            "test_func_fwd (line 9) calls test_func, and now gets vmap(test_func).",
-            fix="keep the original name:  test_func_mapped = vmap(test_func, in_axes=(None, 0))",
-            line=17,
-            snippet=Snippet(17, "test_func = vmap(test_func, in_axes=(None, 0))", 0, 9),
-            cause_of=(1, 2),
-            explains_error=True,
-        ),
-        Finding(
-            "VJP101",
-            Severity.ERROR,
-            "test_func_fwd returns float32[3], but test_func returns float32[]",
-            "The first of the pair takes the place of the output.",
-            line=10,
-            snippet=Snippet(10, "    return primal_out, 2.0 * primal * primal_out", 4, 48),
-            phase="fwd",
-            calls=(2,),
-        ),
-        Finding(
-            "VJP106",
-            Severity.ERROR,
-            "the pullback was given float32[10], but the output is float32[10,3]",
-            "A pullback takes a cotangent of the output's type.",
-            fix="return zeros_like(x)",
-            line=19,
-            phase="pullback",
-            calls=(1,),
-        ),
+SEED_FINDINGS = (
+    Finding(
+        "NAM201", Severity.ERROR, "test_func was overwritten; test_func_fwd calls it",
+        "test_func_fwd (line 9) calls test_func, and now gets vmap(test_func).",
+        fix="keep the original name:  test_func_mapped = vmap(test_func, in_axes=(None, 0))", line=17,
+        snippet=Snippet(17, "test_func = vmap(test_func, in_axes=(None, 0))", 0, 9), cause_of=(1, 2), explains_error=True,
     ),
-    calls=(
-        Call(
-            1,
-            "vjp",
-            "test_func",
-            line=18,
-            primals=(Leaf("R", "float32[10,3]", 120),),
-            outputs=(Leaf("", "float32[10,3]"),),
-            residuals=(Leaf("[0]", "float32[10,3]", 120),),
-            cotangents_in=(Leaf("", "float32[10]"),),
-        ),
-        Call(
-            2,
-            "custom_vjp",
-            "test_func",
-            line=18,
-            parent=1,
-            vmap=(10,),
-            status="bwd not run",
-            primals=(Leaf("R", "float32[3]", 12),),
-            nondiff=(Leaf("f", "function <lambda>"),),
-            outputs=(Leaf("", "float32[]"),),
-            fwd_outputs=(Leaf("", "float32[3]"),),
-            residuals=(Leaf("", "float32[3]", 12),),
-        ),
-        Call(3, "custom_vjp", "inner", line=4, source="In[3]", parent=2, count=1200, vmap=(10, 3)),
+    Finding(
+        "VJP101", Severity.ERROR, "test_func_fwd returns float32[3], but test_func returns float32[]",
+        "The first of the pair takes the place of the output.", line=10, phase="fwd", calls=(2,),
+        snippet=Snippet(10, "    return primal_out, 2.0 * primal * primal_out", 4, 48),
     ),
-    error=ProgramError("ValueError", "unexpected JAX type", 19),
-    notes=("a rule was not traced",),
-)
+    Finding(
+        "VJP106", Severity.ERROR, "the pullback was given float32[10], but the output is float32[10,3]",
+        "A pullback takes a cotangent of the output's type.", fix="return zeros_like(x)", line=19,
+        phase="pullback", calls=(1,),
+    ),
+)  # fmt: skip
+SEED_CALLS = (
+    Call(
+        1, "vjp", "test_func", line=18, primals=(Leaf("R", "float32[10,3]", 120),),
+        outputs=(Leaf("", "float32[10,3]"),), residuals=(Leaf("[0]", "float32[10,3]", 120),),
+        cotangents_in=(Leaf("", "float32[10]"),),
+    ),
+    Call(
+        2, "custom_vjp", "test_func", line=18, parent=1, vmap=(10,), status="bwd not run",
+        primals=(Leaf("R", "float32[3]", 12),), nondiff=(Leaf("f", "function <lambda>"),),
+        outputs=(Leaf("", "float32[]"),), fwd_outputs=(Leaf("", "float32[3]"),),
+        residuals=(Leaf("", "float32[3]", 12),),
+    ),
+    Call(3, "custom_vjp", "inner", line=4, source="In[3]", parent=2, count=1200, vmap=(10, 3)),
+)  # fmt: skip
+RAISED = ProgramError("ValueError", "unexpected JAX type", 19)
+SEED = Report("0.10.2", SEED_FINDINGS, SEED_CALLS, RAISED, ("a rule was not traced",))
 MIXED = Report(
     findings=(
         Finding("VJP110", Severity.WARNING, "an odd thing", "Why it is odd.", phase="bwd", calls=(7,)),
@@ -184,9 +161,7 @@ def test_html_adds_no_more_than_the_caption_and_the_marks_in_words(report):
 def test_html_has_no_style_sheet_script_class_or_link(report):
     """Nothing in it needs a style sheet or runs, and nothing is fetched."""
     nodes = parse(report).all()
-    assert {node.tag for node in nodes} <= set(
-        "div p b span article details summary pre code u table caption thead tbody tr th td br".split()
-    )
+    assert {node.tag for node in nodes} <= set(TAGS.split())
     assert {name for node in nodes for name in node.attributes} <= {"style", "scope", "role", "aria-label", "tabindex"}
     assert "url(" not in render_html(report)
 
@@ -217,10 +192,10 @@ def test_calls_are_one_table_with_caption_and_headers():
 def test_rows_have_the_types_sizes_and_notes_of_each_call():
     """Every fact of a call is in its own column."""
     assert cells_of(parse(SEED)) == [
-        ["1", "vjp(test_func)", "18", "", "R f32[10,3]", "f32[10,3]", "[0] f32[10,3] 120 B", "× error f32[10]", ""],  # noqa: RUF001
+        ["1", "vjp(test_func)", "18", "", "R f32[10,3]", "f32[10,3]", "[0] f32[10,3] 120 B", "× error f32[10]", ""],  # noqa: RUF001 (the sign of an error)
         [
             *("2", "└ test_func", "18", "10", "R f32[3] f function <lambda> (nondiff)"),
-            *("× error f32[3]", "f32[3] 12 B", "", "(bwd not run)"),  # noqa: RUF001
+            *("× error f32[3]", "f32[3] 12 B", "", "(bwd not run)"),  # noqa: RUF001 (the sign of an error)
         ],
         ["3", "└ inner (1,200 times)", "In[3]:4", "10 3", "", "", "", "", ""],
     ]
@@ -247,9 +222,8 @@ def test_findings_come_before_the_table_and_the_cause_first():
         for part in (
             "vjpcheck: 3 errors, 1,202 calls jax 0.10.2",
             "ended in ValueError at line 19: NAM201 explains it",
-            "× error NAM201 line 17: test_func was overwritten; test_func_fwd calls it (cause of VJP101, VJP106)",  # noqa: RUF001
-            "× error VJP101 line 10: test_func_fwd returns float32[3], but test_func returns float32[] "  # noqa: RUF001
-            "(follows from NAM201)",
+            "× error NAM201 line 17: test_func was overwritten; test_func_fwd calls it (cause of VJP101, VJP106)",  # noqa: RUF001 (the sign of an error)
+            "× error VJP101 line 10: test_func_fwd returns float32[3], but test_func returns float32[] (follows from",  # noqa: RUF001 (the sign of an error)
             "Calls, each",
             "note: a rule was not traced",
         )
@@ -265,6 +239,14 @@ def test_findings_that_follow_are_folded_under_their_cause():
     assert "The first of the pair takes the place of the output." in first.words
     assert "The first of the pair" not in second.words
     assert "test_func_fwd (line 9) calls test_func" not in first.words + second.words
+
+
+def test_what_follows_from_what_follows_is_in_the_same_card():
+    """A chain of causes is one card, that of its beginning."""
+    findings = [Finding(f"VJP{i}", Severity.ERROR, "title", "reason", cause_of=(i - 1,) if i else ()) for i in range(3)]
+    (card,) = parse(Report(findings=tuple(findings))).all("article")
+    assert card.words.startswith("× error VJP2")  # noqa: RUF001 (the sign of an error)
+    assert [node.words.split()[2] for node in card.all("summary")] == ["VJP1", "VJP0"]
 
 
 def test_findings_without_a_cause_have_a_card_each():
@@ -304,11 +286,27 @@ def test_source_line_without_a_part_that_is_meant_is_whole(start, end):
     assert code.text == "9 │ return g, x"
 
 
+@pytest.mark.parametrize(
+    ("snippet", "underlined", "line"),
+    [
+        (Snippet(9, "<b>a</b> < b & c", 11, 12), ["b"], "9 │ <b>a</b> < b & c\n  │            ^"),
+        (Snippet(9, "<b>a</b> < b & c", 0, 3), ["<b>"], "9 │ <b>a</b> < b & c\n  │ ^^^"),
+        (Snippet(9, "<b>a</b>"), [], "9 │ <b>a</b>"),
+        (Snippet(123, "    if x:", 0, 99), ["if x:"], "123 │ if x:\n    │ ^^^^^"),
+    ],
+)
+def test_source_line_is_text_before_in_and_after_the_underline(snippet, underlined, line):
+    """Comparisons and tags in a program are not markup; the indentation is not underlined."""
+    (code,) = parse(Report(findings=(_finding(snippet=snippet),))).all("code")
+    assert [node.text for node in code.all("u")] == underlined
+    assert code.text == line
+
+
 def test_control_characters_in_the_source_line_keep_the_underline_in_place():
     """What is made visible takes more room, and the carets know."""
     (code,) = parse(Report(findings=(_finding(snippet=Snippet(3, "a\u202e = b", 5, 6)),))).all("code")
     assert [node.text for node in code.all("u")] == ["b"]
-    assert code.text == "3 │ a\\u202e = b\n  │" + " " * 12 + "^"
+    assert code.text == "3 │ a\\u202e = b\n  │" + " " * 11 + "^"
 
 
 @pytest.mark.parametrize(

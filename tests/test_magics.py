@@ -128,6 +128,14 @@ def test_a_check_leaves_compiled_functions_compiled(kernel: Kernel):
     assert before in {"1", "2"}
 
 
+def test_every_option_is_known(kernel: Kernel):
+    """The options of the help are accepted, alone and together."""
+    options = "--verify", "--ignore VJP104", "--into seen", "--fail-on warning", "--no-retrace", "--no-widget"
+    for line in (*options, " ".join(options)):
+        outcome = kernel.run(f"%%vjpcheck {line}\njax.grad(square)(2.)")
+        assert outcome.kinds == ["execute_result", "report"]
+
+
 # Lines and cells ------------------------------------------------------------------------------
 
 
@@ -138,6 +146,14 @@ def test_lines_count_the_magic_and_leading_blank_lines(wrong: Kernel):
         outcome = wrong.run(above + body)
         assert {call["line"] for call in outcome.report["calls"]} == {expected}
         assert not any("source" in call for call in outcome.report["calls"])
+
+
+def test_a_statement_that_another_cell_had_on_the_same_line_is_this_cells(kernel: Kernel):
+    """A cell that is edited elsewhere and run again is not taken for the earlier one."""
+    for x in (1, 2, 3):
+        (call,) = kernel.run(f"%%vjpcheck\nx = {x}\njax.grad(jnp.sin)(1.)").report["calls"]
+        assert (call["line"], call.get("source")) == (3, None)
+        assert kernel.run(f"%%vjpcheck\nx = {x}\n\n1 / 0").report["error"].get("source") is None
 
 
 def test_an_error_has_the_line_that_the_person_sees(kernel: Kernel):

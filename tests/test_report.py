@@ -23,7 +23,7 @@ FULL = Report(
             "float32[]", "float32[3]", Snippet(17, "f = vmap(f)", 0, 1), (1, 2), (1,), explains_error=True,
         ),
         Finding("VJP101", Severity.WARNING, "title", "message", line=2, calls=(2,), phase="fwd"),
-        Finding("VJP114", Severity.NOTE, "only a note", "message"),
+        Finding("VJP113", Severity.NOTE, "only a note", "message"),
     ),
     calls=(
         Call(1, "vjp", "f", 18, primals=(Leaf("x", "float32[10,3]", 120),), outputs=(), status="error"),
@@ -99,11 +99,11 @@ def test_the_text_of_the_seed_bug_to_the_letter():
     assert text == "\n".join([  # noqa: FLY002 (one line of the report on one line here)
         "vjpcheck: 3 errors, 3 calls   jax VERSION",
         "",
-        "  #  call            line  vmap  primals                   output     residuals             cotangent",
-        "  1  vjp(test_func)    15        R f32[10,3]               f32[10,3]  [0] f32[10,3]  120 B  × f32[10]",  # noqa: RUF001
-        "  2  └ test_func       15  10    R f32[3]                  × f32[3]   f32[3]  12 B",  # noqa: RUF001
+        "  #  call            line  vmap  primals                        output     residuals             cotangent",
+        "  1  vjp(test_func)    15        R f32[10,3]                    f32[10,3]  [0] f32[10,3]  120 B  × f32[10]",  # noqa: RUF001
+        "  2  └ test_func       15  10    R f32[3]                       × f32[3]   f32[3]  12 B",  # noqa: RUF001
         "                                 f function <lambda> (nondiff)",
-        "  3    └ test_func      7  10 3  R f32[]                   f32[]",
+        "  3    └ test_func      7  10 3  R f32[]                        f32[]",
         "                                 f function <lambda> (nondiff)",
         "",
         "× error NAM201  line 14: test_func was overwritten; test_func_fwd calls it   [cause of VJP101, VJP106]",  # noqa: RUF001

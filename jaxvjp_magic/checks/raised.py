@@ -1,4 +1,4 @@
-"""VJP107 to VJP114: what raised, where, with which shapes; and what never ran."""
+"""VJP107 to VJP113: what raised, where, with which shapes."""
 
 from __future__ import annotations
 

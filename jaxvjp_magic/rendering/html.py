@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 # Of Okabe and Ito's palette, which people with colour-blindness tell apart.
 _HUES = {Severity.ERROR: "#d55e00", Severity.WARNING: "#e69f00", Severity.NOTE: "#0072b2"}
 _SHARES = {Severity.ERROR: 80, Severity.WARNING: 60, Severity.NOTE: 70}
-_MONO = "var(--jp-code-font-family,var(--vscode-editor-font-family,ui-monospace,monospace))"
-_SANS = "var(--jp-ui-font-family,var(--vscode-font-family,system-ui,sans-serif))"
 _FRAME = (
     "margin:6px 0;padding:10px 12px;"
     # Background and text colour come from one theme, or neither does.
     "background:var(--jp-layout-color1,var(--vscode-editor-background,#fff));"
     "color:var(--jp-content-font-color1,var(--vscode-editor-foreground,#1f1f1f));"
-    f"font:var(--jp-ui-font-size1,var(--vscode-font-size,13px))/1.5 {_SANS}"
+    "--mono:var(--jp-code-font-family,var(--vscode-editor-font-family,ui-monospace,monospace));"
+    "--sans:var(--jp-ui-font-family,var(--vscode-font-family,system-ui,sans-serif));"
+    "font:var(--jp-ui-font-size1,var(--vscode-font-size,13px))/1.5 var(--sans)"
 )
 _GREY = "opacity:.75"
 _HIDDEN = "font-size:0"  # read by screen readers, and seen where styles are stripped
-_CODE = f"all:revert;font:inherit;font-family:{_MONO}"
-_RIGHT = ("#", "line")
+_MONO = "font:inherit;font-family:var(--mono)"
+_ALIGNED = {"#": ";text-align:right", "line": ";text-align:right", "call": ";text-align:left"}
 _WIDEST_LINE = 200
 _WRAPPED_FROM = 48
 _KEPT_WHOLE = 20
@@ -132,7 +132,7 @@ def _body(finding: Finding) -> Iterator[str]:
 def _fix(fix: str) -> str:
     """`in words:  code`, or code alone."""
     words, separator, code = fix.rpartition(":  ")
-    return f'{_text(words + separator)}<code style="{_CODE}">{_text(code)}</code>'
+    return f'{_text(words + separator)}<code style="all:revert;{_MONO}">{_text(code)}</code>'
 
 
 def _snippet(snippet: Snippet, hue: str) -> str:
@@ -140,10 +140,10 @@ def _snippet(snippet: Snippet, hue: str) -> str:
     hanging = len(str(snippet.line)) + 3
     style = (
         f"all:revert;margin:6px 0;padding-left:{hanging}ch;text-indent:-{hanging}ch;"
-        f"white-space:pre-wrap;overflow-wrap:anywhere;font:inherit;font-family:{_MONO}"
+        f"white-space:pre-wrap;overflow-wrap:anywhere;{_MONO}"
     )
     number = f'<span style="{_GREY}">{_text(str(snippet.line))} │</span>'
-    return f'<pre style="{style}"><code style="{_CODE}">{number} {_source(snippet, hue)}</code></pre>'
+    return f'<pre style="{style}"><code style="all:revert;font:inherit">{number} {_source(snippet, hue)}</code></pre>'
 
 
 def _source(snippet: Snippet, hue: str) -> str:
@@ -168,12 +168,13 @@ def _table(report: Report) -> Iterator[str]:
     if "vmap" in used:
         caption += "; types inside a vmap are those of one example"
     # The rows' lines are shadows: borders of rows need collapsed cells, and those need padding in each cell.
-    style = f"all:revert;border-spacing:14px 4px;margin:0;white-space:pre;font:inherit;font-family:{_MONO}"
+    style = f"all:revert;border-spacing:14px 4px;margin:0;white-space:pre;{_MONO}"
+    above = f"all:revert;text-align:left;padding:0 14px;font-family:var(--sans);{_GREY}"
     head = f'<tr style="all:revert">{"".join(map(_column, ["#", *used]))}</tr>'
     yield '<div style="overflow-x:auto;margin-top:12px" role="region" aria-label="calls" tabindex="0">'
     yield f'<table style="{style}">'
-    yield f'<caption style="all:revert;text-align:left;padding:0 14px;font-family:{_SANS};{_GREY}">{caption}</caption>'
-    yield f'<thead style="all:revert">{head}</thead>'
+    yield f'<caption style="{above}">{caption}</caption>'
+    yield f'<thead style="all:revert;text-align:left">{head}</thead>'
     yield '<tbody style="all:revert;text-align:left;vertical-align:baseline">'
     yield from (_row(row, used) for row in rows)
     yield "</tbody></table></div>"
@@ -186,13 +187,13 @@ def _shown(cell: table.Cell) -> bool:
 
 
 def _column(name: str) -> str:
-    align = "right" if name in _RIGHT else "left"
-    style = f"all:revert;text-align:{align};font-weight:400;font-family:{_SANS}"
+    style = "all:revert;font-weight:400;font-family:var(--sans)" + _ALIGNED.get(name, "")
     return f'<th scope="col" style="{style}"><span style="{_GREY}">{name}</span></th>'
 
 
 def _row(row: table.Row, used: Iterable[str]) -> str:
-    number = f'<td style="all:revert;text-align:right;{_GREY}">{_text(str(row.call.id))}</td>'
+    """A row, in few letters: there may be hundreds of cells."""
+    number = f"<td style=all:revert{_ALIGNED['#']};{_GREY}>{_text(str(row.call.id))}</td>"
     cells = "".join(_cell(row, column) for column in used)
     return f'<tr style="all:revert;box-shadow:0 -1px #8884">{number}{cells}</tr>'
 
@@ -205,12 +206,11 @@ def _cell(row: table.Row, column: str) -> str:
     content = "<br>".join(lines)
     if column == "call":
         indent = 2 * _NO_BREAK * (min(row.depth, _DEEPEST_INDENT) - 1) + f"└{_NO_BREAK}" * bool(row.depth)
-        style = "all:revert;padding:5px 0 1px;text-align:left;font-weight:400"  # its baseline is that of the row
-        return f'<th scope="row" style="{style}">{indent}{content}</th>'
+        style = "all:revert;padding-top:5px;text-align:left;font-weight:400"  # its baseline is that of the row
+        return f"<th scope=row style={style}>{indent}{content}</th>"
     if not content:
         return "<td></td>"
-    # Short, without quotes: there are hundreds of these.
-    return f"<td style=all:revert{';text-align:right' * (column in _RIGHT)}>{content}</td>"
+    return f"<td style=all:revert{_ALIGNED.get(column, '')}>{content}</td>"
 
 
 def _marked(line: str, mark: Severity) -> str:
@@ -229,4 +229,4 @@ def _line(line: str) -> str:
     if len(line) <= _KEPT_WHOLE or not gap:
         return _text(shown)
     head, _, tail = line.rpartition(gap)
-    return f'{_text(head)}<span style="white-space:pre-wrap">{gap.rstrip("(")}</span>{_text(gap.strip() + tail)}'
+    return f"{_text(head)}<span style=white-space:pre-wrap>{gap.rstrip('(')}</span>{_text(gap.strip() + tail)}"

@@ -55,7 +55,8 @@ def ending(report: Report) -> str:
     """How the program ended, where it raised, and whether a finding says why."""
     if report.error is None:
         return ""
-    where = f" at {place(report.error.line, report.error.source)}" if report.error.line else ""
+    at = place(report.error.line, report.error.source)
+    where = f" at {at}" if at else ""
     reason = next((finding.code for finding in report.findings if finding.explains_error), "")
     because = f"{reason} explains it" if reason else "no finding explains it"
     return f"ended in {report.error.type}{where}: {because}"

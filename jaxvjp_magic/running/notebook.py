@@ -89,7 +89,13 @@ def _start(client: Any, notebook: Any, options: Options) -> None:
 
 def _run_cell(client: Any, cell: Any, index: int, reports: list[tuple[str, Report]]) -> ProgramError | None:
     """Run one cell, print what it shows, keep its report; the exception if it raised."""
-    client.execute_cell(cell, index)
+    from nbclient.exceptions import DeadKernelError
+
+    number = max((other.execution_count or 0 for other in client.nb.cells if other.cell_type == "code"), default=0)
+    try:
+        client.execute_cell(cell, index)
+    except DeadKernelError:
+        return ProgramError("DeadKernelError", "the kernel died", None, f"In[{number + 1}]")
     name = f"In[{cell.execution_count}]"
     error = None
     for output in cell.outputs:

@@ -1,0 +1,265 @@
+"""The command line: a script and a notebook run as they run by themselves, with a report after them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from jaxvjp_magic import Report
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+WRONG = """
+    import jax, jax.numpy as jnp
+    @jax.custom_vjp
+    def f(x):
+        return x.sum()
+    f.defvjp(lambda x: (x.sum(), x), lambda x, g: (g,))
+    print("before")
+    try:
+        jax.grad(f)(jnp.ones(3))
+    except ValueError:
+        print("after")
+"""
+
+
+def run(*arguments, cwd, program=(sys.executable, "-m", "jaxvjp_magic")):
+    return subprocess.run([*program, *arguments], cwd=cwd, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def script(tmp_path):
+    """Write a script, give back how to run it."""
+
+    def write_and_run(text, *options, arguments=()):
+        (tmp_path / "script.py").write_text(textwrap.dedent(text))
+        return run("script.py", *options, *arguments, cwd=tmp_path)
+
+    return write_and_run
+
+
+def test_a_scripts_output_comes_first_and_the_report_after_it(script):
+    """Exit status 1: an error was found; the exception was the program's own affair."""
+    done = script(WRONG)
+    assert done.returncode == 1
+    assert done.stdout.startswith("before\nafter\nvjpcheck: 1 error, ")
+    assert "× error VJP104  line 6: <lambda> returns float32[] for x, which is float32[3]" in done.stdout  # noqa: RUF001
+    assert done.stderr == ""
+
+
+def test_fail_on_and_ignore_decide_the_exit_status(script):
+    """never, error, warning; an ignored code does not count."""
+    assert script(WRONG, "--fail-on", "never").returncode == 0
+    assert script(WRONG, "--ignore", "VJP104").returncode == 0
+    warning = "import jax, jax.numpy as jnp\nf = jax.custom_vjp(lambda x: x)\n"
+    warning += "f.defvjp(lambda x: (x, None), lambda _, g: (g.astype(jnp.bfloat16),))\njax.grad(f)(1.0)\n"
+    assert [script(warning, "--fail-on", level).returncode for level in ("error", "warning")] == [0, 1]
+
+
+def test_json_is_the_last_line_even_after_exit_functions_and_threads(script):
+    """With --json -, what the program prints at its very end comes before."""
+    done = script(
+        """
+        import atexit, jax, threading, time
+        atexit.register(print, "bye")
+        threading.Thread(target=lambda: (time.sleep(0.3), print("thread"))).start()
+        jax.grad(jax.numpy.sin)(1.0)
+        """,
+        "--json",
+        "-",
+    )
+    assert done.returncode == 0
+    *lines, last = done.stdout.splitlines()
+    assert sorted(lines) == ["bye", "thread"]
+    assert [call.kind for call in Report.from_json(last).calls] == ["grad"]
+
+
+def test_json_to_a_file(script, tmp_path):
+    """The text is printed too."""
+    done = script(WRONG, "--json", "report.json")
+    report = Report.from_json((tmp_path / "report.json").read_text())
+    assert [finding.code for finding in report.findings] == ["VJP104"]
+    assert str(report) in done.stdout
+
+
+def test_an_exception_is_shown_as_python_shows_it(script, tmp_path):
+    """The same standard error as without the check, and none of our frames in it."""
+    text = "import jax\ndef f(x):\n    raise KeyError('boom')\njax.grad(f)(1.0)\n"
+    done = script(text, "--json", "report.json")
+    plain = run("script.py", cwd=tmp_path, program=(sys.executable,))
+    assert done.stderr == plain.stderr.replace(str(tmp_path) + "/", "")
+    assert done.returncode == 1
+    error = json.loads((tmp_path / "report.json").read_text())["error"]
+    assert error == {"type": "KeyError", "message": "'boom'", "line": 3}
+
+
+def test_environment_variables_set_before_the_import_of_jax_count(script):
+    """The check does not import jax before the program does."""
+    done = script(
+        """
+        import os, sys
+        assert "jax" not in sys.modules
+        os.environ["JAX_ENABLE_X64"] = "1"
+        os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=3"
+        import jax
+        print(jax.grad(jax.numpy.sin)(1.0).dtype, jax.device_count())
+        """
+    )
+    assert done.stdout.startswith("float64 3\nvjpcheck: nothing wrong in 1 call")
+
+
+def test_a_script_is_main_and_has_its_arguments_and_folder(script, tmp_path):
+    """__name__, __file__, sys.argv, sys.path, classes that pickle."""
+    (tmp_path / "neighbour.py").write_text("value = 3\n")
+    done = script(
+        """
+        import sys, pickle, neighbour
+        class Thing: pass
+        assert type(pickle.loads(pickle.dumps(Thing()))) is Thing
+        print(__name__, __file__, sys.argv, neighbour.value)
+        """,
+        arguments=("--", "one", "--two"),
+    )
+    assert done.stdout.startswith("__main__ script.py ['script.py', 'one', '--two'] 3\n")
+
+
+@pytest.mark.parametrize(
+    ("ending", "status"), [("sys.exit()", 0), ("sys.exit(0)", 0), ("sys.exit(3)", 1), ("sys.exit('bad luck')", 1)]
+)
+def test_a_script_that_exits_still_has_a_report(script, ending, status):
+    """exit() is an end like others; another status than 0 is an error."""
+    done = script(f"import sys, jax\njax.grad(jax.numpy.sin)(1.0)\n{ending}\n")
+    assert done.returncode == status
+    assert "grad(sin)" in done.stdout
+    assert done.stderr == ("bad luck\n" if "luck" in ending else "")
+
+
+def test_a_program_without_jax_is_told_so_in_one_line(script):
+    """Nothing to see."""
+    assert script("print(1)").stdout == "1\nvjpcheck: no call of jax.vjp or of a custom_vjp function\n"
+
+
+def test_an_unsupported_jax_is_named_and_left_alone(script):
+    """Which versions are supported; the program runs on."""
+    done = script(
+        """
+        import sys, jax
+        jax.__version__, jax.__version_info__ = "9.9.9", (9, 9, 9)
+        from jaxvjp_magic import vjpcheck
+        with vjpcheck() as report:
+            print(jax.grad(jax.numpy.sin)(0.0))
+        print(report.notes, report.calls)
+        """
+    )
+    assert done.stdout.startswith(
+        "1.0\n('JAX 9.9.9 is not supported, nothing is traced: install JAX 0.8 to 0.12',) ()\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["missing.py"], "no such file: missing.py"),
+        (["."], ". is a folder"),
+        (["empty.py", "--nope"], "unrecognized arguments: --nope (--help shows the options)"),
+        (["empty.py", "--fail-on", "never", "--fail-on", "x"], "argument --fail-on: invalid choice: 'x'"),
+        ([], "the following arguments are required: FILE"),
+        (["empty.py", "--ignore", "VJP1O4"], "unknown code VJP1O4; did you mean VJP104?"),
+        (["empty.py", "--json", "no/such/folder.json"], "no folder for --json no/such/folder.json"),
+        (["damaged.ipynb"], "damaged.ipynb is no notebook that can be read: "),
+        (["list.ipynb"], "list.ipynb is no notebook that can be read: "),
+    ],
+)
+def test_what_cannot_be_run_is_told_in_one_line(tmp_path, arguments, message):
+    """Exit status 2, and no traceback."""
+    (tmp_path / "empty.py").write_text("")
+    (tmp_path / "damaged.ipynb").write_text('{"cells": [')
+    (tmp_path / "list.ipynb").write_text("[]")
+    done = run(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith(f"python -m jaxvjp_magic: {message}")
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_installed_command_is_the_same(tmp_path):
+    """`vjpcheck FILE`."""
+    done = run("missing.py", cwd=tmp_path, program=(str(Path(sys.executable).parent / "vjpcheck"),))
+    assert (done.returncode, done.stderr) == (2, "vjpcheck: no such file: missing.py\n")
+
+
+def test_a_script_with_a_syntax_error_is_shown_as_python_shows_it(script):
+    """No traceback of ours; the report has the line."""
+    done = script("import jax\na = = 3\n", "--json", "-")
+    assert done.returncode == 1
+    assert done.stderr == '  File "script.py", line 2\n    a = = 3\n        ^\nSyntaxError: invalid syntax\n'
+    assert Report.from_json(done.stdout).error.line == 2
+
+
+@pytest.fixture
+def notebook(tmp_path):
+    """Write a notebook of code cells, give back how to run it."""
+
+    def write_and_run(*cells, options=()):
+        book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(textwrap.dedent(cell)) for cell in cells])
+        nbformat.write(book, tmp_path / "book.ipynb")
+        before = (tmp_path / "book.ipynb").read_bytes()
+        done = run("book.ipynb", *options, cwd=tmp_path)
+        assert (tmp_path / "book.ipynb").read_bytes() == before
+        return done
+
+    return write_and_run
+
+
+def test_a_notebook_runs_in_a_kernel_and_findings_say_which_cell(notebook):
+    """Each code cell is checked; output goes where it goes; the exception stops the run."""
+    done = notebook(
+        "import jax, jax.numpy as jnp, sys\nprint('out'); print('err', file=sys.stderr)\n6 * 7",
+        "@jax.custom_vjp\ndef f(x):\n    return x.sum()\nf.defvjp(lambda x: (f(x), x), lambda x, g: (g,))",
+        "f = jax.vmap(f)",
+        "jax.vjp(f, jnp.ones((2, 3)))[1](jnp.ones(2))",
+        "print('never')",
+        options=("--json", "-"),
+    )
+    assert done.returncode == 1
+    *lines, last = done.stdout.splitlines()
+    assert lines == ["out", "42"]
+    assert "err\n" in done.stderr
+    report = Report.from_json(last)
+    assert [(finding.code, finding.source, finding.line) for finding in report.findings] == [
+        ("NAM201", "In[3]", 1),
+        ("VJP101", "In[2]", 4),
+        ("VJP106", "In[4]", 1),
+    ]
+    assert {call.source for call in report.calls} == {"In[2]", "In[4]"}
+    assert (report.error.type, report.error.source, report.error.line) == ("ValueError", "In[4]", 1)
+
+
+def test_a_notebook_whose_kernel_dies_is_told_in_one_line(notebook):
+    """What was seen until then is reported."""
+    done = notebook("import jax\njax.grad(jax.numpy.sin)(1.0)", "import os\nos._exit(1)", "1")
+    assert done.returncode == 1
+    assert "grad(sin)" in done.stdout
+    assert "ended in DeadKernelError at In[2]" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "says"),
+    [
+        ("seed_bug", 1, "NAM201 explains it"),
+        ("seed_fixed", 0, "nothing wrong"),
+        ("silent_mean", 1, "× error NAM201  In[3], line 1"),  # noqa: RUF001
+        ("correct_rule", 0, "nothing wrong"),
+    ],
+)
+def test_the_examples_run(tmp_path, name, status, says):
+    """Each shows what its first lines promise."""
+    done = run(str(EXAMPLES / f"{name}.ipynb"), cwd=tmp_path)
+    assert done.returncode == status
+    assert says in done.stdout
