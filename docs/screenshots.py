@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import importlib.util
 import json
+import math
 import os
 import secrets
 import shutil
@@ -174,7 +175,8 @@ def _frame(page: Page) -> FloatRect:
     if box is None:
         message = "screenshots: the report is not to be seen"
         raise SystemExit(message)
-    return box
+    top, bottom = math.ceil(box["y"]), math.floor(box["y"] + box["height"])  # no line of what is around it
+    return {"x": box["x"], "y": top, "width": box["width"], "height": bottom - top}
 
 
 if __name__ == "__main__":

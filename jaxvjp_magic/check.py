@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from jaxvjp_magic import rules
 from jaxvjp_magic.report import Report
 from jaxvjp_magic.sources import FileSources, Program
+from jaxvjp_magic.tracing.facts import Record
 from jaxvjp_magic.tracing.frames import is_user_code
 from jaxvjp_magic.tracing.tracer import Tracer
 
@@ -46,8 +47,9 @@ class Check:
 
     def finish(self, sources: Sources, error: BaseException | None = None) -> Report:
         """Restore JAX and make the report. Never raises: what fails becomes a note in it."""
-        record = self._tracer.stop()
+        record = Record()
         try:
+            record = self._tracer.stop()
             from jaxvjp_magic.build import build_report
 
             report = build_report(record, Program(sources), error=error, ignore=self.options.ignore)

@@ -13,11 +13,13 @@ from programs import check_program
 from jaxvjp_magic import rules
 
 ROOT = Path(__file__).parent.parent
-SECTIONS = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", (ROOT / "docs" / "rules.md").read_text(), re.M | re.S))
+SECTIONS = dict(
+    re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", (ROOT / "docs" / "rules.md").read_text(), re.MULTILINE | re.DOTALL)
+)
 
 
 def example(code, which):
-    found = re.findall(rf"```python {which}\n(.*?)```", SECTIONS[code], re.S)
+    found = re.findall(rf"```python {which}\n(.*?)```", SECTIONS[code], re.DOTALL)
     assert len(found) == 1
     return found[0]
 
@@ -47,7 +49,7 @@ def test_the_right_example_gives_none(code):
 
 def test_ci_calls_the_test_line_of_the_readme():
     """One line, in both places."""
-    lines = re.findall(r"^```sh\n(.*?)\n```", (ROOT / "README.md").read_text(), re.M | re.S)
+    lines = re.findall(r"^```sh\n(.*?)\n```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
     (test_line,) = [line for line in lines if "pytest" in line]
     assert "\n" not in test_line
     assert test_line in (ROOT / ".ci" / "run").read_text()
@@ -56,8 +58,8 @@ def test_ci_calls_the_test_line_of_the_readme():
 def test_the_readme_shows_the_real_report(tmp_path):
     """The table in the README is what the program above it prints, letter by letter but for JAX's version."""
     readme = (ROOT / "README.md").read_text()
-    shown = re.search(r"```text\n(vjpcheck: .*?)```", readme, re.S)[1]
-    (tmp_path / "example.py").write_text(re.search(r"```python\n(from functools .*?)```", readme, re.S)[1])
+    shown = re.search(r"```text\n(vjpcheck: .*?)```", readme, re.DOTALL)[1]
+    (tmp_path / "example.py").write_text(re.search(r"```python\n(from functools .*?)```", readme, re.DOTALL)[1])
     command = [sys.executable, "-m", "jaxvjp_magic", "example.py"]
     printed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False).stdout
     assert re.sub(r"jax [\d.]+", "jax", printed) == re.sub(r"jax [\d.]+", "jax", shown)

@@ -84,7 +84,7 @@ def test_the_silent_variant_is_found_without_an_error():
 
 @pytest.mark.parametrize("wrap", ["jax.jit(f)", "jax.checkpoint(f)", "jax.jit(jax.checkpoint(f))"])
 def test_a_wrapper_that_changes_nothing_is_a_note(wrap):
-    """f = jit(f) is harmless, and said to be."""
+    """F = jit(f) is harmless, and said to be."""
     report = check_program(
         SINE.format(fwd="f(x), x", bwd="(g * jnp.cos(res),)") + f"    f = {wrap}\n    jax.grad(f)(1.0)"
     )
@@ -95,7 +95,7 @@ def test_a_wrapper_that_changes_nothing_is_a_note(wrap):
 
 
 def test_a_function_overwritten_by_its_gradient_is_an_error_even_before_it_recurses():
-    """grad gives another function, whatever the shapes are."""
+    """Grad gives another function, whatever the shapes are."""
     report = check_program(SINE.format(fwd="f(x), x", bwd="(g * jnp.cos(res),)") + "    f = jax.grad(f)\n    f(1.0)")
     finding = only(report)
     assert (finding.code, finding.severity, finding.line) == ("NAM201", Severity.ERROR, 10)
@@ -144,7 +144,7 @@ def test_a_name_behind_a_helper_is_found():
 
 
 def test_a_partial_that_shifts_the_arguments_is_found():
-    """f = partial(f, 2.0), and fwd calls f with all of its arguments."""
+    """F = partial(f, 2.0), and fwd calls f with all of its arguments."""
     report = check_program("""
         @jax.custom_vjp
         def f(a, x):
@@ -171,12 +171,40 @@ def test_names_that_were_not_overwritten_are_left_alone():
     assert report.findings == ()
 
 
+def test_another_name_for_something_made_from_the_function_is_no_overwriting():
+    """Fwd calls the mapped function on purpose, under a name of its own."""
+    report = check_program("""
+        @jax.custom_vjp
+        def f(x):
+            return jnp.sin(x)
+        def fwd(x):
+            return f_mapped(jnp.ones(3)).sum() + jnp.sin(x), x
+        f.defvjp(fwd, lambda x, g: (g * jnp.cos(x),))
+        f_mapped = jax.vmap(f)
+        jax.grad(f)(1.0)
+    """)
+    assert report.findings == ()
+
+
+def test_a_name_given_later_is_found_when_it_is_overwritten():
+    """The function is called something else than its name in the program says."""
+    report = check_program("""
+        def impl(x):
+            return (x * x).sum()
+        g = jax.custom_vjp(impl)
+        g.defvjp(lambda x: (g(x), x), lambda x, ct: (2 * ct * x,))
+        g = jax.vmap(g)
+        jax.grad(lambda x: g(x).sum())(jnp.ones((2, 3)))
+    """)
+    assert (report.findings[0].code, report.findings[0].line) == ("NAM201", 6)
+
+
 def test_fwd_without_a_pair():
     """VJP102."""
     finding = only(check_program(SINE.format(fwd="jnp.sin(x)", bwd="(g,)") + "    jax.grad(f)(1.0)"))
     assert (finding.code, finding.line) == ("VJP102", 6)
     assert finding.title == "f_fwd returns one value, not a pair (output, residuals)"
-    assert finding.fix == "return output, residuals  (None where bwd needs nothing)"
+    assert finding.fix == "return both, with None where bwd needs nothing:  return output, residuals"
 
 
 def test_fwd_with_another_output_is_found_in_eager_mode():
@@ -223,7 +251,7 @@ def test_bwd_with_too_few_cotangents():
     finding = only(check_program(TWO.format(bwd="x.T @ g, g @ w.T")))
     assert (finding.code, finding.line) == ("VJP103", 9)
     assert finding.title == "bwd returns 2 cotangents, but linear takes 3 arguments: w, x and b"
-    assert finding.fix == "return from bwd one for each: (..., ..., None), with None for an argument without gradient"
+    assert finding.fix == "return one for each, None for an argument without gradient:  return (..., ..., None)"
 
 
 def test_bwd_with_too_many_cotangents():
@@ -238,7 +266,7 @@ def test_bwd_without_a_tuple():
     finding = only(check_program(SINE.format(fwd="f(x), x", bwd="g * jnp.cos(res)") + "    jax.grad(f)(1.0)"))
     assert finding.title == "f_bwd returns one value, not a tuple with one cotangent per argument"
     assert finding.message == "f takes 1 argument (x)."
-    assert finding.fix == "return (cotangent,)  (a tuple of one: mind the comma)"
+    assert finding.fix == "mind the comma of a tuple of one:  return (cotangent,)"
 
 
 def test_bwd_with_wrong_shapes_says_what_would_fit():
@@ -346,7 +374,7 @@ def test_primals_given_as_a_tuple():
     """VJP111 with the advice for this very mistake."""
     finding = only(check_program("jax.vjp(lambda x, y: x * y, (1.0, 2.0))"))
     assert (finding.code, finding.line) == ("VJP111", 2)
-    assert finding.fix == "jax.vjp takes the primals one by one: jax.vjp(f, x, y), not jax.vjp(f, (x, y))"
+    assert finding.fix == "give the primals one by one, not as a tuple:  jax.vjp(f, x, y)"
 
 
 def test_a_cotangent_of_another_dtype():
@@ -360,7 +388,7 @@ def test_forward_mode_is_explained():
     """VJP112: a custom_vjp function has no forward-mode rule."""
     finding = only(check_program(SINE.format(fwd="f(x), x", bwd="(g,)") + "    jax.jvp(f, (1.0,), (1.0,))"))
     assert (finding.code, finding.line) == ("VJP112", 10)
-    assert finding.fix == "use reverse mode twice (jax.jacrev(jax.jacrev(f))), or give it a custom_jvp rule"
+    assert finding.fix == "give it a custom_jvp rule, or use reverse mode twice:  jax.jacrev(jax.jacrev(f))"
 
 
 def test_findings_can_be_silenced_by_code_and_on_the_line():

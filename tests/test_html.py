@@ -16,7 +16,6 @@ from jaxvjp_magic.rendering.table import MOST_ROWS
 from jaxvjp_magic.rendering.text import plain, render_text
 from jaxvjp_magic.report import Call, Finding, Leaf, ProgramError, Report, Severity, Snippet
 
-VOID = {"br"}
 TAGS = "div p b span article details summary pre code u table caption thead tbody tr th td br"
 
 
@@ -30,10 +29,8 @@ class Node:
 
     def all(self, *tags):
         """All elements inside this one, in order, with one of these tags (with any, if none is given)."""
-        inside = [node for node in self.content if isinstance(node, Node)]
-        return [
-            found for node in inside for found in ([node] if not tags or node.tag in tags else []) + node.all(*tags)
-        ]
+        inside = [(node, *node.all()) for node in self.content if isinstance(node, Node)]
+        return [node for nodes in inside for node in nodes if not tags or node.tag in tags]
 
     @property
     def text(self):
@@ -62,7 +59,7 @@ class Tree(HTMLParser):
         """Begin an element."""
         node = Node(tag, attrs, self.here)
         self.here.content.append(node)
-        if tag not in VOID:
+        if tag != "br":
             self.here = node
 
     def handle_endtag(self, tag):
@@ -77,10 +74,6 @@ class Tree(HTMLParser):
     def handle_comment(self, data):
         """Fail: nothing is said where nobody reads it."""
         pytest.fail(f"a comment: {data}")
-
-    def handle_decl(self, decl):
-        """Fail: the report is a part of a page."""
-        pytest.fail(f"a declaration: {decl}")
 
 
 def parse(report):
@@ -98,8 +91,8 @@ SEED_FINDINGS = (
     Finding(
         "NAM201", Severity.ERROR, "test_func was overwritten; test_func_fwd calls it",
         "test_func_fwd (line 9) calls test_func, and now gets vmap(test_func).",
-        fix="keep the original name:  test_func_mapped = vmap(test_func, in_axes=(None, 0))", line=17,
-        snippet=Snippet(17, "test_func = vmap(test_func, in_axes=(None, 0))", 0, 9), cause_of=(1, 2), explains_error=True,
+        fix="keep the original name:  test_func_mapped = vmap(test_func, in_axes=(None, 0))", line=17, cause_of=(1, 2),
+        snippet=Snippet(17, "test_func = vmap(test_func, in_axes=(None, 0))", 0, 9), explains_error=True,
     ),
     Finding(
         "VJP101", Severity.ERROR, "test_func_fwd returns float32[3], but test_func returns float32[]",
@@ -114,9 +107,8 @@ SEED_FINDINGS = (
 )  # fmt: skip
 SEED_CALLS = (
     Call(
-        1, "vjp", "test_func", line=18, primals=(Leaf("R", "float32[10,3]", 120),),
-        outputs=(Leaf("", "float32[10,3]"),), residuals=(Leaf("[0]", "float32[10,3]", 120),),
-        cotangents_in=(Leaf("", "float32[10]"),),
+        1, "vjp", "test_func", primals=(Leaf("R", "float32[10,3]", 120),), outputs=(Leaf("", "float32[10,3]"),),
+        residuals=(Leaf("[0]", "float32[10,3]", 120),), cotangents_in=(Leaf("", "float32[10]"),), line=18,
     ),
     Call(
         2, "custom_vjp", "test_func", line=18, parent=1, vmap=(10,), status="bwd not run",
@@ -140,20 +132,13 @@ REPORTS = {"seed": SEED, "mixed": MIXED, "nothing wrong": NOTHING_WRONG, "no cal
 
 
 @pytest.mark.parametrize("report", REPORTS.values(), ids=REPORTS)
-def test_html_has_every_word_of_the_text(report):
-    """No word of the text form is missing in the HTML, nor there less often."""
-    in_text = Counter(re.findall(r"[^\s│\[\]()]+", render_text(report)))
-    in_html = Counter(re.findall(r"[^\s│\[\]()]+", parse(report).text))
-    assert in_text - in_html == Counter()
+def test_html_says_what_the_text_says(report):
+    """Each word of the text is there as often; what is added is the caption, and the severity of a marked cell."""
+    root = parse(report)
+    in_text, in_html = (Counter(re.findall(r"[^\s│\[\]()]+", text)) for text in (render_text(report), root.text))
+    captions = Counter(word for caption in root.all("caption") for word in caption.words.split())
     assert in_text["vjpcheck:"] == 1
-
-
-@pytest.mark.parametrize("report", REPORTS.values(), ids=REPORTS)
-def test_html_adds_no_more_than_the_caption_and_the_marks_in_words(report):
-    """What the HTML says beyond the text is known: the caption, and a severity for each marked cell."""
-    in_text = Counter(re.findall(r"[^\s│\[\]()]+", render_text(report)))
-    in_html = Counter(re.findall(r"[^\s│\[\]()]+", parse(report).text))
-    captions = Counter(word for caption in parse(report).all("caption") for word in caption.words.split())
+    assert in_text - in_html == Counter()
     assert set(in_html - in_text - captions) <= set(Severity)
 
 
@@ -172,6 +157,8 @@ def test_container_sets_text_colour_and_background_together():
     for name, last in (("background", "#fff"), ("color", "#1f1f1f")):
         (value,) = re.findall(rf"(?:^|;){name}:([^;]*)", frame.attributes["style"])
         assert re.fullmatch(rf"var\(--jp-[\w-]+,var\(--vscode-[\w-]+,{last}\)\)", value)
+    (table,) = frame.all("table")
+    assert "color:inherit" in table.attributes["style"].split(";")  # in pages without a doctype it is not
 
 
 def test_calls_are_one_table_with_caption_and_headers():
@@ -236,7 +223,7 @@ def test_findings_that_follow_are_folded_under_their_cause():
     (card,) = parse(SEED).all("article")
     assert [node.words.split()[2] for node in card.all("summary")] == ["VJP101", "VJP106"]
     first, second = card.all("details")
-    assert "The first of the pair takes the place of the output." in first.words
+    assert "The first of the pair" in first.words
     assert "The first of the pair" not in second.words
     assert "test_func_fwd (line 9) calls test_func" not in first.words + second.words
 
@@ -337,7 +324,7 @@ def test_text_of_the_program_stays_text():
     assert not re.search(r"[\x00-\x09\x0b-\x1f\u2028\u202e]", render_html(report))
 
 
-@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12))
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=12))
 def test_any_text_comes_through(text):
     """What the reader gets is what the program says, with what cannot be seen written out."""
     root = parse(_report_of(text))
@@ -364,9 +351,9 @@ def test_rows_that_are_left_out_are_counted():
 def test_deep_nesting_does_not_grow_without_end():
     """Fifty calls inside each other are a readable table still."""
     calls = tuple(Call(i, "custom_vjp", "f", parent=i - 1) for i in range(1, 51))
-    widths = [len(row[1]) for row in cells_of(parse(Report(calls=calls)))]
-    assert len(widths) == 50
-    assert max(len(node.text) for node in parse(Report(calls=calls)).all("th")) < 40
+    nested = [node.text for node in parse(Report(calls=calls)).all("th") if node.words.endswith("└ f")]
+    assert len(nested) == 49
+    assert max(map(len, nested)) < 40
 
 
 def test_fifty_rows_are_at_most_30_kb():
@@ -382,7 +369,7 @@ def test_report_without_calls_has_no_table():
     """The headline says that nothing was seen."""
     root = parse(Report(jax="0.12.0"))
     assert root.words == "vjpcheck: no call of jax.vjp or of a custom_vjp function jax 0.12.0"
-    assert not root.all("table")
+    assert root.all("table", "article") == []
 
 
 def _finding(*, fix="", snippet=None):
@@ -409,5 +396,4 @@ def _report_of(text):
         primals=(Leaf(f"primal-path:{text}", "float32[]"), Leaf("", f"primal-type:{text}")),
         nondiff=(Leaf("f", f"nondiff:{text}"),),
     )
-    error = ProgramError(f"error:{text}", line=1)
-    return Report(f"jax:{text}", (finding,), (call,), error, (f"note:{text}",))
+    return Report(f"jax:{text}", (finding,), (call,), ProgramError(f"error:{text}", line=1), (f"note:{text}",))

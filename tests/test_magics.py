@@ -340,8 +340,8 @@ def assert_one_line(outcome: Outcome, message: str) -> None:
     ("cell", "message"),
     [
         ("%%vjpcheck --nope\nprint(1)", "unrecognized arguments: --nope"),
-        ("%%vjpcheck --ignore VJP999\nprint(1)", "unknown code VJP999; did you mean VJP114?"),
-        ("%%vjpcheck --ignore NAM20\nprint(1)", "unknown code NAM20; did you mean NAM201?"),
+        ("%%vjpcheck --ignore VJP1044\nprint(1)", "unknown code VJP1044; did you mean VJP104?"),
+        ("%%vjpcheck --ignore nam2011\nprint(1)", "unknown code NAM2011; did you mean NAM201?"),
         ("%%vjpcheck --into 1x\nprint(1)", "--into 1x: not a name"),
         ("%%vjpcheck --into class\nprint(1)", "--into class: not a name"),
         ("%%vjpcheck --into\nprint(1)", "argument --into: expected one argument"),

@@ -111,6 +111,23 @@ def test_what_the_primal_function_prints_or_warns_of_is_not_said_twice(capsys, r
     assert not recwarn.list
 
 
+def test_looking_at_the_primal_function_leaves_nothing_in_the_caches(capsys):
+    """A jitted helper that the check traced is still traced when the program calls it: it prints then."""
+
+    @jax.jit
+    def helper(x):
+        print("traced")  # noqa: T201 (that is the point)
+        return x * 2
+
+    f = rule(lambda x: (x * 2, None), lambda _, g: (2 * g,), primal=lambda x: helper(x))
+    with vjpcheck() as report:
+        jax.vjp(f, X)
+        assert capsys.readouterr().out == ""
+        helper(X)
+    assert capsys.readouterr().out == "traced\n"
+    assert report.calls[1].outputs is not None
+
+
 total = 0
 
 

@@ -129,6 +129,15 @@ def test_the_text_of_the_seed_bug_to_the_letter():
     ])  # fmt: skip
 
 
+def test_the_mark_is_at_the_leaf_that_is_wrong():
+    """Of several leaves the finding's own."""
+    leaves = (Leaf("w", "float32[2]"), Leaf("b", "float32[3]"))
+    finding = Finding("VJP104", Severity.ERROR, "t", "m", phase="bwd", path="b", calls=(1,))
+    text = str(Report(findings=(finding,), calls=(Call(1, "custom_vjp", "f", 1, cotangents_out=leaves),)))
+    assert "  w f32[2]\n" in text
+    assert " × b f32[3]\n" in text  # noqa: RUF001
+
+
 def test_text_without_findings_and_without_calls():
     """One line says it."""
     assert str(Report(jax="0.10.2")) == "vjpcheck: no call of jax.vjp or of a custom_vjp function   jax 0.10.2"

@@ -74,6 +74,14 @@ class Case:
         rule = {"fwd": self.fwd, "bwd": self.bwd}.get(phase)
         return rule.name if rule else self.name
 
+    @property
+    def root(self) -> CallFact:
+        """The outermost call around this one."""
+        root = self.call
+        while root.parent:
+            root = self.context.calls[root.parent]
+        return root
+
     def ancestors(self) -> set[int]:
         """The ids of the calls around this one."""
         found, parent = set(), self.call.parent

@@ -38,11 +38,11 @@ def overwritten_names(uses: Sequence[NameUse], cases: Sequence[Case], program: P
         key = (use.name, use.function, use.scope)
         if key in seen:
             continue
-        severity = _severity(use, cases)
-        if severity is None:
-            continue
+        severity, found = _severity(use, cases), _overwriting(use, program)
+        if severity is None or not (use.is_own_name or syntax.uses(found.value, use.name)):
+            continue  # another name for something made from the function: mapped = vmap(f)
         seen.add(key)
-        yield Found(_finding(use, severity, program), _first_case(use, cases), use)
+        yield Found(_finding(use, severity, found, program), _first_case(use, cases), use)
 
 
 def _of_function(use: NameUse, cases: Sequence[Case]) -> list[Case]:
@@ -71,7 +71,7 @@ def _shows(use: NameUse, cases: Sequence[Case]) -> bool:
             return True
         if use.phase == "fwd" and case.expected_output is not None:
             got = [fwd.output for fwd in case.fwds if fwd.output is not None]
-            if any(_types(output) != _types(case.expected_output) for output in got):
+            if any(str(output) != str(case.expected_output) for output in got):
                 return True
     return False
 
@@ -82,24 +82,16 @@ def _fails_below(use: NameUse, case: Case) -> bool:
     return not ran and bool(case.failures)
 
 
-def _types(tree: object) -> str:
-    return str(tree)
-
-
-def _finding(use: NameUse, severity: Severity, program: Program) -> Finding:
-    found = _overwriting(use, program)
+def _finding(use: NameUse, severity: Severity, found: _Overwriting, program: Program) -> Finding:
     now = found.value or (f"{use.chain[0]}({use.name}, ...)" if use.chain else use.now)
     rule_at = program.definition(use.rule.code)
     caller = f"{use.rule.name} ({rule_at}) calls {use.name}" + (f" through {use.through}" if use.through else "")
     harmless = severity is Severity.NOTE
     effect = ". Both compute the same, so this is harmless." if harmless else "."
-    place = f"at {found.spot}" if found.spot.line else "by now"
     return Finding(
         "NAM201", severity,
         f"{use.name} was overwritten; {use.rule.name} calls it",
-        f"{caller}, and {place} gets {now} instead of the custom_vjp function{effect}"
-        if not found.spot.line
-        else f"{caller}, and now gets {now} instead of the custom_vjp function{effect}",
+        f"{caller}, and now gets {now} instead of the custom_vjp function{effect}",
         fix=_fix(use, found), function=use.function.name, line=found.spot.line, source=found.spot.source,
         snippet=found.spot.snippet, phase=use.phase, expected="the custom_vjp function", got=now,
     )  # fmt: skip

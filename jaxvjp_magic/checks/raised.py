@@ -69,7 +69,7 @@ def _advice(case: Case, failed: Failed) -> str:
     if phase == "forward" and kind == "TypeError" and "positional argument" in failed.raised.message:
         primals = case.call.primals
         if primals is not None and len(primals.structure.children) == 1:
-            return "jax.vjp takes the primals one by one: jax.vjp(f, x, y), not jax.vjp(f, (x, y))"
+            return "give the primals one by one, not as a tuple:  jax.vjp(f, x, y)"
     return ""
 
 
@@ -77,6 +77,8 @@ def _call_failed(case: Case, failed: Failed) -> Found:
     """JAX itself refused the call: no rule, arguments that do not fit, a rule's result that does not."""
     raised, rule = failed.raised, case.call.rule
     spot = case.program.spot(raised.place or case.call.place)
+    if "forward-mode" in raised.message:  # asked for where the outermost of the calls around this one stands
+        spot = case.program.spot(case.root.place or raised.place)
     defined = case.program.definition(case.call.function.code)
     if rule is not None and (rule.fwd is None or rule.bwd is None):
         return case.finding(
@@ -84,7 +86,7 @@ def _call_failed(case: Case, failed: Failed) -> Found:
             f"{case.name} has no rule: defvjp was not called on this {case.name}",
             f"{case.name} is called at {_at(spot)}, and JAX needs its rule for every call. A function that is "
             "defined again is a new one, and has no rule until defvjp is called again.",
-            fix=f"{case.name}.defvjp({case.name}_fwd, {case.name}_bwd)  after each definition of {case.name}",
+            fix=f"call it after each definition of {case.name}:  {case.name}.defvjp({case.name}_fwd, {case.name}_bwd)",
             phase="call", got=raised.type,
         )  # fmt: skip
     if "could not be resolved" in raised.message:
@@ -112,7 +114,7 @@ def _call_failed(case: Case, failed: Failed) -> Found:
 
 def _transform_advice(case: Case, failed: Failed) -> str:
     if "forward-mode" in failed.raised.message:
-        return f"use reverse mode twice (jax.jacrev(jax.jacrev({case.name}))), or give it a custom_jvp rule"
+        return f"give it a custom_jvp rule, or use reverse mode twice:  jax.jacrev(jax.jacrev({case.name}))"
     return ""
 
 

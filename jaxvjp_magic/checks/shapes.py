@@ -26,7 +26,7 @@ def fwd_returns_a_pair(case: Case) -> Iterator[Found]:
             f"{case.fwd.name} returns {fwd.got}, not a pair (output, residuals)",
             f"JAX calls {case.fwd.name} in place of {case.name} when it differentiates. The first of the pair is "
             f"{case.name}'s output, the second is kept for {case.rule_name('bwd')}.",
-            fix="return output, residuals  (None where bwd needs nothing)",
+            fix="return both, with None where bwd needs nothing:  return output, residuals",
             phase="fwd", expected="(output, residuals)", got=fwd.got,
         )  # fmt: skip
         return
@@ -77,7 +77,7 @@ def _bwd_structure(case: Case, primals: Tree, bwd: Bwd) -> Iterator[Found]:
     if got.kind not in ("tuple", "list") or (got.kind == "list" and len(got.children) != count):
         problem = f"{case.bwd.name} returns {got.described}, not a tuple with one cotangent per argument"
         reason = f"{case.name} takes {words.number(count, 'argument')} ({needed})."
-        fix = "return (cotangent,)  (a tuple of one: mind the comma)" if count == 1 else "return a tuple"
+        fix = "mind the comma of a tuple of one:  return (cotangent,)" if count == 1 else "return a tuple"
     elif len(got.children) != count:
         problem = f"{case.bwd.name} returns {words.number(len(got.children), 'cotangent')}, but {case.name} takes "
         problem += f"{words.number(count, 'argument')}: {needed}"
@@ -97,13 +97,13 @@ def _bwd_structure(case: Case, primals: Tree, bwd: Bwd) -> Iterator[Found]:
 
 
 def _about_count(case: Case, primals: Tree, got: Structure) -> tuple[str, str]:
-    rule, names = case.rule_name("bwd"), list(primals.names)
+    names = list(primals.names)
     if len(got.children) < len(names):
         missing = names[len(got.children) :]
         reason = "Arguments with defaults count too; those in nondiff_argnums do not."
         returned = ["..."] * len(got.children) + ["None"] * len(missing)
         inside = ", ".join(returned) + ("," if len(returned) == 1 else "")
-        fix = f"return from {rule} one for each: ({inside}), with None for an argument without gradient"
+        fix = f"return one for each, None for an argument without gradient:  return ({inside})"
         return reason, fix
     if case.call.nondiff:
         static = words.listed(name for name, _ in case.call.nondiff)

@@ -168,7 +168,8 @@ def _table(report: Report) -> Iterator[str]:
     if "vmap" in used:
         caption += "; types inside a vmap are those of one example"
     # The rows' lines are shadows: borders of rows need collapsed cells, and those need padding in each cell.
-    style = f"all:revert;border-spacing:14px 4px;margin:0;white-space:pre;{_MONO}"
+    # Pages without a doctype do not hand the text's colour on to tables.
+    style = f"all:revert;color:inherit;border-spacing:14px 4px;margin:0;white-space:pre;{_MONO}"
     above = f"all:revert;text-align:left;padding:0 14px;font-family:var(--sans);{_GREY}"
     head = f'<tr style="all:revert">{"".join(map(_column, ["#", *used]))}</tr>'
     yield '<div style="overflow-x:auto;margin-top:12px" role="region" aria-label="calls" tabindex="0">'
@@ -202,7 +203,7 @@ def _cell(row: table.Row, column: str) -> str:
     cell = row.cells[column]
     lines = [_line(line) for line in cell.lines]
     if cell.mark:
-        lines[:1] = [_marked(lines[0] if lines else "", cell.mark)]
+        lines[cell.marked : cell.marked + 1] = [_marked(lines[cell.marked] if lines else "", cell.mark)]
     content = "<br>".join(lines)
     if column == "call":
         indent = 2 * _NO_BREAK * (min(row.depth, _DEEPEST_INDENT) - 1) + f"└{_NO_BREAK}" * bool(row.depth)

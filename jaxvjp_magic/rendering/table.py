@@ -21,10 +21,11 @@ _COLUMN_OF_PHASE = {"fwd": "output", "call": "primals", "primal": "output", "bwd
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Cell:
-    """One cell: a line of text for each leaf, and the severity it is marked with."""
+    """One cell: a line of text for each leaf, and the severity that one of them is marked with."""
 
     lines: tuple[str, ...] = ()
     mark: Severity | None = None
+    marked: int = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -85,15 +86,15 @@ def hidden_rows(report: Report) -> int:
     return max(0, len(report.calls) - MOST_ROWS)
 
 
-def _marks(report: Report) -> Iterator[tuple[tuple[int, str], Severity]]:
+def _marks(report: Report) -> Iterator[tuple[tuple[int, str], Finding]]:
     for finding in reversed(report.findings):  # the worst comes first there, and has the last word here
         column = _COLUMN_OF_PHASE.get(finding.phase)
         if column and finding.severity is not Severity.NOTE:
             for call in finding.calls:
-                yield (call, column), finding.severity
+                yield (call, column), finding
 
 
-def _cells(call: Call, marks: dict[tuple[int, str], Severity]) -> dict[str, Cell]:
+def _cells(call: Call, marks: dict[tuple[int, str], Finding]) -> dict[str, Cell]:
     label = call.function if call.kind == "custom_vjp" else f"{call.kind}({call.function})"
     times = f" ({call.count:,} times)" if call.count > 1 else ""
     line = "" if call.line is None else f"{call.source}:{call.line}" if call.source else str(call.line)
@@ -107,7 +108,14 @@ def _cells(call: Call, marks: dict[tuple[int, str], Severity]) -> dict[str, Cell
         "cotangent": _leaves(call.cotangents_in),
         "gradients": _leaves(call.cotangents_out) or _not_run(call),
     }
-    return {column: Cell(lines, marks.get((call.id, column))) for column, lines in texts.items()}
+    return {column: _cell(lines, marks.get((call.id, column))) for column, lines in texts.items()}
+
+
+def _cell(lines: tuple[str, ...], finding: Finding | None) -> Cell:
+    if finding is None:
+        return Cell(lines)
+    starts = (number for number, line in enumerate(lines) if line.startswith(f"{finding.path} "))
+    return Cell(lines, finding.severity, next(starts, 0))
 
 
 def _leaves(leaves: Leaves | None) -> tuple[str, ...]:
@@ -125,7 +133,7 @@ def leaf_type(type_text: str, note: str) -> str:
 
 
 def _static(nondiff: Leaves | None) -> tuple[str, ...]:
-    return tuple(f"{leaf.path} {leaf.type} (nondiff)" for leaf in nondiff or ())
+    return tuple(f"{leaf.path} {short_type(leaf.type)} (nondiff)" for leaf in nondiff or ())
 
 
 def _residuals(call: Call) -> tuple[str, ...]:

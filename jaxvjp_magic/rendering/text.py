@@ -35,7 +35,8 @@ def render_text(report: Report) -> str:
 def plain(line: str) -> str:
     """One line without control characters and without marks that turn its direction."""
     return "".join(
-        char if unicodedata.category(char) not in ("Cc", "Cf", "Zl", "Zp") else f"\\u{ord(char):04x}" for char in line
+        char if unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Zl", "Zp") else f"\\u{ord(char):04x}"
+        for char in line
     )
 
 
@@ -49,7 +50,7 @@ def _table(report: Report) -> Iterator[str]:
             if column == "call":
                 lines[0] = "  " * (row.depth - 1) + "└ " * bool(row.depth) + lines[0]
             if cell.mark is not None:
-                lines[0] = f"{SYMBOLS[cell.mark]} {lines[0]}"
+                lines[cell.marked] = f"{SYMBOLS[cell.mark]} {lines[cell.marked]}"
             cells.append(lines)
         grid.append(cells)
     used = [i for i in range(len(grid[0])) if i <= 1 or any(any(row[i]) for row in grid[1:])]
@@ -84,10 +85,11 @@ def _snippet(finding: Finding) -> Iterable[str]:
     snippet = finding.snippet
     if snippet is None:
         return
-    text = snippet.text.expandtabs(1)
+    text = snippet.text.expandtabs(1).rstrip()
     indent = len(text) - len(text.lstrip())
-    number = str(snippet.line)
-    start, end = max(snippet.start - indent, 0), max(snippet.end - indent, 0)
-    yield f"    {number} │ {plain(text.strip())}"
-    if end > start and "\\u" not in plain(text):
-        yield f"    {' ' * len(number)} │ {' ' * start}{'^' * (min(end, len(text.rstrip()) - indent) - start)}"
+    start, number = max(snippet.start, indent), str(snippet.line)
+    # Made visible piece by piece: a control character takes more room then.
+    before, meant, after = map(plain, (text[indent:start], text[start : snippet.end], text[max(start, snippet.end) :]))
+    yield f"    {number} │ {before}{meant}{after}"
+    if meant:
+        yield f"    {' ' * len(number)} │ {' ' * len(before)}{'^' * len(meant)}"

@@ -196,6 +196,7 @@ class NameUse:
     `chain` says what the name is now, outermost first (`("vmap",)`), or is
     empty where its value does not lead back to the function. `scope` is
     "global" or "closure", `through` a helper between the rule and the name.
+    With `is_own_name` it is the name that the function was defined with.
     """
 
     name: str
@@ -206,6 +207,7 @@ class NameUse:
     chain: tuple[str, ...]
     now: str
     through: str = ""
+    is_own_name: bool = True
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

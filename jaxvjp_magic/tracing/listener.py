@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from jax import tree_util
 
-from jaxvjp_magic.tracing import frames, jax_internals, names, purity
+from jaxvjp_magic.tracing import frames, jax_internals, names, purity, retrace
 from jaxvjp_magic.tracing.array_types import describe, shapes_of
 from jaxvjp_magic.tracing.facts import Bwd, CallFact, Forward, Fwd, NameUse, Primal, Pullback
 from jaxvjp_magic.tracing.functions import Functions, argument_names, below_wrappers, resolved
@@ -120,7 +120,7 @@ class Listener:
             self.recorder.name(
                 NameUse(
                     lookup.name, facts.function, self.functions.of(rule), phase, lookup.scope,
-                    chain, describe(lookup.value), lookup.helper,
+                    chain, describe(lookup.value), lookup.helper, lookup.name == getattr(custom, "__name__", None),
                 )
             )  # fmt: skip
 
@@ -154,7 +154,7 @@ class Listener:
                 return custom.fun(*(arg if i in static else next(left) for i, arg in enumerate(args)))
 
             try:
-                with self.recorder.paused(), _quiet():
+                with self.recorder.paused(), retrace.fresh(), _quiet():
                     expected = self.recorder.types.tree(shapes_of(on_dynamic, tuple(dynamic)))
             except Exception:  # noqa: BLE001 (it runs on values only, or raises on shapes: nothing to compare)
                 return None

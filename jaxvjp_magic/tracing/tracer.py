@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
 from jaxvjp_magic import versions
-from jaxvjp_magic.tracing import lazy
+from jaxvjp_magic.tracing import lazy, retrace
 from jaxvjp_magic.tracing.facts import Record
 
 if TYPE_CHECKING:
@@ -15,44 +17,25 @@ if TYPE_CHECKING:
 
     from jaxvjp_magic.tracing.listener import Listener
 
-_shared: dict[str, Any] = {}
-
 
 def prepare() -> Callable[[], None]:
-    """Get ready for later checks at the moment that costs the least; returns how to withdraw.
-
-    JAX keys its caches by all user contexts that exist, so making one lets
-    functions that are compiled already be traced again, once. Right after
-    jax's import there are none.
-    """
+    """Get ready for later checks at the moment that costs the least; returns how to withdraw."""
     if lazy.is_imported():
-        _try(_retrace_context)
+        _prepare_retracing()
         return lambda: None
-    return lazy.WhenImported(lambda: _try(_retrace_context)).cancel
+    return lazy.WhenImported(_prepare_retracing).cancel
 
 
-def _try(action: Callable[[], object]) -> None:
-    try:
-        action()
-    except Exception:  # noqa: BLE001 (said in the report of the first check, where it matters)
-        return
+def _prepare_retracing() -> None:
+    with contextlib.suppress(Exception):  # said in the report of the first check, where it matters
+        retrace.prepare()
 
 
-def _retrace_context() -> Any:
-    """A JAX setting of no meaning; a new value of it lets cached functions be traced again."""
-    if "context" not in _shared:
-        import jax
-
-        _shared["context"] = jax.make_user_context(None)
-    return _shared["context"]
-
-
+@functools.cache
 def _hooks() -> Any:
-    if "hooks" not in _shared:
-        from jaxvjp_magic.tracing.hooks import Hooks
+    from jaxvjp_magic.tracing.hooks import Hooks
 
-        _shared["hooks"] = Hooks()
-    return _shared["hooks"]
+    return Hooks()
 
 
 class Tracer:
@@ -87,7 +70,7 @@ class Tracer:
             self._listener = Listener(Recorder())
             _hooks().listen(self._listener)
             if self._retrace and compiled_before:
-                self._context = _retrace_context()(object())
+                self._context = retrace.fresh()
                 self._context.__enter__()
         except Exception as error:  # noqa: BLE001 (the program runs on without the check)
             self._notes.append(f"could not trace JAX: {type(error).__name__}: {error}")
