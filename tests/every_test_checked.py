@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jaxvjp_magic import vjpcheck
+from jaxvjp_magic import Report, vjpcheck
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -31,14 +31,17 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
     return result
 
 
-def _take(item: pytest.Item, report: object) -> None:
-    for note in report.notes:  # type: ignore[attr-defined]
+def _take(item: pytest.Item, report: Report) -> None:
+    for note in report.notes:
         notes[item.nodeid] = note
-    str(report), report.to_json()  # type: ignore[attr-defined]
-    reports["calls"] += len(report.calls)  # type: ignore[attr-defined]
-    reports["findings"] += len(report.findings)  # type: ignore[attr-defined]
-    for finding in report.findings:  # type: ignore[attr-defined]
-        found.append(f"{item.name}: {finding.severity} {finding.code} line {finding.line}: {finding.title}")
+    assert str(report)
+    assert Report.from_json(report.to_json()) == report
+    reports["calls"] += len(report.calls)
+    reports["findings"] += len(report.findings)
+    found.extend(
+        f"{item.name}: {finding.severity} {finding.code} line {finding.line}: {finding.title}"
+        for finding in report.findings
+    )
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
