@@ -104,7 +104,9 @@ class Recorder:
             self._notes[text] = None
 
     def could_not(self, what: str, error: BaseException) -> None:
-        """An exception of ours, as a note."""
+        """An exception of ours, as a note; at Python's recursion limit it is the program that is too deep."""
+        if isinstance(error, RecursionError):
+            return
         detail = str(error).split("\n", 1)[0][:200]
         self.note(f"could not {what}: {type(error).__name__}: {detail}")
 
