@@ -625,6 +625,18 @@ def test_what_a_cell_leaves_running_runs_on(twins: Twins):
     assert value_of(after) == "(6.0, 4.0, [10.0], 8.0)"
 
 
+def test_a_cell_that_runs_in_another_thread_has_no_part_in_it(twins: Twins):
+    """A subshell's cell that begins during a checked cell and outlives it does not take its report."""
+    outcome = twins.same(
+        "%%vjpcheck\nimport threading\nbegun, ended = threading.Event(), threading.Event()\n"
+        "def work():\n    get_ipython().run_cell('begun.set(); ended.wait()')\n\n"
+        "thread = threading.Thread(target=work)\nthread.start()\nbegun.wait()\njax.grad(square)(1.);"
+    )
+    assert outcome.kinds == ["report"]
+    assert {call["line"] for call in outcome.report["calls"]} == {10}
+    assert twins.same("ended.set()\nthread.join()").reports == []
+
+
 def test_what_a_cell_waits_for_is_recorded(twins: Twins):
     """Calls in a task or a thread that ends inside the checked cell are in the report."""
     outcome = twins.same(

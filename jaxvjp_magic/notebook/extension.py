@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +73,15 @@ class _RunningCheck:
         return self.check.finish(CellSources(shell, self.seen, self.lines_above), error or self.error)
 
 
+class _Going(threading.local):
+    """What is going on in a thread; JupyterLab's subshells run cells in threads of their own."""
+
+    def __init__(self) -> None:
+        self.cells: list[Cell] = []  # of each run_cell
+        self.checks: list[_RunningCheck] = []
+        self.next: Options | None = None  # the next cell is checked
+
+
 class Extension:
     """One shell's checks: which cell is checked, and what is shown after it."""
 
@@ -81,9 +91,7 @@ class Extension:
         self.last: Report | None = None
         self.every_cell: Options | None = None
         self.collecting = False  # show the data alone, for the command line
-        self._running: list[_RunningCheck] = []
-        self._cells: list[Cell] = []  # of each run_cell that is going on
-        self._next: Options | None = None
+        self._going = _Going()
         self._magics = VjpCheckMagics(self)
         self._rewrite = rewriter(cell_magic)
 
@@ -104,7 +112,7 @@ class Extension:
         self.shell.input_transformers_cleanup.remove(self._rewrite)
         self.shell.events.unregister("pre_run_cell", self._before_cell)
         self.shell.events.unregister("post_run_cell", self._after_cell)
-        for running in self._running:
+        for running in self._going.checks:
             running.finish(self.shell)
 
     def check_every_cell(self, options: Options) -> None:
@@ -117,8 +125,8 @@ class Extension:
         Once: `%%timeit` runs the first line of what stands below it many times.
         A silent cell is not checked: it may display nothing.
         """
-        depth = len(self._cells)
-        if depth == 0 or any(running.depth == depth and not running.in_passing for running in self._running):
+        depth = len(self._going.cells)
+        if depth == 0 or any(running.depth == depth and not running.in_passing for running in self._going.checks):
             return
         frame = user_frame(sys._getframe(1))  # noqa: SLF001 (the cell whose first statement this is)
         filename = frame.f_code.co_filename if frame else ""
@@ -126,32 +134,32 @@ class Extension:
 
     def run_inside(self, options: Options, cell: str) -> ExecutionResult:
         """Run a cell inside the one that runs now, and check it."""
-        self._next = options
+        self._going.next = options
         try:
             result: ExecutionResult = self.shell.run_cell(cell, store_history=False)
         finally:
-            self._next = None
+            self._going.next = None
         return result
 
     def _start(self, options: Options, filename: str, *, in_passing: bool = False) -> None:
-        cell = self._cells[-1]
+        cell = self._going.cells[-1]
         check = Check(options)
         check.start()
         above = {} if is_timed(filename) else {filename: cell.code_above}
-        self._running.append(_RunningCheck(check, len(self._cells), cell.seen, above, in_passing))
+        self._going.checks.append(_RunningCheck(check, len(self._going.cells), cell.seen, above, in_passing))
 
     def _before_cell(self, info: ExecutionInfo) -> None:
         raw_cell = info.raw_cell or ""
-        cell = Cell.inside(self._cells[-1] if self._cells else None, raw_cell)
-        self._cells.append(cell)
-        options, self._next = self._next, None
-        in_passing = options is None and len(self._cells) == 1 and not _is_own_magic(raw_cell)
+        cell = Cell.inside(self._going.cells[-1] if self._going.cells else None, raw_cell)
+        self._going.cells.append(cell)
+        options, self._going.next = self._going.next, None
+        in_passing = options is None and len(self._going.cells) == 1 and not _is_own_magic(raw_cell)
         if in_passing:
             options = self.every_cell
-        if options is None and not self._running:
+        if options is None and not self._going.checks:
             return
         filename = self._code_name(raw_cell, getattr(info, "transformed_cell", None))
-        for running in self._running:
+        for running in self._going.checks:
             if running.seen is cell.seen:
                 running.lines_above[filename] = cell.code_above
         if options is not None:
@@ -165,16 +173,16 @@ class Extension:
     def _after_cell(self, result: ExecutionResult | None) -> None:
         if result is not None and result.info is not None and not (result.info.raw_cell or "").strip():
             return  # IPython announces the end of an empty cell, and not its beginning
-        depth = len(self._cells)
+        depth = len(self._going.cells)
         if depth == 0:
             return  # the cell that loaded the extension
-        cell = self._cells.pop()
+        cell = self._going.cells.pop()
         error = None if result is None else result.error_in_exec or result.error_before_exec
         checked = False
-        while self._running and self._running[-1].depth >= depth:
-            self._finish(self._running.pop(), result, error)
+        while self._going.checks and self._going.checks[-1].depth >= depth:
+            self._finish(self._going.checks.pop(), result, error)
             checked = True
-        for running in self._running:
+        for running in self._going.checks:
             if running.seen is cell.seen:
                 running.error = error
         if not checked and _asks_for_check(cell.text) and result is not None and result.error_before_exec is not None:

@@ -30,7 +30,7 @@ class WhenImported(MetaPathFinder):
 
     def __init__(self, callback: Callable[[], None], name: str = "jax") -> None:
         """Stand first in line; the import itself is left to those behind."""
-        self._name, self._callback = name, callback
+        self._name, self._callback, self._searching = name, callback, False
         sys.meta_path.insert(0, self)
 
     def cancel(self) -> None:
@@ -41,15 +41,26 @@ class WhenImported(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """The spec that the others find, with a loader that tells when it is done."""
+        """The spec that the others find, with a loader that tells when it is done.
+
+        A question whether there is such a module is no import: the line is left only then.
+        """
         del path, target
-        if fullname != self._name:
+        if fullname != self._name or self._searching:
             return None
-        self.cancel()
-        spec = importlib.util.find_spec(fullname)
+        self._searching = True
+        try:
+            spec = importlib.util.find_spec(fullname)
+        finally:
+            self._searching = False
         if spec is not None and spec.loader is not None:
-            spec.loader = _TellingLoader(spec.loader, self._callback)
+            spec.loader = _TellingLoader(spec.loader, self._imported)
         return spec
+
+    def _imported(self) -> None:
+        if self in sys.meta_path:  # not withdrawn meanwhile
+            self.cancel()
+            self._callback()
 
 
 class _TellingLoader(Loader):
