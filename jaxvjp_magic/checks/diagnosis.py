@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from jaxvjp_magic import rules
-from jaxvjp_magic.checks import names, raised, shapes
+from jaxvjp_magic.checks import names, raised, shapes, values
 from jaxvjp_magic.checks.case import Case, Context, Found
 from jaxvjp_magic.report import Finding, Severity
 
@@ -40,6 +40,7 @@ def diagnose(
     context = Context(program, {call.id: call for call in record.calls}, uncaught)
     cases = [Case(call, context) for call in record.calls]
     found = [one for case in cases for check in SHAPES for one in check(case)]
+    found += values.wrong_values(record.values, cases)
     found += names.overwritten_names(record.names, cases, program)
     exceptions = [one for case in cases for one in raised.failures(case)]
     found += [one for one in exceptions if not any(explains(other, one) for other in found)]

@@ -211,6 +211,25 @@ class NameUse:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class ValueFact:
+    """A value that is wrong, found by `--verify`.
+
+    `phase` is "fwd" (its value is not the function's), "bwd" (its gradient is
+    not autodiff's) or "pullback" (NaN). `pattern` names how: "unused", "swapped",
+    "sign", "factor 2", "transpose", "conjugate", "stopped", "zeros", "" for
+    nothing in particular. `is_random` where arguments were replaced by random
+    values, for the rule ran on tracers only.
+    """
+
+    function: Function
+    primals: Tree | None
+    phase: str
+    path: str = ""
+    pattern: str = ""
+    is_random: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class CallFact:
     """One row: what equal calls of one function at one place did."""
 
@@ -234,4 +253,5 @@ class Record:
     jax: str = ""
     calls: tuple[CallFact, ...] = ()
     names: tuple[NameUse, ...] = ()
+    values: tuple[ValueFact, ...] = ()
     notes: tuple[str, ...] = ()

@@ -94,6 +94,11 @@ def pullback_owner(pullback: Any) -> tuple[Any, int]:
     return pullback.func, id(pullback.func.args[1])  # JAX 0.8: the list of the output's types
 
 
+def is_tracer(value: Any) -> bool:
+    """Whether this stands for a value that is not known yet."""
+    return isinstance(value, core.Tracer)
+
+
 def kept_residuals(pullback: Any) -> tuple[Any, Any]:
     """The primals that a pullback keeps (one entry per argument), and everything else it keeps."""
     if isinstance(pullback, api.VJP):

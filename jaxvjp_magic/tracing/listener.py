@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from jax import tree_util
 
-from jaxvjp_magic.tracing import frames, jax_internals, names, purity, retrace
+from jaxvjp_magic.tracing import frames, jax_internals, names, purity, retrace, values
 from jaxvjp_magic.tracing.array_types import describe, shapes_of
-from jaxvjp_magic.tracing.facts import Bwd, CallFact, Forward, Fwd, NameUse, Primal, Pullback
+from jaxvjp_magic.tracing.facts import Bwd, CallFact, Forward, Fwd, NameUse, Primal, Pullback, ValueFact
 from jaxvjp_magic.tracing.functions import Functions, argument_names, below_wrappers, resolved
+from jaxvjp_magic.tracing.probes import Probes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,9 +33,10 @@ PAIR = 2
 class Listener:
     """Turns what the hooks see into facts in one recorder."""
 
-    def __init__(self, recorder: Recorder) -> None:
-        """Facts go to `recorder`."""
+    def __init__(self, recorder: Recorder, *, verify: bool = False) -> None:
+        """Facts go to `recorder`; with `verify`, values are looked at too."""
         self.recorder = recorder
+        self.probes = Probes() if verify else None
         self.functions = Functions()
         self._pullbacks: dict[int, tuple[Handle, tuple[str, ...], Any]] = {}
         self._outputs: weakref.WeakKeyDictionary[Any, dict[Any, Tree]] = weakref.WeakKeyDictionary()
@@ -90,6 +92,9 @@ class Listener:
             expected = self._primal_output(custom, args, output)
             if expected is not None:
                 handle.add(Primal(expected))
+            if self.probes is not None:
+                fact, key = handle.state.origin.fact, (id(custom), *self._output_key(custom, args))
+                self.probes.add(key, custom, fact.function, fact.primals, tuple(map(_without_marks, args)))
 
     def bwd_ran(self, handle: Handle, custom: Any, args: tuple[Any, ...], result: Any) -> None:
         """The bwd rule returned `result`."""
@@ -103,6 +108,8 @@ class Listener:
             arguments = primals.names if primals else ()
             tree = self.recorder.types.tree(result, arguments, keep_none=True) if compared else None
             handle.add(Bwd(self.recorder.types.tree(cotangents), tree))
+            if self.probes is not None and values.has_large_zeros(cotangents):
+                self.recorder.value(ValueFact(handle.state.origin.fact.function, primals, "bwd", "", "zeros"))
 
     def rule_failed(self, handle: Handle, custom: Any, phase: str, error: Exception) -> None:
         """The primal function or a rule raised."""
@@ -154,7 +161,7 @@ class Listener:
                 return custom.fun(*(arg if i in static else next(left) for i, arg in enumerate(args)))
 
             try:
-                with self.recorder.paused(), retrace.fresh(), _quiet():
+                with self.recorder.paused(), retrace.fresh(), quiet():
                     expected = self.recorder.types.tree(shapes_of(on_dynamic, tuple(dynamic)))
             except Exception:  # noqa: BLE001 (it runs on values only, or raises on shapes: nothing to compare)
                 return None
@@ -200,7 +207,17 @@ class Listener:
         """A pullback returned `result`."""
         with self.noting("record the call of a pullback"):
             types_of = self.recorder.types
-            handle.add(Pullback(types_of.tree(cotangent), types_of.tree(result, named)))
+            gradients = types_of.tree(result, named)
+            handle.add(Pullback(types_of.tree(cotangent), gradients))
+            if self.probes is not None:
+                self._look_for_nan(handle, cotangent, result, gradients)
+
+    def _look_for_nan(self, handle: Handle, cotangent: Any, result: Any, gradients: Tree) -> None:
+        fact = handle.state.origin.fact
+        if not values.has_nan(cotangent):
+            for path, leaf in zip(gradients.paths, tree_util.tree_leaves(result), strict=True):
+                if values.has_nan(leaf):
+                    self.recorder.value(ValueFact(fact.function, fact.primals, "pullback", path, "nan"))
 
     def pullback_failed(self, handle: Handle, cotangent: Any, error: Exception) -> None:
         """A pullback raised."""
@@ -251,7 +268,7 @@ def _without_marks(argument: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """What the function prints or warns of was said, or will be, when the program runs it."""
     nowhere = io.StringIO()
     with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere), warnings.catch_warnings():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import sys
 import threading
@@ -15,6 +16,7 @@ from jaxvjp_magic.tracing.facts import Record
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from jaxvjp_magic.tracing.facts import ValueFact
     from jaxvjp_magic.tracing.listener import Listener
 
 
@@ -28,7 +30,8 @@ def prepare() -> Callable[[], None]:
 
 def _prepare_retracing() -> None:
     with contextlib.suppress(Exception):  # said in the report of the first check, where it matters
-        retrace.prepare()
+        if versions.is_supported(sys.modules["jax"].__version_info__):
+            retrace.prepare()
 
 
 @functools.cache
@@ -41,9 +44,12 @@ def _hooks() -> Any:
 class Tracer:
     """Listens to JAX between `start` and `stop`."""
 
-    def __init__(self, *, retrace: bool = True) -> None:
-        """With `retrace`, functions that jit has compiled before are traced, and so seen, again."""
-        self._retrace = retrace
+    def __init__(self, *, retrace: bool = True, verify: bool = False) -> None:
+        """With `retrace`, functions that jit has compiled before are traced, and so seen, again.
+
+        With `verify`, the rules that ran are run once more when the check ends.
+        """
+        self._retrace, self._verify = retrace, verify
         self._listener: Listener | None = None
         self._notes: list[str] = []
         self._waiting: lazy.WhenImported | None = None
@@ -67,7 +73,7 @@ class Tracer:
             from jaxvjp_magic.tracing.listener import Listener
             from jaxvjp_magic.tracing.recorder import Recorder
 
-            self._listener = Listener(Recorder())
+            self._listener = Listener(Recorder(), verify=self._verify)
             _hooks().listen(self._listener)
             if self._retrace and compiled_before:
                 self._context = retrace.fresh()
@@ -85,6 +91,19 @@ class Tracer:
         if self._listener is None:
             return Record(notes=tuple(self._notes))
         _hooks().forget(self._listener)
-        record = self._listener.recorder.close(sys.modules["jax"].__version__)
-        self._listener = None
-        return Record(record.jax, record.calls, record.names, (*self._notes, *record.notes))
+        listener, self._listener = self._listener, None
+        record = listener.recorder.close(sys.modules["jax"].__version__)
+        found, notes = _verified(listener)
+        return dataclasses.replace(record, values=(*record.values, *found), notes=(*self._notes, *record.notes, *notes))
+
+
+def _verified(listener: Listener) -> tuple[list[ValueFact], list[str]]:
+    """What comparing values finds, and a word about the rules that could not be run again."""
+    if listener.probes is None:
+        return [], []
+    from jaxvjp_magic.tracing.verify import verify_all
+
+    try:
+        return verify_all(listener.probes.take())
+    except Exception as error:  # noqa: BLE001 (as everywhere: a fault of ours is a note)
+        return [], [f"could not compare values: {type(error).__name__}: {error}"]
