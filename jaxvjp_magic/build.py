@@ -9,6 +9,7 @@ from jaxvjp_magic.checks import diagnose
 from jaxvjp_magic.report import Call, Finding, Leaf, ProgramError, Report, Severity
 from jaxvjp_magic.tracing.facts import Bwd, Failed, Forward, Fwd, Primal, Pullback
 from jaxvjp_magic.tracing.frames import describe_error, place_of_error
+from jaxvjp_magic.tracing.namespace import error_fact
 
 if TYPE_CHECKING:
     from jaxvjp_magic.report import Leaves
@@ -27,7 +28,7 @@ def build_report(
     def ignored(finding: Finding) -> bool:
         return finding.code in ignore or finding.code in _silenced_on_line(finding)
 
-    findings = diagnose(record, program, ignore=ignored, uncaught=_uncaught(error))
+    findings = diagnose(record, program, ignore=ignored, uncaught=_uncaught(error), error=error_fact(error))
     wrong = {call for finding in findings if finding.severity is Severity.ERROR for call in finding.calls}
     return Report(
         jax=record.jax,

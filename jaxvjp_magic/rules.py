@@ -17,6 +17,7 @@ class Rule:
 
 _ALL = (
     Rule("NAM201", "a rule calls a name that has been overwritten", 0),
+    Rule("NAM204", "a JAX name was overwritten by a result", 0),
     Rule("VJP101", "fwd's output is not the function's output", 10),
     Rule("VJP102", "fwd returns no pair", 10),
     Rule("VJP103", "bwd's result has not the structure of the arguments", 20),
@@ -25,6 +26,7 @@ _ALL = (
     Rule("VJP106", "the cotangent given to a pullback does not fit the output", 40),
     Rule("VJP107", "a custom_vjp function has no rule", 5),
     Rule("VJP108", "the arguments of a custom_vjp function do not fit its signature", 30),
+    Rule("VJP109", "defvjp on what a transformation made of a custom_vjp function", 5),
     Rule("VJP110", "a rule raises", 30),
     Rule("VJP111", "a differentiated function raises", 45),
     Rule("VJP112", "a call of a custom_vjp function raises", 31),
@@ -33,6 +35,7 @@ _ALL = (
     Rule("VAL302", "bwd's gradient is not the derivative", 22),
     Rule("VAL303", "bwd does not use the incoming cotangent", 22),
     Rule("VAL304", "a gradient is NaN", 47),
+    Rule("RES402", "a residual is stacked over a loop", 60),
     Rule("RES403", "a large cotangent that is all zeros", 60),
 )
 CATALOGUE = {rule.code: rule for rule in _ALL}

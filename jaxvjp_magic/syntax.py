@@ -26,6 +26,7 @@ class Binding:
     end: int
     value: str = ""
     is_definition: bool = False
+    first_line: int = 0  # of a definition: that of its first decorator
 
 
 @functools.lru_cache(maxsize=64)
@@ -74,7 +75,8 @@ def _function_around(tree: ast.AST, line: int) -> ast.AST | None:
 
 def _bindings_of(node: ast.AST, name: str, text: str) -> Iterator[Binding]:
     if isinstance(node, (*_FUNCTIONS, ast.ClassDef)) and node.name == name:
-        yield Binding(name, node.lineno, node.col_offset, node.col_offset + 3, is_definition=True)
+        first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+        yield Binding(name, node.lineno, node.col_offset, node.col_offset + 3, is_definition=True, first_line=first)
     elif isinstance(node, ast.alias) and (node.asname or node.name.split(".")[0]) == name:
         yield Binding(name, node.lineno, node.col_offset, node.end_col_offset or 0)
     elif isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.NamedExpr, ast.For, ast.withitem)):
@@ -115,6 +117,24 @@ def return_line(code: types.CodeType) -> int | None:
             if positions is not None and positions.lineno is not None:
                 lines.add(positions.lineno)
     return lines.pop() if len(lines) == 1 else None
+
+
+def called_names(text: str, line: int) -> list[str]:
+    """The plain names that a line calls, the innermost call last."""
+    calls = (node for node in _nodes_at(text, line) if isinstance(node, ast.Call))
+    return [call.func.id for call in calls if isinstance(call.func, ast.Name)]
+
+
+def names_with_attribute(text: str, line: int, attribute: str) -> list[str]:
+    """The plain names whose attribute a line asks for."""
+    found = (node for node in _nodes_at(text, line) if isinstance(node, ast.Attribute) and node.attr == attribute)
+    return [node.value.id for node in found if isinstance(node.value, ast.Name)]
+
+
+def _nodes_at(text: str, line: int) -> Iterator[ast.AST]:
+    for node in ast.walk(parse(text) or ast.Module([], [])):
+        if getattr(node, "lineno", line + 1) <= line <= (getattr(node, "end_lineno", None) or 0):
+            yield node
 
 
 def uses(text: str, name: str) -> bool:

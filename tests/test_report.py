@@ -14,7 +14,7 @@ from test_findings import SEED
 from jaxvjp_magic import Call, Finding, Leaf, Report, Severity
 from jaxvjp_magic.rendering import table
 from jaxvjp_magic.rendering.bundle import MIME_TYPE, mime_bundle
-from jaxvjp_magic.report import ProgramError, Snippet, short_type
+from jaxvjp_magic.report import ProgramError, Snippet, short_type, size
 
 FULL = Report(
     jax="0.10.2",
@@ -155,7 +155,7 @@ def test_short_types(long, short):
 @pytest.mark.parametrize(("count", "text"), [(0, "0 B"), (120, "120 B"), (1500, "1.5 kB"), (36_000_000_000, "36.0 GB")])
 def test_sizes(count, text):
     """Bytes for people."""
-    assert table.size(count) == text
+    assert size(count) == text
 
 
 def test_one_bundle_has_every_form():

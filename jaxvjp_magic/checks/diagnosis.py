@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from jaxvjp_magic import rules
-from jaxvjp_magic.checks import names, raised, shapes, values
+from jaxvjp_magic.checks import names, raised, residuals, shapes, usage, values
 from jaxvjp_magic.checks.case import Case, Context, Found
 from jaxvjp_magic.report import Finding, Severity
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from jaxvjp_magic.sources import Program
-    from jaxvjp_magic.tracing.facts import Record
+    from jaxvjp_magic.tracing.facts import ErrorFact, Record
 
 SHAPES: tuple[Callable[[Case], Iterator[Found]], ...] = (
     shapes.fwd_returns_a_pair,
@@ -30,6 +30,7 @@ def diagnose(
     *,
     ignore: Callable[[Finding], bool],
     uncaught: frozenset[tuple[str, str]] = frozenset(),
+    error: ErrorFact | None = None,
 ) -> tuple[Finding, ...]:
     """The findings of a record: errors first, and among them the cause first.
 
@@ -42,7 +43,9 @@ def diagnose(
     found = [one for case in cases for check in SHAPES for one in check(case)]
     found += values.wrong_values(record.values, cases)
     found += names.overwritten_names(record.names, cases, program)
-    exceptions = [one for case in cases for one in raised.failures(case)]
+    found += residuals.stacked_residuals(cases)
+    exceptions = [*usage.wrong_use(error, program)]
+    exceptions += [one for case in cases for one in raised.failures(case)]
     found += [one for one in exceptions if not any(explains(other, one) for other in found)]
     found = [one for one in found if not ignore(one.finding)]
     found = sorted(_merged(found), key=lambda one: (one.finding.severity.rank, _rank(one)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from jaxvjp_magic.report import Severity, short_type
+from jaxvjp_magic.report import Severity, short_type, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -147,14 +147,6 @@ def _residuals(call: Call) -> tuple[str, ...]:
 
 def _not_run(call: Call) -> tuple[str, ...]:
     return (f"({call.status})",) if call.status in ("bwd not run", "pullback not called") else ()
-
-
-def size(count: int) -> str:
-    """Bytes for people: `120 B`, `1.5 kB`, `36.0 GB`."""
-    value, units = float(count), ["B", "kB", "MB", "GB", "TB", "PB"]
-    while value >= 1000 and len(units) > 1:  # noqa: PLR2004 (a kilobyte)
-        value, units = value / 1000, units[1:]
-    return f"{count} B" if units[0] == "B" else f"{value:.1f} {units[0]}"
 
 
 def heading(finding: Finding) -> str:

@@ -129,6 +129,20 @@ class Raised:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class ErrorFact:
+    """The exception that ended the program, and what the names mean where it was raised.
+
+    `not_callable` has the globals that cannot be called, with what they are;
+    `transformed` those that a transformation made of a custom_vjp function,
+    with its name.
+    """
+
+    raised: Raised
+    not_callable: dict[str, str]
+    transformed: dict[str, str]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Primal:
     """The primal function ran, or was evaluated on shapes: what it returns."""
 

@@ -27,6 +27,16 @@ def below_wrappers(function: Any) -> Any:
     return function
 
 
+def below_transformations(function: Any) -> Any:
+    """The first custom_vjp object on the way in, or the innermost function."""
+    for _ in range(_LONGEST_CHAIN):
+        inner = None if isinstance(function, jax_internals.CustomVjp) else next_inside(function)
+        if inner is None:
+            break
+        function = inner
+    return function
+
+
 def next_inside(function: Any) -> Any:
     """What one wrapper wraps, None where it wraps nothing that it tells."""
     if isinstance(function, functools.partial):

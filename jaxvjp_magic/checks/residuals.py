@@ -1,0 +1,48 @@
+"""RES4xx: residuals that cost more than they need."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jaxvjp_magic.report import Severity, size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from jaxvjp_magic.checks.case import Case, Found
+    from jaxvjp_magic.tracing.facts import ArrayType, Tree
+
+LARGE = 1_000_000  # bytes: less is not worth a word
+MANY = 8  # times the bytes of everything that is differentiated
+
+
+def stacked_residuals(cases: Sequence[Case]) -> Iterator[Found]:
+    """RES402: a pullback keeps a rule's residual once for each step of a loop, far more than the inputs."""
+    for outer in cases:
+        if not outer.forwards or outer.call.primals is None:
+            continue
+        limit = max(LARGE, MANY * _bytes(outer.call.primals))
+        stacks = [kept for kept in outer.forwards[0].residuals.types if (kept.bytes or 0) >= limit]
+        rules = [case for case in cases if outer.call.id in case.ancestors() and case.fwds]
+        for stack in stacks:
+            yield from _first_stacked(outer, rules, stack)
+
+
+def _first_stacked(outer: Case, rules: Sequence[Case], stack: ArrayType) -> Iterator[Found]:
+    for case in rules:
+        residuals = case.fwds[0].residuals
+        for path, one in zip(residuals.paths, residuals.types, strict=True) if residuals else ():
+            if stack.shape and one.shape and stack.dtype == one.dtype and stack.shape[1:] == one.shape:
+                name = f"the residual {path}" if path else "the residual"
+                yield case.finding(
+                    "RES402", Severity.NOTE, case.program.returning(case.fwd.code if case.fwd else None),
+                    f"{name} of {case.name}, {one.text}, is kept {stack.shape[0]} times: {size(stack.bytes or 0)}",
+                    f"The pullback of {outer.name} keeps one for each step, {stack.text}; what {outer.name} takes has "
+                    f"{size(_bytes(outer.call.primals))}. What bwd can compute again need not be saved.",
+                    phase="fwd", path=path, got=stack.text,
+                )  # fmt: skip
+                return
+
+
+def _bytes(tree: Tree | None) -> int:
+    return sum(one.bytes or 0 for one in tree.types) if tree else 0
