@@ -31,6 +31,7 @@ _ALL = (
     Rule("VJP111", "a differentiated function raises", 45),
     Rule("VJP112", "a call of a custom_vjp function raises", 31),
     Rule("VJP113", "a pullback raises", 46),
+    Rule("VJP114", "the gradient of an integer is float0", 41),
     Rule("VAL301", "fwd's value is not the function's", 12),
     Rule("VAL302", "bwd's gradient is not the derivative", 22),
     Rule("VAL303", "bwd does not use the incoming cotangent", 22),

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from jaxvjp_magic import vjpcheck
-from jaxvjp_magic.tracing import listener, purity, recorder
+from jaxvjp_magic.tracing import jax_internals, listener, purity, recorder
 from jaxvjp_magic.tracing.frames import is_user_code
 
 X = jnp.arange(3.0)
@@ -226,3 +226,22 @@ def test_nothing_is_left_in_the_import_system():
     with vjpcheck():
         pass
     assert sys.meta_path == before
+
+
+def test_a_fault_while_an_exception_passes_leaves_the_exception(monkeypatch):
+    """The program's own exception arrives, whatever our description of it does."""
+    monkeypatch.setattr(recorder, "describe_error", lambda *_: 1 / 0)
+    with pytest.raises(KeyError, match="boom"), vjpcheck() as report:
+        jax.grad(rule(boom, lambda x, g: (g,)))(1.0)
+    assert any("ZeroDivisionError" in note for note in report.notes)
+
+
+def test_hooks_that_cannot_all_be_placed_are_none(monkeypatch):
+    """Something of JAX has moved: the program runs, a note says it, and nothing is left half done."""
+    before = jax_internals.custom_vjp_slot().original
+    monkeypatch.setattr(jax_internals, "pullback_slot", lambda: 1 / 0)
+    with vjpcheck() as report:
+        assert jax_internals.custom_vjp_slot().original is before
+        jax.grad(jnp.sin)(1.0)
+    assert report.notes == ("could not trace JAX: ZeroDivisionError: division by zero",)
+    assert report.calls == ()

@@ -21,6 +21,7 @@ SHAPES: tuple[Callable[[Case], Iterator[Found]], ...] = (
     shapes.fwd_fits_primal,
     shapes.bwd_fits_arguments,
     shapes.pullback_fits_output,
+    shapes.primals_have_gradients,
 )
 
 

@@ -193,6 +193,27 @@ def _cotangent_mismatch(case: Case, output: Tree, pullback: Pullback) -> Iterato
     )  # fmt: skip
 
 
+def primals_have_gradients(case: Case) -> Iterator[Found]:
+    """VJP114: everything that is differentiated is an integer, so every gradient is float0."""
+    primals = case.call.primals
+    if primals is None or not primals.types or not case.call.is_direct or not any(p.result for p in case.pullbacks):
+        return
+    outputs = [one for forward in case.forwards for one in forward.output.types]
+    if any(map(_is_inexact, primals.types)) or not any(map(_is_inexact, outputs)):
+        return
+    path, one = primals.paths[0], primals.types[0]
+    if not one.dtype.startswith(("int", "uint", "bool")):
+        return
+    yield case.finding(
+        "VJP114", WARNING, case.program.spot(case.call.place),
+        f"the gradient of {case.name} with respect to {path} is float0, for {path} is {one.text}",
+        "An integer has no derivative: what the pullback returns for it has the type float0, and no arithmetic "
+        "takes it. jax.grad raises here, jax.vjp does not.",
+        fix=f"differentiate with respect to floats:  {path}.astype(jnp.float32)",
+        phase="pullback", path=path, got=one.text,
+    )  # fmt: skip
+
+
 def _tree_difference(expected: Tree, got: Tree, *, cotangent: bool = False) -> tuple[str, str]:
     """The first leaf that differs, and how; ("", "") where nothing does."""
     if expected.structure != got.structure:

@@ -245,7 +245,10 @@ class ValueFact:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class CallFact:
-    """One row: what equal calls of one function at one place did."""
+    """One row: what equal calls of one function at one place did.
+
+    `is_direct` where the user's own line asked for it, and no library between.
+    """
 
     kind: str
     function: Function
@@ -254,6 +257,7 @@ class CallFact:
     rule: CustomRule | None = None
     nondiff: tuple[tuple[str, str], ...] = ()
     vmap: tuple[int, ...] = ()
+    is_direct: bool = True
     id: int = 0
     parent: int = 0
     count: int = 1

@@ -40,7 +40,11 @@ class Hooks:
         """Tell this listener everything from now on; the last one that came is told."""
         with self._lock:
             if not self._listeners:
-                self._install()
+                try:
+                    self._install()
+                except BaseException:
+                    self._restore()
+                    raise
             self._listeners.append(listener)
 
     def forget(self, listener: Listener) -> None:
@@ -49,8 +53,11 @@ class Hooks:
             if listener in self._listeners:
                 self._listeners.remove(listener)
             if not self._listeners:
-                while self._slots:
-                    self._slots.pop().restore()
+                self._restore()
+
+    def _restore(self) -> None:
+        while self._slots:
+            self._slots.pop().restore()
 
     def _install(self) -> None:
         for make, hook in (
@@ -92,7 +99,7 @@ def custom_vjp_hook(original: Callable[..., Any], current: Current) -> Callable[
             try:
                 return original(watched, *args, **kwargs)
             except Exception as error:
-                handle.failed("call", error)
+                listener.call_failed(handle, "call", error)
                 raise
             finally:
                 listener.recorder.leave()
@@ -161,7 +168,7 @@ def vjp_hook(original: Callable[..., Any], current: Current) -> Callable[..., An
             try:
                 result = original(fun, *primals, **options)
             except Exception as error:
-                handle.failed("forward", error)
+                listener.call_failed(handle, "forward", error)
                 raise
             finally:
                 listener.recorder.leave()

@@ -142,14 +142,14 @@ def _closure(fun: Any) -> dict[str, Any]:
     return {name: cell.cell_contents for name, cell in cells}
 
 
-def kind_of(frame: types.FrameType | None) -> str:
-    """How `jax.vjp` was reached: "grad", "jacrev", ..., or "vjp", from the frames of its callers."""
+def way_in(frame: types.FrameType | None) -> tuple[str, types.FrameType | None]:
+    """How `jax.vjp` was reached ("grad", "jacrev", ..., or "vjp"), and the frame that asked for it."""
     kind = "vjp"
     while frame and frame.f_code.co_filename in (api.__file__, traceback_util.__file__):
         if frame.f_code.co_filename == api.__file__:
             kind = frame.f_code.co_qualname.split(".")[0]
         frame = frame.f_back
-    return kind
+    return kind, frame
 
 
 def mapped_sizes(leaves: Iterable[Any]) -> tuple[int, ...]:

@@ -111,6 +111,11 @@ class Listener:
             if self.probes is not None and values.has_large_zeros(cotangents):
                 self.recorder.value(ValueFact(handle.state.origin.fact.function, primals, "bwd", "", "zeros"))
 
+    def call_failed(self, handle: Handle, phase: str, error: Exception) -> None:
+        """A call raised, and it was no rule of it that did."""
+        with self.noting("record the exception of a call"):
+            handle.failed(phase, error)
+
     def rule_failed(self, handle: Handle, custom: Any, phase: str, error: Exception) -> None:
         """The primal function or a rule raised."""
         with self.noting("record the exception of {}", custom):
@@ -177,11 +182,13 @@ class Listener:
             all_names = argument_names(function)
             positions = range(len(primals)) if selected is None else selected
             named = tuple(all_names[i] if i < len(all_names) else f"[{i}]" for i in positions)
-            place = frames.place_of(frames.user_frame(frame))
-            kind = jax_internals.kind_of(frame)
+            kind, asking = jax_internals.way_in(frame)
+            user_frame = frames.user_frame(asking)
+            place = frames.place_of(user_frame)
             types_of = self.recorder.types.tree(primals, named)
             vmap = jax_internals.mapped_sizes(tree_util.tree_leaves((primals, others)))
-            fact = CallFact(kind, self.functions.of(function), types_of, place, vmap=vmap)
+            direct = user_frame is not None and user_frame is asking
+            fact = CallFact(kind, self.functions.of(function), types_of, place, vmap=vmap, is_direct=direct)
             return self.recorder.start(fact), named
         return None
 
