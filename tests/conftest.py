@@ -6,6 +6,7 @@ import dataclasses
 import os
 import re
 import sys
+import tempfile
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import KernelManager
 
 from jaxvjp_magic.rendering.bundle import MIME_TYPE
+from jaxvjp_magic.running.notebook import connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -99,7 +101,8 @@ class Kernel:
 
     def __init__(self, folder: Path, **environment: str) -> None:
         """Start it, with an IPython profile of its own."""
-        self.manager = KernelManager()
+        self._sockets = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+        self.manager = KernelManager(**connection(self._sockets.name))
         command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=ERROR"]
         self.manager._kernel_spec = KernelSpec(argv=command, display_name="Python", language="python")
         clean = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
@@ -115,6 +118,7 @@ class Kernel:
         self.manager.shutdown_kernel(now=True)
         self.manager.cleanup_resources()
         self.client.context.destroy()
+        self._sockets.cleanup()
 
     def send(self, cell: str, **options: Any) -> str:
         """Ask for a cell to be run; `outcome` waits for it."""
@@ -264,3 +268,19 @@ def square(x):
 
 square.defvjp(lambda x: (x * x, x), lambda x, g: (2 * x * g,))
 """
+
+
+# What the tests of cells share -----------------------------------------------------------------
+
+HOOKED = """sum(place.__globals__['__name__'].startswith('jaxvjp_magic') for place in (
+    *(outer.__closure__[outer.__code__.co_freevars.index('fun')].cell_contents
+      for outer in (jax.custom_vjp.__call__, jax.vjp)),
+    *(getattr(jax._src.api, name) for name in ('_vjp', '_vjp_pullback_wrapper') if hasattr(jax._src.api, name)),
+    jax._src.api.VJP.__call__))""".replace("\n", " ")
+NO_FILE_OF_OURS = "jaxvjp_magic/", "jaxvjp_magic\\"
+
+
+def value_of(outcome: Outcome) -> str:
+    """The shown value; there must be one."""
+    assert outcome.value is not None
+    return outcome.value

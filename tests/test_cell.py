@@ -5,24 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import same, without_magic
+from conftest import same, value_of, without_magic
 
 if TYPE_CHECKING:
-    from conftest import Outcome, Twins
-
-HOOKED = """sum(place.__globals__['__name__'].startswith('jaxvjp_magic') for place in (
-    *(outer.__closure__[outer.__code__.co_freevars.index('fun')].cell_contents
-      for outer in (jax.custom_vjp.__call__, jax.vjp)),
-    *(getattr(jax._src.api, name) for name in ('_vjp', '_vjp_pullback_wrapper') if hasattr(jax._src.api, name)),
-    jax._src.api.VJP.__call__))""".replace("\n", " ")
-NO_FILE_OF_OURS = "jaxvjp_magic/", "jaxvjp_magic\\"
-
-
-def value_of(outcome: Outcome) -> str:
-    """The shown value; there must be one."""
-    assert outcome.value is not None
-    return outcome.value
-
+    from conftest import Twins
 
 # What is shown ---------------------------------------------------------------------------------
 

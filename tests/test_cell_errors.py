@@ -3,33 +3,23 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from typing import TYPE_CHECKING
 
 import nbformat
 import pytest
-from conftest import LOAD, same, without_magic
+from conftest import HOOKED, LOAD, NO_FILE_OF_OURS, same, value_of, without_magic
+from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+
+from jaxvjp_magic.running.notebook import connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from conftest import Kernel, Outcome, Twins
-
-HOOKED = """sum(place.__globals__['__name__'].startswith('jaxvjp_magic') for place in (
-    *(outer.__closure__[outer.__code__.co_freevars.index('fun')].cell_contents
-      for outer in (jax.custom_vjp.__call__, jax.vjp)),
-    *(getattr(jax._src.api, name) for name in ('_vjp', '_vjp_pullback_wrapper') if hasattr(jax._src.api, name)),
-    jax._src.api.VJP.__call__))""".replace("\n", " ")
-NO_FILE_OF_OURS = "jaxvjp_magic/", "jaxvjp_magic\\"
-
-
-def value_of(outcome: Outcome) -> str:
-    """The shown value; there must be one."""
-    assert outcome.value is not None
-    return outcome.value
-
+    from conftest import Kernel, Twins
 
 # Tracebacks -----------------------------------------------------------------------------------
 
@@ -221,12 +211,14 @@ def test_exit_is_reported(start_kernel: Callable[..., Kernel]):
 def run_all(folder: Path, *cells: str) -> tuple[list[list[str]], CellExecutionError | None]:
     """Run a notebook as nbconvert and Run All do, up to the first error: what each cell shows, and the error."""
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-    client = NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(folder)}})
     error = None
-    try:
-        client.execute(env={**os.environ, "JAX_PLATFORMS": "cpu", "IPYTHONDIR": str(folder)})
-    except CellExecutionError as raised:
-        error = raised
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as sockets:
+        manager = AsyncKernelManager(**connection(sockets))
+        client = NotebookClient(notebook, km=manager, timeout=120, resources={"metadata": {"path": str(folder)}})
+        try:
+            client.execute(cleanup_kc=True, env={**os.environ, "JAX_PLATFORMS": "cpu", "IPYTHONDIR": str(folder)})
+        except CellExecutionError as raised:
+            error = raised
     shown = [[output.get("name") or output.output_type for output in cell.outputs] for cell in notebook.cells]
     return shown, error
 

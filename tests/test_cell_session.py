@@ -7,27 +7,13 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from conftest import LOAD
+from conftest import HOOKED, LOAD, value_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from conftest import Kernel, Outcome, Twins
-
-HOOKED = """sum(place.__globals__['__name__'].startswith('jaxvjp_magic') for place in (
-    *(outer.__closure__[outer.__code__.co_freevars.index('fun')].cell_contents
-      for outer in (jax.custom_vjp.__call__, jax.vjp)),
-    *(getattr(jax._src.api, name) for name in ('_vjp', '_vjp_pullback_wrapper') if hasattr(jax._src.api, name)),
-    jax._src.api.VJP.__call__))""".replace("\n", " ")
-NO_FILE_OF_OURS = "jaxvjp_magic/", "jaxvjp_magic\\"
-
-
-def value_of(outcome: Outcome) -> str:
-    """The shown value; there must be one."""
-    assert outcome.value is not None
-    return outcome.value
-
+    from conftest import Kernel, Twins
 
 # Loading, and when JAX is touched -------------------------------------------------------------
 

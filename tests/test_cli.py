@@ -169,7 +169,7 @@ def test_an_unsupported_jax_is_named_and_left_alone(script):
         (["empty.py", "--nope"], "unrecognized arguments: --nope (--help shows the options)"),
         (["empty.py", "--fail-on", "never", "--fail-on", "x"], "argument --fail-on: invalid choice: 'x'"),
         ([], "the following arguments are required: FILE"),
-        (["empty.py", "--ignore", "VJP1O4"], "unknown code VJP1O4; did you mean VJP104?"),
+        (["empty.py", "--ignore", "NAM2O1"], "unknown code NAM2O1; did you mean NAM201?"),
         (["empty.py", "--json", "no/such/folder.json"], "no folder for --json no/such/folder.json"),
         (["damaged.ipynb"], "damaged.ipynb is no notebook that can be read: "),
         (["list.ipynb"], "list.ipynb is no notebook that can be read: "),

@@ -50,7 +50,7 @@ def diagnose(
     found += [one for one in exceptions if not any(explains(other, one) for other in found)]
     found = [one for one in found if not ignore(one.finding)]
     found = sorted(_merged(found), key=lambda one: (one.finding.severity.rank, _rank(one)))
-    return _with_causes(found, raised_error=bool(uncaught and exceptions))
+    return _with_causes(found, raised_error=any(one.finding.severity is Severity.ERROR for one in exceptions))
 
 
 def _rank(found: Found) -> int:

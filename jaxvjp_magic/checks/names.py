@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from jaxvjp_magic import syntax
 from jaxvjp_magic.checks.case import Found
+from jaxvjp_magic.checks.shapes import tree_difference
 from jaxvjp_magic.report import Finding, Severity
 from jaxvjp_magic.sources import Spot
 
@@ -65,21 +66,21 @@ def _severity(use: NameUse, cases: Sequence[Case]) -> Severity | None:
 
 
 def _shows(use: NameUse, cases: Sequence[Case]) -> bool:
-    """Whether the rule that looks the name up raised, or gave another output than the function."""
-    for case in cases:
-        if any(failed.phase == use.phase for failed in case.failures) or _fails_below(use, case):
-            return True
-        if use.phase == "fwd" and case.expected_output is not None:
-            got = [fwd.output for fwd in case.fwds if fwd.output is not None]
-            if any(str(output) != str(case.expected_output) for output in got):
-                return True
-    return False
+    """Whether the rule that looks the name up ended the program, or gave another output than the function."""
+    return any(_ended_by(use, case) or (use.phase == "fwd" and _differs(case)) for case in cases)
 
 
-def _fails_below(use: NameUse, case: Case) -> bool:
-    """Whether the call ended in an exception while the rule ran: then the rule gave no result."""
+def _ended_by(use: NameUse, case: Case) -> bool:
+    """Whether an exception that nobody handled left the rule, or the call before the rule gave a result."""
     ran = case.fwds if use.phase == "fwd" else case.bwds
-    return not ran and bool(case.failures)
+    uncaught = [one for one in case.failures if case.context.severity_of(one.raised) is Severity.ERROR]
+    return any(one.phase == use.phase or not ran for one in uncaught)
+
+
+def _differs(case: Case) -> bool:
+    expected = case.expected_output
+    outputs = [fwd.output for fwd in case.fwds if fwd.output is not None]
+    return expected is not None and any(tree_difference(expected, output)[1] for output in outputs)
 
 
 def _finding(use: NameUse, severity: Severity, found: _Overwriting, program: Program) -> Finding:

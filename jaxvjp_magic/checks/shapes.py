@@ -38,7 +38,7 @@ def fwd_fits_primal(case: Case) -> Iterator[Found]:
     for fwd in case.fwds:
         if fwd.output is None or expected is None or case.fwd is None:
             continue
-        path, how = _tree_difference(expected, fwd.output)
+        path, how = tree_difference(expected, fwd.output)
         if not how:
             continue
         yield case.finding(
@@ -178,7 +178,7 @@ def pullback_fits_output(case: Case) -> Iterator[Found]:
 
 def _cotangent_mismatch(case: Case, output: Tree, pullback: Pullback) -> Iterator[Found]:
     got = pullback.cotangents
-    path, how = _tree_difference(output, got, cotangent=True)
+    path, how = tree_difference(output, got, cotangent=True)
     if not how:
         return
     raised = next((failed.raised for failed in case.failures if failed.phase == "pullback"), None)
@@ -214,7 +214,7 @@ def primals_have_gradients(case: Case) -> Iterator[Found]:
     )  # fmt: skip
 
 
-def _tree_difference(expected: Tree, got: Tree, *, cotangent: bool = False) -> tuple[str, str]:
+def tree_difference(expected: Tree, got: Tree, *, cotangent: bool = False) -> tuple[str, str]:
     """The first leaf that differs, and how; ("", "") where nothing does."""
     if expected.structure != got.structure:
         parted = words.structure_difference(expected.structure, got.structure)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
+import tempfile
 from typing import TYPE_CHECKING, Any
 
 from jaxvjp_magic.cli import CannotRunError
@@ -31,9 +33,14 @@ def run_notebook(path: Path, options: Options) -> Report:
     raises, as Run All does.
     """
     notebook = _read(path)
-    client = _client(notebook, path)
     reports: list[tuple[str, Report]] = []
-    with client.setup_kernel():
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as sockets:
+        client = _client(notebook, path, connection(sockets))
+        return _run_cells(client, notebook, options, reports)
+
+
+def _run_cells(client: Any, notebook: Any, options: Options, reports: list[tuple[str, Report]]) -> Report:
+    with client.setup_kernel(cleanup_kc=True):
         _start(client, notebook, options)
         for index, cell in enumerate(notebook.cells):
             if index and cell.cell_type == "code" and cell.source.strip():
@@ -60,13 +67,21 @@ def _read(path: Path) -> Any:
     return notebook
 
 
-def _client(notebook: Any, path: Path) -> Any:
+def connection(folder: str) -> dict[str, str]:
+    """How to reach a kernel: by sockets in a folder of its own, which nobody else can take or listen to.
+
+    Free TCP ports may be taken by another kernel before this one has them.
+    """
+    return {"transport": "ipc", "ip": os.path.join(folder, "kernel")} if os.name == "posix" else {}
+
+
+def _client(notebook: Any, path: Path, reached: dict[str, str]) -> Any:
     """A kernel of this very Python, in the notebook's folder."""
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
     from nbclient import NotebookClient
 
-    manager = AsyncKernelManager()
+    manager = AsyncKernelManager(**reached)
     command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=ERROR"]
     manager._kernel_spec = KernelSpec(argv=command, display_name="Python", language="python")  # noqa: SLF001
     resources = {"metadata": {"path": str(path.resolve().parent)}}
