@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -382,3 +384,17 @@ def test_last_before_any_check_says_so(kernel: Kernel):
     """There is nothing to show again in a fresh session."""
     kernel.run("%reload_ext jaxvjp_magic")
     assert_one_line(kernel.run("%vjpcheck last"), "no cell has been checked yet")
+
+
+def test_with_every_cell_checked_a_terminal_has_lines_of_the_cell_too():
+    """A terminal counts its cells at another moment than a kernel."""
+    code = (
+        "from IPython.core.interactiveshell import InteractiveShell\n"
+        "shell = InteractiveShell.instance()\n"
+        "for cell in ('%load_ext jaxvjp_magic', 'import jax', '%vjpcheck on', 'jax.grad(jax.numpy.sin)(1.0)'):\n"
+        "    shell.run_cell(cell, store_history=True)\n"
+        "from jaxvjp_magic.notebook.extension import load\n"
+        "print([(call.line, call.source) for call in load(shell).last.calls])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[(1, '')]"

@@ -130,7 +130,7 @@ class Extension:
             return
         frame = user_frame(sys._getframe(1))  # noqa: SLF001 (the cell whose first statement this is)
         filename = frame.f_code.co_filename if frame else ""
-        self._start(options, filename)
+        self._start(options, (filename,))
 
     def run_inside(self, options: Options, cell: str) -> ExecutionResult:
         """Run a cell inside the one that runs now, and check it."""
@@ -141,11 +141,11 @@ class Extension:
             self._going.next = None
         return result
 
-    def _start(self, options: Options, filename: str, *, in_passing: bool = False) -> None:
+    def _start(self, options: Options, filenames: tuple[str, ...], *, in_passing: bool = False) -> None:
         cell = self._going.cells[-1]
         check = Check(options)
         check.start()
-        above = {} if is_timed(filename) else {filename: cell.code_above}
+        above = {filename: cell.code_above for filename in filenames if not is_timed(filename)}
         self._going.checks.append(_RunningCheck(check, len(self._going.cells), cell.seen, above, in_passing))
 
     def _before_cell(self, info: ExecutionInfo) -> None:
@@ -158,17 +158,21 @@ class Extension:
             options = self.every_cell
         if options is None and not self._going.checks:
             return
-        filename = self._code_name(raw_cell, getattr(info, "transformed_cell", None))
+        filenames = self._code_names(raw_cell, getattr(info, "transformed_cell", None))
         for running in self._going.checks:
             if running.seen is cell.seen:
-                running.lines_above[filename] = cell.code_above
+                running.lines_above.update(dict.fromkeys(filenames, cell.code_above))
         if options is not None:
-            self._start(options, filename, in_passing=in_passing)
+            self._start(options, filenames, in_passing=in_passing)
 
-    def _code_name(self, raw_cell: str, transformed: str | None) -> str:
-        """The file name that IPython will give to the code of this cell."""
+    def _code_names(self, raw_cell: str, transformed: str | None) -> tuple[str, ...]:
+        """The file names that IPython may give to the code of this cell.
+
+        In a kernel the cell's number is the shell's; in a terminal the shell has counted on already.
+        """
         source = transformed or self.shell.transform_cell(raw_cell)
-        return self.shell.compile.get_code_name(raw_cell, source, self.shell.execution_count)
+        count = self.shell.execution_count
+        return tuple(self.shell.compile.get_code_name(raw_cell, source, number) for number in (count, count - 1))
 
     def _after_cell(self, result: ExecutionResult | None) -> None:
         if result is not None and result.info is not None and not (result.info.raw_cell or "").strip():
