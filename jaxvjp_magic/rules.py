@@ -18,6 +18,7 @@ class Rule:
 _ALL = (
     Rule("NAM201", "a rule calls a name that has been overwritten", 0),
     Rule("NAM204", "a JAX name was overwritten by a result", 0),
+    Rule("NAM205", "a rule leaves a tracer in a global", 2),
     Rule("VJP101", "fwd's output is not the function's output", 10),
     Rule("VJP102", "fwd returns no pair", 10),
     Rule("VJP103", "bwd's result has not the structure of the arguments", 20),

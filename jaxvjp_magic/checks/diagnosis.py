@@ -44,6 +44,7 @@ def diagnose(
     found = [one for case in cases for check in SHAPES for one in check(case)]
     found += values.wrong_values(record.values, cases)
     found += names.overwritten_names(record.names, cases, program)
+    found += names.leaked_tracers(record.leaks, cases, program)
     found += residuals.stacked_residuals(cases)
     exceptions = [*usage.wrong_use(error, program)]
     exceptions += [one for case in cases for one in raised.failures(case)]

@@ -10,13 +10,14 @@ from jaxvjp_magic.checks.case import Found
 from jaxvjp_magic.checks.shapes import tree_difference
 from jaxvjp_magic.report import Finding, Severity
 from jaxvjp_magic.sources import Spot
+from jaxvjp_magic.tracing.facts import Failed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from jaxvjp_magic.checks.case import Case
     from jaxvjp_magic.sources import Program, Text
-    from jaxvjp_magic.tracing.facts import NameUse
+    from jaxvjp_magic.tracing.facts import Leak, NameUse
 
 SAME_FUNCTION = {"jit", "checkpoint", "remat", "named_call", "named_scope", "ContextDecorator"}
 ANOTHER_FUNCTION = {"grad", "value_and_grad", "jacrev", "jacfwd", "jacobian", "hessian", "jvp", "vjp", "linearize"}
@@ -44,6 +45,35 @@ def overwritten_names(uses: Sequence[NameUse], cases: Sequence[Case], program: P
             continue  # another name for something made from the function: mapped = vmap(f)
         seen.add(key)
         yield Found(_finding(use, severity, found, program), _first_case(use, cases), use)
+
+
+def leaked_tracers(leaks: Sequence[Leak], cases: Sequence[Case], program: Program) -> Iterator[Found]:
+    """NAM205, once for each global and function: the rule that ran first with a tracer in it."""
+    seen = set()
+    for leak in leaks:
+        if (leak.name, leak.function) in seen:
+            continue
+        seen.add((leak.name, leak.function))
+        of_function = [case for case in cases if case.call.function is leak.function]
+        severity = Severity.ERROR if any(map(_is_part_of_an_error, of_function)) else Severity.WARNING
+        spot = program.definition(leak.rule.code)
+        yield Found(
+            Finding(
+                "NAM205", severity, f"{leak.rule.name} leaves a tracer in the global {leak.name}",
+                "Below jit, vmap and grad a value is a tracer, which is worth nothing when its trace has ended. "
+                "Residuals are the way from fwd to bwd; in eager mode a global seems to work.",
+                fix="hand it over as a residual:  return output, value", function=leak.function.name, line=spot.line,
+                source=spot.source, snippet=spot.snippet, phase=leak.phase, got=leak.name,
+            ),
+            next(iter(of_function), None),
+        )  # fmt: skip
+
+
+def _is_part_of_an_error(case: Case) -> bool:
+    """Whether an exception that nobody handled left this call or one around it."""
+    calls = [case.call, *(case.context.calls[call] for call in case.ancestors())]
+    failed = [event for call in calls for event in call.events if isinstance(event, Failed)]
+    return any(case.context.severity_of(one.raised) is Severity.ERROR for one in failed)
 
 
 def _of_function(use: NameUse, cases: Sequence[Case]) -> list[Case]:

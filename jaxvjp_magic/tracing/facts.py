@@ -225,6 +225,16 @@ class NameUse:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Leak:
+    """A rule left a tracer in a global that it looks up."""
+
+    name: str
+    function: Function
+    rule: Function
+    phase: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class ValueFact:
     """A value that is wrong, found by `--verify`.
 
@@ -271,5 +281,6 @@ class Record:
     jax: str = ""
     calls: tuple[CallFact, ...] = ()
     names: tuple[NameUse, ...] = ()
+    leaks: tuple[Leak, ...] = ()
     values: tuple[ValueFact, ...] = ()
     notes: tuple[str, ...] = ()

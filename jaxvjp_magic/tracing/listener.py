@@ -17,7 +17,7 @@ from jax import tree_util
 
 from jaxvjp_magic.tracing import frames, jax_internals, names, purity, retrace, values
 from jaxvjp_magic.tracing.array_types import describe, shapes_of
-from jaxvjp_magic.tracing.facts import Bwd, CallFact, Forward, Fwd, NameUse, Primal, Pullback, ValueFact
+from jaxvjp_magic.tracing.facts import Bwd, CallFact, Forward, Fwd, Leak, NameUse, Primal, Pullback, ValueFact
 from jaxvjp_magic.tracing.functions import Functions, argument_names, below_wrappers, resolved
 from jaxvjp_magic.tracing.probes import Probes
 
@@ -128,6 +128,8 @@ class Listener:
         if not inspect.isfunction(rule) or not frames.is_user_code(rule.__code__.co_filename):
             return
         facts = self.functions.custom(custom)
+        for name in names.leaked_tracers(rule):
+            self.recorder.leak(Leak(name, facts.function, self.functions.of(rule), phase))
         for lookup, chain in names.overwritten(rule, custom):
             self.recorder.name(
                 NameUse(

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _DEEPEST_HELPER = 3
 _LONGEST_CHAIN = 16
+_LARGEST_CONTAINER = 1000
 _NEVER_A_FUNCTION = (types.ModuleType, type, str, int, float, tuple, list, dict)
 
 
@@ -53,6 +54,20 @@ def lookups(function: Any, helper: str = "", seen: frozenset[Any] = frozenset())
             value = lookup.value
             if inspect.isfunction(value) and value not in seen and is_user_code(value.__code__.co_filename):
                 yield from lookups(value, helper or value.__name__, seen)
+
+
+def leaked_tracers(rule: Any) -> Iterator[str]:
+    """The globals of a rule that hold a tracer, themselves or in a dictionary, a list or a set.
+
+    A closure may hold one by right: that of the function around it.
+    """
+    for name in global_names(rule.__code__):
+        value = rule.__globals__.get(name)
+        inside = (
+            value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple, set)) else (value,)
+        )
+        if len(inside) <= _LARGEST_CONTAINER and any(map(jax_internals.is_tracer, inside)):
+            yield name
 
 
 def chain_to(value: Any, custom: Any) -> tuple[str, ...] | None:

@@ -15,7 +15,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from jaxvjp_magic.tracing.array_types import Types
-from jaxvjp_magic.tracing.facts import Event, Failed, NameUse, Record, ValueFact
+from jaxvjp_magic.tracing.facts import Event, Failed, Leak, NameUse, Record, ValueFact
 from jaxvjp_magic.tracing.frames import caller, describe_error
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ class Recorder:
         self.active = True
         self._tops: dict[Hashable, Origin] = {}
         self._names: dict[NameUse, None] = {}
+        self._leaks: dict[Leak, None] = {}
         self._values: dict[ValueFact, None] = {}
         self._notes: dict[str, None] = {}
         self._lock = threading.Lock()
@@ -98,6 +99,10 @@ class Recorder:
     def name(self, use: NameUse) -> None:
         """A rule looks up an overwritten name."""
         self._names[use] = None
+
+    def leak(self, leak: Leak) -> None:
+        """A rule left a tracer in a global."""
+        self._leaks[leak] = None
 
     def value(self, fact: ValueFact) -> None:
         """A value that is wrong has passed."""
@@ -145,7 +150,9 @@ class Recorder:
         numbers = itertools.count(1)
         for origin in self._tops.values():
             _collect(origin, 0, rows, numbers)
-        record = Record(jax_version, tuple(rows), tuple(self._names), tuple(self._values), tuple(self._notes))
+        record = Record(
+            jax_version, tuple(rows), tuple(self._names), tuple(self._leaks), tuple(self._values), tuple(self._notes)
+        )
         self._tops, self.types, self._local = {}, Types(), _Local()
         return record
 
