@@ -75,8 +75,8 @@ def _function_around(tree: ast.AST, line: int) -> ast.AST | None:
 
 def _bindings_of(node: ast.AST, name: str, text: str) -> Iterator[Binding]:
     if isinstance(node, (*_FUNCTIONS, ast.ClassDef)) and node.name == name:
-        first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
-        yield Binding(name, node.lineno, node.col_offset, node.col_offset + 3, is_definition=True, first_line=first)
+        at = node.col_offset
+        yield Binding(name, node.lineno, at, at + 3, is_definition=True, first_line=first_line(node))
     elif isinstance(node, ast.alias) and (node.asname or node.name.split(".")[0]) == name:
         yield Binding(name, node.lineno, node.col_offset, node.end_col_offset or 0)
     elif isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.NamedExpr, ast.For, ast.withitem)):
@@ -94,7 +94,7 @@ def _assignments(node: ast.AST, name: str, text: str) -> Iterator[Binding]:
                 yield Binding(name, part.lineno, part.col_offset, part.end_col_offset or 0, source or "")
 
 
-def first_line(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+def first_line(function: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> int:
     """The line that a code object gives as its first: that of the first decorator, if any."""
     return min([function.lineno, *(decorator.lineno for decorator in function.decorator_list)])
 

@@ -38,6 +38,62 @@ def test_the_wrong_example_gives_the_finding_first(code):
         assert report.findings[0].explains_error
 
 
+SAID = {
+    "NAM204": (
+        "grad was overwritten by a result of its own",
+        "grad is an array since then, and line 5 calls it.",
+        "keep the original name:  grad_result = grad(jnp.sin)(1.0)",
+        4,
+    ),
+    "NAM205": (
+        "fwd leaves a tracer in the global cache",
+        (
+            "Below jit, vmap and grad a value is a tracer, which is worth nothing when its trace has ended. "
+            "Residuals are the way from fwd to bwd; in eager mode a global seems to work."
+        ),
+        "hand it over as a residual:  return output, value",
+        10,
+    ),
+    "VJP109": (
+        "double is no custom_vjp function: jit is around it",
+        "defvjp belongs to the custom_vjp object, and double is what jit made of it.",
+        "let custom_vjp be the outermost, call double.defvjp(...), and apply jit where double is used",
+        2,
+    ),
+    "VJP114": (
+        "the gradient of <lambda> with respect to x is float0, for x is int32[3]",
+        (
+            "An integer has no derivative: what the pullback returns for it has the type float0, and no arithmetic "
+            "takes it. jax.grad raises here, jax.vjp does not."
+        ),
+        "differentiate with respect to floats:  x.astype(jnp.float32)",
+        2,
+    ),
+    "RES402": (
+        "the residual [0] or the residual [2] of step, float32[64,64], is kept 100 times: 1.6 MB",
+        (
+            "The pullback of <lambda> keeps one for each step, float32[100,64,64]; what <lambda> takes has 16.4 kB. "
+            "What bwd can compute again need not be saved."
+        ),
+        "",
+        9,
+    ),
+    "RES403": (
+        "<lambda> was given a large cotangent that is all zeros",
+        "An output of <lambda> is not used, and its cotangent was built and calculated with all the same.",
+        "have it told:  <lambda>.defvjp(..., symbolic_zeros=True)",
+        3,
+    ),
+}
+
+
+@pytest.mark.parametrize("code", SAID)
+def test_what_the_wrong_example_is_told_word_by_word(code):
+    """Title, reason, fix and line."""
+    finding = check_program(example(code, "wrong"), verify=code == "RES403").findings[0]
+    assert (finding.title, finding.message, finding.fix, finding.line) == SAID[code]
+
+
 @pytest.mark.parametrize("code", rules.CATALOGUE)
 def test_the_right_example_gives_none(code):
     """No finding of any sort."""

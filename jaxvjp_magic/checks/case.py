@@ -10,7 +10,7 @@ from jaxvjp_magic.tracing.facts import Bwd, CallFact, Failed, Forward, Fwd, Prim
 
 if TYPE_CHECKING:
     from jaxvjp_magic.sources import Program, Spot
-    from jaxvjp_magic.tracing.facts import Event, Function, NameUse, Raised, Tree
+    from jaxvjp_magic.tracing.facts import Event, Function, Raised, Tree
 
 E = TypeVar("E", bound="Event")
 
@@ -43,6 +43,11 @@ class Case:
 
     def _all(self, kind: type[E]) -> list[E]:
         return [event for event in self.call.events if isinstance(event, kind)]
+
+    @property
+    def uncaught(self) -> list[Failed]:
+        """The exceptions that left this call and ended the program."""
+        return [one for one in self.failures if self.context.severity_of(one.raised) is Severity.ERROR]
 
     @property
     def name(self) -> str:
@@ -118,4 +123,3 @@ class Found:
 
     finding: Finding
     case: Case | None
-    use: NameUse | None = None

@@ -10,14 +10,13 @@ from jaxvjp_magic.checks.case import Found
 from jaxvjp_magic.checks.shapes import tree_difference
 from jaxvjp_magic.report import Finding, Severity
 from jaxvjp_magic.sources import Spot
-from jaxvjp_magic.tracing.facts import Failed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from jaxvjp_magic.checks.case import Case
     from jaxvjp_magic.sources import Program, Text
-    from jaxvjp_magic.tracing.facts import Leak, NameUse
+    from jaxvjp_magic.tracing.facts import Function, Leak, NameUse
 
 SAME_FUNCTION = {"jit", "checkpoint", "remat", "named_call", "named_scope", "ContextDecorator"}
 ANOTHER_FUNCTION = {"grad", "value_and_grad", "jacrev", "jacfwd", "jacobian", "hessian", "jvp", "vjp", "linearize"}
@@ -44,7 +43,7 @@ def overwritten_names(uses: Sequence[NameUse], cases: Sequence[Case], program: P
         if severity is None or not (use.is_own_name or syntax.uses(found.value, use.name)):
             continue  # another name for something made from the function: mapped = vmap(f)
         seen.add(key)
-        yield Found(_finding(use, severity, found, program), _first_case(use, cases), use)
+        yield Found(_finding(use, severity, found, program), _first_case(use, cases))
 
 
 def leaked_tracers(leaks: Sequence[Leak], cases: Sequence[Case], program: Program) -> Iterator[Found]:
@@ -54,8 +53,9 @@ def leaked_tracers(leaks: Sequence[Leak], cases: Sequence[Case], program: Progra
         if (leak.name, leak.function) in seen:
             continue
         seen.add((leak.name, leak.function))
-        of_function = [case for case in cases if case.call.function is leak.function]
-        severity = Severity.ERROR if any(map(_is_part_of_an_error, of_function)) else Severity.WARNING
+        of_function = _of_function(leak.function, cases)
+        ended = any(_is_part_of_an_error(case, cases) for case in of_function)
+        severity = Severity.ERROR if ended else Severity.WARNING
         spot = program.definition(leak.rule.code)
         yield Found(
             Finding(
@@ -69,26 +69,25 @@ def leaked_tracers(leaks: Sequence[Leak], cases: Sequence[Case], program: Progra
         )  # fmt: skip
 
 
-def _is_part_of_an_error(case: Case) -> bool:
+def _is_part_of_an_error(case: Case, cases: Sequence[Case]) -> bool:
     """Whether an exception that nobody handled left this call or one around it."""
-    calls = [case.call, *(case.context.calls[call] for call in case.ancestors())]
-    failed = [event for call in calls for event in call.events if isinstance(event, Failed)]
-    return any(case.context.severity_of(one.raised) is Severity.ERROR for one in failed)
+    around = {case.call.id, *case.ancestors()}
+    return any(one.uncaught for one in cases if one.call.id in around)
 
 
-def _of_function(use: NameUse, cases: Sequence[Case]) -> list[Case]:
-    return [case for case in cases if case.call.function is use.function]
+def _of_function(function: Function, cases: Sequence[Case]) -> list[Case]:
+    return [case for case in cases if case.call.function is function]
 
 
 def _first_case(use: NameUse, cases: Sequence[Case]) -> Case | None:
-    return next((case for case in _of_function(use, cases) if case.fwds or case.failures), None)
+    return next((case for case in _of_function(use.function, cases) if case.fwds or case.failures), None)
 
 
 def _severity(use: NameUse, cases: Sequence[Case]) -> Severity | None:
     """An error where it shows; a warning where it must; a note where the function stays what it is."""
     if use.chain and all(step in SAME_FUNCTION for step in use.chain):
         return Severity.NOTE
-    if _shows(use, _of_function(use, cases)):
+    if _shows(use, _of_function(use.function, cases)):
         return Severity.ERROR
     if any(step in ANOTHER_FUNCTION for step in use.chain):
         return Severity.ERROR
@@ -103,8 +102,7 @@ def _shows(use: NameUse, cases: Sequence[Case]) -> bool:
 def _ended_by(use: NameUse, case: Case) -> bool:
     """Whether an exception that nobody handled left the rule, or the call before the rule gave a result."""
     ran = case.fwds if use.phase == "fwd" else case.bwds
-    uncaught = [one for one in case.failures if case.context.severity_of(one.raised) is Severity.ERROR]
-    return any(one.phase == use.phase or not ran for one in uncaught)
+    return any(one.phase == use.phase or not ran for one in case.uncaught)
 
 
 def _differs(case: Case) -> bool:

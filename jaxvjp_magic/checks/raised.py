@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from jaxvjp_magic.checks.case import Case, Found
-    from jaxvjp_magic.sources import Spot
     from jaxvjp_magic.tracing.facts import Failed
 
 _CODES = {"fwd": "VJP110", "bwd": "VJP110", "primal": "VJP111", "forward": "VJP111", "pullback": "VJP113"}
@@ -84,7 +83,7 @@ def _call_failed(case: Case, failed: Failed) -> Found:
         return case.finding(
             "VJP107", case.context.severity_of(raised), defined,
             f"{case.name} has no rule: defvjp was not called on this {case.name}",
-            f"{case.name} is called at {_at(spot)}, and JAX needs its rule for every call. A function that is "
+            f"{case.name} is called at {spot}, and JAX needs its rule for every call. A function that is "
             "defined again is a new one, and has no rule until defvjp is called again.",
             fix=f"call it after each definition of {case.name}:  {case.name}.defvjp({case.name}_fwd, {case.name}_bwd)",
             phase="call", got=raised.type,
@@ -106,7 +105,7 @@ def _call_failed(case: Case, failed: Failed) -> Found:
     return case.finding(
         "VJP112", case.context.severity_of(raised), spot,
         f"the call of {case.name} raises {raised.type}",
-        f"{case.name} was called at {_at(case.program.spot(case.call.place))} with {_given(case, 'call')}, and JAX "
+        f"{case.name} was called at {case.program.spot(case.call.place)} with {_given(case, 'call')}, and JAX "
         f"raised {raised.type}: {_first_line(raised.message)}",
         fix=_advice(case, failed) or _transform_advice(case, failed), phase="call", got=raised.type,
     )  # fmt: skip
@@ -116,7 +115,3 @@ def _transform_advice(case: Case, failed: Failed) -> str:
     if "forward-mode" in failed.raised.message:
         return f"give it a custom_jvp rule, or use reverse mode twice:  jax.jacrev(jax.jacrev({case.name}))"
     return ""
-
-
-def _at(spot: Spot) -> str:
-    return str(spot)

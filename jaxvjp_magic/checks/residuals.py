@@ -30,18 +30,27 @@ def stacked_residuals(cases: Sequence[Case]) -> Iterator[Found]:
 
 def _first_stacked(outer: Case, rules: Sequence[Case], stack: ArrayType) -> Iterator[Found]:
     for case in rules:
-        residuals = case.fwds[0].residuals
-        for path, one in zip(residuals.paths, residuals.types, strict=True) if residuals else ():
-            if stack.shape and one.shape and stack.dtype == one.dtype and stack.shape[1:] == one.shape:
-                name = f"the residual {path}" if path else "the residual"
-                yield case.finding(
-                    "RES402", Severity.NOTE, case.program.returning(case.fwd.code if case.fwd else None),
-                    f"{name} of {case.name}, {one.text}, is kept {stack.shape[0]} times: {size(stack.bytes or 0)}",
-                    f"The pullback of {outer.name} keeps one for each step, {stack.text}; what {outer.name} takes has "
-                    f"{size(_bytes(outer.call.primals))}. What bwd can compute again need not be saved.",
-                    phase="fwd", path=path, got=stack.text,
-                )  # fmt: skip
-                return
+        paths = _unstacked(case.fwds[0].residuals, stack)
+        if not paths or not stack.shape:
+            continue
+        name = " or ".join(f"the residual {path}".rstrip() for path in paths)  # the types alone do not tell which
+        one = f"{stack.dtype}[{','.join(map(str, stack.shape[1:]))}]"
+        yield case.finding(
+            "RES402", Severity.NOTE, case.program.returning(case.fwd.code if case.fwd else None),
+            f"{name} of {case.name}, {one}, is kept {stack.shape[0]} times: {size(stack.bytes or 0)}",
+            f"The pullback of {outer.name} keeps one for each step, {stack.text}; what {outer.name} takes has "
+            f"{size(_bytes(outer.call.primals))}. What bwd can compute again need not be saved.",
+            phase="fwd", path=paths[-1], got=stack.text,
+        )  # fmt: skip
+        return
+
+
+def _unstacked(residuals: Tree | None, stack: ArrayType) -> list[str]:
+    """The residuals of one step that the stack may be made of."""
+    if residuals is None or not stack.shape:
+        return []
+    pairs = zip(residuals.paths, residuals.types, strict=True)
+    return [path for path, one in pairs if one.shape == stack.shape[1:] and one.dtype == stack.dtype]
 
 
 def _bytes(tree: Tree | None) -> int:

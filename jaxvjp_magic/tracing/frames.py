@@ -58,15 +58,21 @@ def place_of(frame: types.FrameType | None) -> Place | None:
     return frame and _place(frame.f_code.co_filename, frame.f_code, frame.f_lasti, frame.f_lineno)
 
 
-def place_of_error(error: BaseException) -> Place | None:
-    """The innermost line of the user's code in a traceback."""
+def innermost(error: BaseException) -> types.TracebackType | None:
+    """The innermost entry of the user's code in a traceback."""
     found, entry = None, error.__traceback__
     while entry is not None:
-        code = entry.tb_frame.f_code
-        if is_user_code(code.co_filename):
-            found = _place(code.co_filename, code, entry.tb_lasti, entry.tb_lineno)
+        if is_user_code(entry.tb_frame.f_code.co_filename):
+            found = entry
         entry = entry.tb_next
     return found
+
+
+def place_of_error(error: BaseException) -> Place | None:
+    """The innermost line of the user's code in a traceback."""
+    entry = innermost(error)
+    code = entry and entry.tb_frame.f_code
+    return entry and code and _place(code.co_filename, code, entry.tb_lasti, entry.tb_lineno)
 
 
 def describe_error(error: BaseException, frame: types.FrameType | None = None) -> Raised:

@@ -8,33 +8,32 @@ import functools
 import inspect
 import types
 import weakref
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jaxvjp_magic.tracing import jax_internals
 from jaxvjp_magic.tracing.facts import CustomRule, Function
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterable
 
 _LONGEST_CHAIN = 16
 _LOOKUPS = ("LOAD_GLOBAL", "LOAD_NAME")
 
 
-def below_wrappers(function: Any) -> Any:
-    """The innermost function under partial, `functools.wraps` and bound methods."""
+def below_wrappers(function: Any, until: tuple[type, ...] | type = ()) -> Any:
+    """The innermost function under partial, `functools.wraps` and bound methods, or the first of a type."""
     for _ in range(_LONGEST_CHAIN):
-        inner = next_inside(function)
+        inner = None if isinstance(function, until) else next_inside(function)
         if inner is None:
             break
         function = inner
     return function
 
 
-def below_transformations(function: Any) -> Any:
-    """The first custom_vjp object on the way in, or the innermost function."""
-    for _ in range(_LONGEST_CHAIN):
-        inner = None if isinstance(function, jax_internals.CustomVjp) else next_inside(function)
-        if inner is None:
-            break
-        function = inner
-    return function
+def filled(args: tuple[Any, ...], static: Container[int], dynamic: Iterable[Any]) -> tuple[Any, ...]:
+    """All arguments of a call, with these for the differentiated ones."""
+    left = iter(dynamic)
+    return tuple(arg if i in static else next(left) for i, arg in enumerate(args))
 
 
 def next_inside(function: Any) -> Any:

@@ -18,7 +18,7 @@ from jax import tree_util
 from jaxvjp_magic.tracing import frames, jax_internals, names, purity, retrace, values
 from jaxvjp_magic.tracing.array_types import describe, shapes_of
 from jaxvjp_magic.tracing.facts import Bwd, CallFact, Forward, Fwd, Leak, NameUse, Primal, Pullback, ValueFact
-from jaxvjp_magic.tracing.functions import Functions, argument_names, below_wrappers, resolved
+from jaxvjp_magic.tracing.functions import Functions, argument_names, below_wrappers, filled, resolved
 from jaxvjp_magic.tracing.probes import Probes
 
 if TYPE_CHECKING:
@@ -163,9 +163,8 @@ class Listener:
             static = set(custom.nondiff_argnums)
             dynamic = [_without_marks(arg) for i, arg in enumerate(args) if i not in static]
 
-            def on_dynamic(*values: Any) -> Any:
-                left = iter(values)
-                return custom.fun(*(arg if i in static else next(left) for i, arg in enumerate(args)))
+            def on_dynamic(*dynamic: Any) -> Any:
+                return custom.fun(*filled(args, static, dynamic))
 
             try:
                 with self.recorder.paused(), retrace.fresh(), quiet():

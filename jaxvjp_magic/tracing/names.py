@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import inspect
 import types
+from collections.abc import ValuesView
 from typing import TYPE_CHECKING, Any
 
 from jaxvjp_magic.tracing import jax_internals
@@ -63,9 +64,8 @@ def leaked_tracers(rule: Any) -> Iterator[str]:
     """
     for name in global_names(rule.__code__):
         value = rule.__globals__.get(name)
-        inside = (
-            value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple, set)) else (value,)
-        )
+        container = value.values() if isinstance(value, dict) else value
+        inside = container if isinstance(container, (list, tuple, set, ValuesView)) else (container,)
         if len(inside) <= _LARGEST_CONTAINER and any(map(jax_internals.is_tracer, inside)):
             yield name
 

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import dis
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jaxvjp_magic.tracing.facts import ErrorFact
-from jaxvjp_magic.tracing.frames import describe_error, is_user_code
+from jaxvjp_magic.tracing.frames import describe_error, innermost
+
+if TYPE_CHECKING:
+    import types
 
 
 def error_fact(error: BaseException | None) -> ErrorFact | None:
     """The exception with the globals of the innermost user's frame; None where jax was never imported."""
     if error is None or "jax" not in sys.modules:
         return None
-    names, entry = {}, error.__traceback__
-    while entry is not None:
-        if is_user_code(entry.tb_frame.f_code.co_filename):
-            names = entry.tb_frame.f_globals
-        entry = entry.tb_next
-    return ErrorFact(describe_error(error), *_meanings(names))
+    entry, raised = innermost(error), describe_error(error)
+    if entry is None:
+        return ErrorFact(raised, {}, {})
+    # Only what the line names: a session has many other objects, some of which do not like to be looked at.
+    known = entry.tb_frame.f_globals
+    named = _names_on(entry.tb_frame.f_code, entry.tb_lineno)
+    return ErrorFact(raised, *_meanings({name: known[name] for name in named if name in known}))
+
+
+def _names_on(code: types.CodeType, line: int) -> set[str]:
+    """The names that are looked up on one line."""
+    found = (one for one in dis.get_instructions(code) if one.positions and one.positions.lineno == line)
+    return {one.argval for one in found if one.opname in ("LOAD_NAME", "LOAD_GLOBAL")}
 
 
 def _meanings(names: dict[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
@@ -26,13 +37,11 @@ def _meanings(names: dict[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
     from jaxvjp_magic.tracing.array_types import describe
 
     not_callable, transformed = {}, {}
-    for name, value in list(names.items()):
-        if name.startswith("__"):
-            continue
+    for name, value in names.items():
         if not callable(value):
-            not_callable[name] = f"a {describe(value)}"
+            not_callable[name] = "an array" if hasattr(value, "dtype") else f"of type {describe(value)}"
         elif not isinstance(value, jax_internals.CustomVjp):
-            inner = functions.below_transformations(value)
+            inner = functions.below_wrappers(value, until=jax_internals.CustomVjp)
             if isinstance(inner, jax_internals.CustomVjp):
                 transformed[name] = jax_internals.transformation_name(value) or describe(value)
     return not_callable, transformed

@@ -13,6 +13,7 @@ import numpy as np
 from jax import tree_util
 
 from jaxvjp_magic.tracing import jax_internals
+from jaxvjp_magic.tracing.functions import filled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,8 +50,7 @@ class Probe:
 
     def filled(self, dynamic: tuple[Any, ...]) -> tuple[Any, ...]:
         """All arguments, with these for the differentiated ones."""
-        left = iter(dynamic)
-        return tuple(arg if i in self.static else next(left) for i, arg in enumerate(self.args))
+        return filled(self.args, self.static, dynamic)
 
 
 class Probes:
