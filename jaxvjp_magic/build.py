@@ -28,14 +28,14 @@ def build_report(
     def ignored(finding: Finding) -> bool:
         return finding.code in ignore or finding.code in _silenced_on_line(finding)
 
-    findings = diagnose(record, program, ignore=ignored, uncaught=_uncaught(error), error=error_fact(error))
+    findings, notes = diagnose(record, program, ignore=ignored, uncaught=_uncaught(error), error=error_fact(error))
     wrong = {call for finding in findings if finding.severity is Severity.ERROR for call in finding.calls}
     return Report(
         jax=record.jax,
         findings=findings,
         calls=tuple(_call(fact, program, wrong=fact.id in wrong) for fact in record.calls),
         error=_program_error(error, program) if error is not None else None,
-        notes=record.notes,
+        notes=(*record.notes, *notes),
     )
 
 

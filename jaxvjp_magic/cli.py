@@ -28,6 +28,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
+        if options.explain:
+            print(rules.section(options.explain))
+            return 0
+        if options.file is None:
+            parser.error("the following arguments are required: FILE")
         ignore = rules.parse_codes(options.ignore)
         _writable(options.json)
         report = _run(
@@ -59,9 +64,10 @@ def _parser() -> argparse.ArgumentParser:
         epilog=f"Exit status: {EXIT_STATUS}.",
         allow_abbrev=False,
     )
-    parser.add_argument("file", metavar="FILE", help="a Python script, or a notebook (.ipynb)")
+    parser.add_argument("file", metavar="FILE", nargs="?", help="a Python script, or a notebook (.ipynb)")
     parser.add_argument("arguments", nargs="*", metavar="ARG", help="arguments for the script; put -- before options")
     parser.add_argument("--json", metavar="PATH", help="write the report as JSON; - for the last line of the output")
+    parser.add_argument("--explain", metavar="CODE", help="show what a rule is about, and run nothing")
     parser.add_argument("--verify", action="store_true", help="compare the rules' values too")
     parser.add_argument("--ignore", metavar="CODE[,CODE]", default="", help="do not report these")
     parser.add_argument("--fail-on", choices=("never", "error", "warning"), default="error", help="default: error")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
+import re
+from pathlib import Path
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -17,8 +20,13 @@ class Rule:
 
 _ALL = (
     Rule("NAM201", "a rule calls a name that has been overwritten", 0),
+    Rule("NAM202", "a cell transforms a function of another cell, each time it is run", 4),
+    Rule("NAM203", "a rule was defined again without defvjp", 3),
     Rule("NAM204", "a JAX name was overwritten by a result", 0),
     Rule("NAM205", "a rule leaves a tracer in a global", 2),
+    Rule("NAM206", "a rule reads a loop's variable after the loop", 3),
+    Rule("NAM207", "a global was changed after a rule was traced with it", 61),
+    Rule("NAM208", "a rule keeps state beside its residuals", 3),
     Rule("VJP101", "fwd's output is not the function's output", 10),
     Rule("VJP102", "fwd returns no pair", 10),
     Rule("VJP103", "bwd's result has not the structure of the arguments", 20),
@@ -33,14 +41,48 @@ _ALL = (
     Rule("VJP112", "a call of a custom_vjp function raises", 31),
     Rule("VJP113", "a pullback raises", 46),
     Rule("VJP114", "the gradient of an integer is float0", 41),
+    Rule("VJP115", "bwd returns None for what is differentiated", 23),
+    Rule("VJP116", "a value that is differentiated is closed over", 4),
+    Rule("VJP117", "an array in nondiff_argnums", 6),
+    Rule("VJP118", "a Python value is traced", 7),
+    Rule("VJP119", "a rule does not take what it is given", 6),
+    Rule("VJP120", "the tuple that a pullback returns is used as an array", 6),
+    Rule("VJP121", "an output is shared by all examples of a vmap", 12),
+    Rule("VJP122", "a cotangent is not summed over the devices", 20),
+    Rule("VJP123", "residuals are unpacked in another order than packed", 8),
+    Rule("VJP124", "the gradient of what is no scalar", 42),
     Rule("VAL301", "fwd's value is not the function's", 12),
     Rule("VAL302", "bwd's gradient is not the derivative", 22),
     Rule("VAL303", "bwd does not use the incoming cotangent", 22),
     Rule("VAL304", "a gradient is NaN", 47),
+    Rule("VAL305", "bwd is not linear in the incoming cotangent", 22),
+    Rule("RES401", "a residual that bwd does not use", 60),
     Rule("RES402", "a residual is stacked over a loop", 60),
     Rule("RES403", "a large cotangent that is all zeros", 60),
+    Rule("RES404", "a residual is far larger than what goes in and out", 60),
 )
 CATALOGUE = {rule.code: rule for rule in _ALL}
+
+
+@functools.cache
+def _sections() -> dict[str, str]:
+    """The sections of docs/rules.md, which a wheel has beside this file."""
+    here = Path(__file__).parent
+    text = next(
+        (path.read_text() for path in (here / "rules.md", here.parent / "docs" / "rules.md") if path.exists()), ""
+    )
+    parts = re.split(r"^## (?=[A-Z]+\d+$)", text, flags=re.MULTILINE)[1:]
+    # What follows the last rule of a range, under a heading of its own, is about all of them.
+    return {part.split("\n", 1)[0]: re.split(r"^## ", part.split("\n", 1)[1], flags=re.MULTILINE)[0] for part in parts}
+
+
+def section(code: str) -> str:
+    """What docs/rules.md says about a rule, as Markdown. Raises ValueError, in one line, for an unknown code."""
+    (known,) = parse_codes(code) or (code,)
+    if known not in CATALOGUE:
+        raise ValueError(unknown_code_message(code))
+    body = re.sub(r"```python (wrong|right)", r"*\1:*\n\n```python", _sections().get(known, ""))
+    return f"## {known}\n\n{body.strip() or CATALOGUE[known].title}\n"
 
 
 def unknown_code_message(code: str) -> str:

@@ -7,12 +7,13 @@ import linecache
 import os
 from typing import TYPE_CHECKING, Protocol
 
-from jaxvjp_magic import syntax
+from jaxvjp_magic import rule_text, syntax
 from jaxvjp_magic.report import Snippet
 
 if TYPE_CHECKING:
     import types
 
+    from jaxvjp_magic.rule_text import Rule
     from jaxvjp_magic.tracing.facts import Place
 
 
@@ -49,6 +50,9 @@ class Sources(Protocol):
     def searched(self, filename: str) -> list[Text]:
         """Where a global of a module may be bound: the likeliest text first."""
 
+    def history(self) -> list[Text]:
+        """What has been run, in order: the checked cell or file is the last."""
+
 
 class FileSources:
     """For a script, or a `with vjpcheck()` in a module: the checked file is `main`."""
@@ -65,6 +69,10 @@ class FileSources:
     def searched(self, filename: str) -> list[Text]:
         """The module's own file."""
         return [self.text_of(filename)]
+
+    def history(self) -> list[Text]:
+        """The checked file alone."""
+        return [self.text_of(self._main)]
 
 
 def _same_file(first: str, second: str) -> bool:
@@ -108,6 +116,37 @@ class Program:
             return Spot()
         text = self.sources.text_of(code.co_filename)
         return self.spot_in(text, syntax.def_line(text.text, code.co_firstlineno))
+
+    def class_definition(self, name: str) -> Spot | None:
+        """Where the program defines a class of this name; None where it does not."""
+        for text in reversed(self.sources.history()):
+            for binding in syntax.bindings(text.text, name):
+                if binding.is_definition:
+                    return self.spot_in(text, binding.line)
+        return None
+
+    def rule_text(self, code: types.CodeType | None) -> Rule | None:
+        """The syntax tree of a rule."""
+        if code is None:
+            return None
+        text, line = self.sources.text_of(code.co_filename).text, code.co_firstlineno
+        columns = [start for first, _, start, _ in code.co_positions() if first == line and start]
+        return rule_text.rule_at(text, line, columns[0] if columns else None)
+
+    def returned(self, code: types.CodeType | None, index: int) -> Spot:
+        """Where a rule makes the element of the tuple that it returns, or its `return`."""
+        rule = self.rule_text(code)
+        line = rule_text.element_line(rule, index) if rule is not None else None
+        if code is None or line is None:
+            return self.returning(code)
+        return self.spot_in(self.sources.text_of(code.co_filename), line)
+
+    def use_of(self, code: types.CodeType | None, name: str) -> Spot:
+        """The first place where a function looks a name up, or its definition."""
+        columns = syntax.lookup(code, name) if code is not None else None
+        if code is None or columns is None:
+            return self.definition(code)
+        return self.spot_in(self.sources.text_of(code.co_filename), *columns)
 
     def returning(self, code: types.CodeType | None) -> Spot:
         """The only `return` of a function, or its `def`."""

@@ -6,7 +6,7 @@ import ast
 import dataclasses
 import dis
 import functools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 if TYPE_CHECKING:
     import types
@@ -18,13 +18,18 @@ _SCOPES = (*_FUNCTIONS, ast.ClassDef, ast.Lambda)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Binding:
-    """A place where a name gets a value. `value` is the text of an assigned expression."""
+    """A place where a name gets a value.
+
+    `value` is the text of the expression that it gets, `whole` that of the one
+    that it gets all or a part of.
+    """
 
     name: str
     line: int
     start: int
     end: int
     value: str = ""
+    whole: str = ""
     is_definition: bool = False
     first_line: int = 0  # of a definition: that of its first decorator
 
@@ -41,7 +46,8 @@ def parse(text: str) -> ast.Module | None:
 def bindings(text: str, name: str, inside_line: int | None = None) -> list[Binding]:
     """Where `name` is bound at the top level, or in the function around `inside_line`, in order.
 
-    Blocks (if, for, try, with) are looked into, functions and classes are not.
+    Blocks (if, for, try, with) are looked into, functions and classes are not;
+    for an attribute, `self.f`, everything is.
     """
     tree = parse(text)
     if tree is None:
@@ -49,11 +55,12 @@ def bindings(text: str, name: str, inside_line: int | None = None) -> list[Bindi
     scope: ast.AST = tree
     if inside_line is not None:
         scope = _function_around(tree, inside_line) or tree
-    found = [binding for node in _statements(scope) for binding in _bindings_of(node, name, text)]
+    nodes = ast.walk(tree) if name.startswith("self.") else statements(scope)
+    found = [binding for node in nodes for binding in _bindings_of(node, name, text)]
     return sorted(found, key=lambda binding: (binding.line, binding.start))
 
 
-def _statements(scope: ast.AST) -> Iterator[ast.AST]:
+def statements(scope: ast.AST) -> Iterator[ast.AST]:
     """Every node of a scope, without what is inside other scopes."""
     waiting = list(ast.iter_child_nodes(scope))
     while waiting:
@@ -88,10 +95,43 @@ def _assignments(node: ast.AST, name: str, text: str) -> Iterator[Binding]:
     targets = getattr(node, "targets", None) or [getattr(node, "target", None) or getattr(node, "optional_vars", None)]
     for target in targets:
         for part in ast.walk(target) if target is not None else ():
-            if isinstance(part, ast.Name) and part.id == name and isinstance(part.ctx, ast.Store):
-                is_whole = part is target
-                source = ast.get_source_segment(text, value) if value is not None and is_whole else None
-                yield Binding(name, part.lineno, part.col_offset, part.end_col_offset or 0, source or "")
+            if _is_stored(part, name):
+                source = (ast.get_source_segment(text, value) or "") if value is not None else ""
+                at = part.lineno, part.col_offset, part.end_col_offset or 0
+                yield Binding(name, *at, source if part is target else "", source)
+
+
+def _is_stored(node: ast.AST, name: str) -> TypeGuard[ast.Name | ast.Attribute]:
+    """Whether this gives the name a value; `Layer.norm` and `.norm` are names, too."""
+    if isinstance(node, ast.Name):
+        return node.id == name and isinstance(node.ctx, ast.Store)
+    if isinstance(node, ast.Attribute) and "." in name and isinstance(node.ctx, ast.Store):
+        return node.attr == name[1:] if name.startswith(".") else ast.unparse(node) == name
+    return False
+
+
+def deletions(text: str, name: str) -> list[tuple[int, int, int | None]]:
+    """Where a name is deleted at the top level: line and columns."""
+    nodes = (
+        target
+        for node in statements(parse(text) or ast.Module([], []))
+        if isinstance(node, ast.Delete)
+        for target in node.targets
+    )
+    return sorted(
+        (one.lineno, one.col_offset, one.end_col_offset)
+        for one in nodes
+        if isinstance(one, ast.Name) and one.id == name
+    )
+
+
+def keywords_of_partial(value: str) -> set[str]:
+    """The keywords that `partial(f, beta=5.0)` binds; none where it binds positions too."""
+    tree = parse(value)
+    call = tree.body[0].value if tree and tree.body and isinstance(tree.body[0], ast.Expr) else None
+    if not isinstance(call, ast.Call) or ast.unparse(call.func).split(".")[-1] != "partial" or len(call.args) != 1:
+        return set()
+    return {keyword.arg for keyword in call.keywords if keyword.arg}
 
 
 def first_line(function: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> int:
@@ -119,6 +159,63 @@ def return_line(code: types.CodeType) -> int | None:
     return lines.pop() if len(lines) == 1 else None
 
 
+@functools.lru_cache(maxsize=256)
+def lookup(code: types.CodeType, name: str) -> tuple[int, int | None, int | None] | None:
+    """Line and columns of the first place where a function looks up a global or a closure variable."""
+    for instruction in dis.get_instructions(code):
+        at = instruction.positions
+        if instruction.opname.startswith("LOAD_") and instruction.argval == name and at is not None and at.lineno:
+            return at.lineno, at.col_offset, at.end_col_offset
+    return None
+
+
+def method_call(text: str, method: str, names: set[str]) -> int | None:
+    """The line of the last `f.method(g)` that names one of these, as `f` or as `g`."""
+    calls = (node for node in ast.walk(parse(text) or ast.Module([], [])) if isinstance(node, ast.Call))
+    lines = [
+        call.lineno
+        for call in calls
+        if isinstance(call.func, ast.Attribute)
+        and call.func.attr == method
+        and any(isinstance(one, ast.Name) and one.id in names for one in (call.func.value, *call.args))
+    ]
+    return max(lines, default=None)
+
+
+def first_argument(text: str, line: int, function: str) -> str:
+    """The plain name that a call of `function`, or of `module.function`, on a line takes first; "" for none."""
+    for node in _nodes_at(text, line):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == function and node.args:
+            return node.args[0].id if isinstance(node.args[0], ast.Name) else ""
+    return ""
+
+
+def names_on(text: str, line: int) -> set[str]:
+    """The names that stand on a line."""
+    return {node.id for node in _nodes_at(text, line) if isinstance(node, ast.Name) and node.lineno == line}
+
+
+def loops_around(text: str, line: int) -> Iterator[tuple[set[str], int, int]]:
+    """The loops around a line of the same scope: the names that change from turn to turn, first and last line."""
+    tree = parse(text)
+    scope = tree and (_function_around(tree, line) or tree)
+    for node in statements(scope) if scope else ():
+        if isinstance(node, (ast.For, ast.AsyncFor)) and node.lineno < line <= (node.end_lineno or 0):
+            changing = _stored(node.target)
+            for inner in statements(node):  # what is made from a name that changes, changes too
+                if isinstance(inner, ast.Assign) and any(uses(ast.unparse(inner.value), one) for one in changing):
+                    changing |= set().union(*map(_stored, inner.targets))
+            yield changing, node.lineno, node.end_lineno or node.lineno
+        elif isinstance(node, (ast.ListComp, ast.SetComp, ast.DictComp)) and node.lineno <= line <= (
+            node.end_lineno or 0
+        ):
+            yield set().union(*(_stored(one.target) for one in node.generators)), node.lineno, node.end_lineno or 0
+
+
+def _stored(target: ast.AST) -> set[str]:
+    return {node.id for node in ast.walk(target) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+
+
 def called_names(text: str, line: int) -> list[str]:
     """The plain names that a line calls, the innermost call last."""
     calls = (node for node in _nodes_at(text, line) if isinstance(node, ast.Call))
@@ -138,5 +235,6 @@ def _nodes_at(text: str, line: int) -> Iterator[ast.AST]:
 
 
 def uses(text: str, name: str) -> bool:
-    """Whether a name stands anywhere in the text."""
-    return any(isinstance(node, ast.Name) and node.id == name for node in ast.walk(parse(text) or ast.Module([], [])))
+    """Whether a name, or the attribute `Layer.norm`, stands anywhere in the text."""
+    kind, nodes = ast.Attribute if "." in name else ast.Name, ast.walk(parse(text) or ast.Module([], []))
+    return any(isinstance(node, kind) and ast.unparse(node) == name for node in nodes)

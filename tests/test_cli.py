@@ -48,7 +48,7 @@ def test_a_scripts_output_comes_first_and_the_report_after_it(script):
     done = script(WRONG)
     assert done.returncode == 1
     assert done.stdout.startswith("before\nafter\nvjpcheck: 1 error, ")
-    assert "× error VJP104  line 6: <lambda> returns float32[] for x, which is float32[3]" in done.stdout  # noqa: RUF001
+    assert "× error VJP104  line 6: the bwd rule of f returns float32[] for x, which is float32[3]" in done.stdout  # noqa: RUF001
     assert done.stderr == ""
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from jaxvjp_magic import vjpcheck
-from jaxvjp_magic.tracing import jax_internals, listener, purity, recorder
+from jaxvjp_magic.tracing import jax_internals, listener, looks, purity, recorder
 from jaxvjp_magic.tracing.frames import is_user_code
 
 X = jnp.arange(3.0)
@@ -168,7 +168,7 @@ def test_a_primal_function_that_needs_values_is_not_compared():
     ("owner", "name"),
     [
         (listener.Functions, "custom"), (listener.Functions, "of"), (recorder.Types, "tree"), (recorder.Types, "of"),
-        (listener.names, "overwritten"), (listener.jax_internals, "mapped_sizes"), (listener.frames, "user_frame"),
+        (looks.names, "overwritten"), (listener.jax_internals, "mapped_sizes"), (listener.frames, "user_frame"),
         (listener.jax_internals, "kept_residuals"), (listener.purity, "may_run_again"),
     ],
 )  # fmt: skip
@@ -188,11 +188,12 @@ def test_a_fault_of_ours_becomes_a_note(monkeypatch, owner, name):
 
 
 def test_a_fault_in_a_check_becomes_a_note(monkeypatch):
-    """The report comes without findings, and says why."""
-    monkeypatch.setattr("jaxvjp_magic.checks.shapes.words.near_fit", lambda *_: 1 / 0)
+    """The report comes without what that check finds, and says why; the other checks are not touched."""
+    monkeypatch.setattr("jaxvjp_magic.checks.words.near_fit", lambda *_: 1 / 0)
     with vjpcheck() as report:
-        jax.vjp(rule(lambda x: (x, x), lambda x, g: (g,), primal=lambda x: x[0]), X)
-    assert report.notes == ("could not make the report: ZeroDivisionError: division by zero",)
+        jax.vjp(rule(lambda x: (x, (x, x)), lambda r, g: (r[0] * g,), primal=lambda x: x[0]), X)[1](X)
+    assert report.notes == ("a check failed (fwd_fits_primal): ZeroDivisionError: division by zero",)
+    assert [finding.code for finding in report.findings] == ["RES401"]
 
 
 def test_threads_are_seen_and_do_not_disturb_each_other():

@@ -103,7 +103,7 @@ def test_a_rule_where_the_function_stops_the_gradient_is_told():
         jax.grad(through)(1.5)
     """)
     assert only(report).title == (
-        "the gradient that <lambda> returns for x is not zero, where through stops the gradient"
+        "the gradient that the bwd rule of through returns for x is not zero, where through stops the gradient"
     )
 
 

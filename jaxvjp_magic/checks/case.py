@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import TYPE_CHECKING, TypeVar
 
 from jaxvjp_magic.report import Finding, Severity
@@ -23,9 +24,19 @@ class Context:
     calls: dict[int, CallFact]
     uncaught: frozenset[tuple[str, str]] = frozenset()
 
+    @property
+    def has_leaked(self) -> bool:
+        """Whether the program ended because a tracer was used outside of its trace."""
+        return any(kind == "UnexpectedTracerError" for kind, _ in self.uncaught)
+
     def severity_of(self, raised: Raised) -> Severity:
         """An exception that the program handles is only worth knowing."""
         return Severity.ERROR if (raised.type, raised.message) in self.uncaught else Severity.NOTE
+
+
+def role(rule: Function, phase: str, function: Function) -> str:
+    """A rule's name, or what it is: `f_fwd`, `the fwd rule of f`."""
+    return f"the {phase} rule of {function.name}" if rule.name == "<lambda>" and phase != "primal" else rule.name
 
 
 class Case:
@@ -48,6 +59,13 @@ class Case:
     def uncaught(self) -> list[Failed]:
         """The exceptions that left this call and ended the program."""
         return [one for one in self.failures if self.context.severity_of(one.raised) is Severity.ERROR]
+
+    @property
+    def is_part_of_an_error(self) -> bool:
+        """Whether an exception that nobody handled left this call or one around it."""
+        around = [self.call.id, *self.ancestors()]
+        failed = (event for id_ in around for event in self.context.calls[id_].events if isinstance(event, Failed))
+        return any(self.context.severity_of(one.raised) is Severity.ERROR for one in failed)
 
     @property
     def name(self) -> str:
@@ -75,9 +93,26 @@ class Case:
         return self.primals[0].output if self.primals else None
 
     def rule_name(self, phase: str) -> str:
-        """`f_fwd`, or `f` for the primal function."""
+        """`f_fwd`, or `f` for the primal function; a lambda is called by what it is."""
         rule = {"fwd": self.fwd, "bwd": self.bwd}.get(phase)
-        return rule.name if rule else self.name
+        return role(rule, phase, self.call.function) if rule else self.name
+
+    def returned(self, path: str) -> Spot:
+        """Where bwd makes the cotangent for the argument of this key path."""
+        code = self.bwd.code if self.bwd else None
+        names = self.call.primals.names if self.call.primals else ()
+        argument = re.split(r"[.\[]", path, maxsplit=1)[0]
+        return self.program.returned(code, names.index(argument)) if argument in names else self.program.returning(code)
+
+    @property
+    def fwd_name(self) -> str:
+        """What the fwd rule is called."""
+        return self.rule_name("fwd")
+
+    @property
+    def bwd_name(self) -> str:
+        """What the bwd rule is called."""
+        return self.rule_name("bwd")
 
     @property
     def root(self) -> CallFact:

@@ -6,22 +6,64 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from jaxvjp_magic import rules
-from jaxvjp_magic.checks import names, raised, residuals, shapes, usage, values
+from jaxvjp_magic.checks import (
+    arguments,
+    bindings,
+    mapping,
+    names,
+    raised,
+    residuals,
+    shapes,
+    signatures,
+    texts,
+    usage,
+    values,
+)
 from jaxvjp_magic.checks.case import Case, Context, Found
 from jaxvjp_magic.report import Finding, Severity
+from jaxvjp_magic.tracing.facts import ValueFact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from jaxvjp_magic.sources import Program
-    from jaxvjp_magic.tracing.facts import ErrorFact, Record
+    from jaxvjp_magic.tracing.facts import ErrorFact, Fact, Record
 
-SHAPES: tuple[Callable[[Case], Iterator[Found]], ...] = (
+OF_CALLS: tuple[Callable[[Case], Iterator[Found]], ...] = (
+    signatures.rules_take_what_they_are_given,
+    signatures.residuals_are_unpacked_as_packed,
+    bindings.state_beside_residuals,
+    names.deleted_names,
+    usage.gradients_of_scalars,
+    usage.zero_size_gradients,
     shapes.fwd_returns_a_pair,
     shapes.fwd_fits_primal,
     shapes.bwd_fits_arguments,
     shapes.pullback_fits_output,
     shapes.primals_have_gradients,
+    arguments.needed_gradients_are_returned,
+    arguments.static_arguments_are_static,
+    arguments.python_values_stay_python,
+    mapping.shared_outputs,
+    mapping.cotangents_are_summed,
+    residuals.unused_residuals,
+    residuals.large_residuals,
+)
+OF_EXCEPTIONS = {  # these are errors only where an exception has ended the program
+    "NAM204", "VJP107", "VJP108", "VJP109", "VJP110", "VJP111", "VJP112", "VJP113", "VJP114", "VJP106", "VJP116",
+    "VJP117", "VJP118", "VJP120", "VJP122", "VJP124",
+}  # fmt: skip
+OF_FACTS: tuple[Callable[[Sequence[Fact], Sequence[Case], Program], Iterator[Found]], ...] = (
+    names.overwritten_names,
+    texts.overwritten_names,
+    texts.repeated_transformations,
+    texts.imported_names,
+    texts.repeated_tuples,
+    names.leaked_tracers,
+    bindings.rules_defined_again,
+    bindings.late_bound_names,
+    bindings.changed_globals,
+    arguments.closed_over_values,
 )
 
 
@@ -32,26 +74,53 @@ def diagnose(
     ignore: Callable[[Finding], bool],
     uncaught: frozenset[tuple[str, str]] = frozenset(),
     error: ErrorFact | None = None,
-) -> tuple[Finding, ...]:
+) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
     """The findings of a record: errors first, and among them the cause first.
 
     Those that `ignore` names are left out. `uncaught` has type and message of
     the exception that ended the program, and of those behind it; the finding
-    that explains it says so.
+    that explains it says so. Beside the findings, a note for each check that
+    failed itself.
     """
     context = Context(program, {call.id: call for call in record.calls}, uncaught)
     cases = [Case(call, context) for call in record.calls]
-    found = [one for case in cases for check in SHAPES for one in check(case)]
-    found += values.wrong_values(record.values, cases)
-    found += names.overwritten_names(record.names, cases, program)
-    found += names.leaked_tracers(record.leaks, cases, program)
-    found += residuals.stacked_residuals(cases)
-    exceptions = [*usage.wrong_use(error, program)]
-    exceptions += [one for case in cases for one in raised.failures(case)]
+    run = _Checks()
+    found = [one for case in cases for check in OF_CALLS for one in run(check, case)]
+    found += [one for check in OF_FACTS for one in run(check, record.facts, cases, program)]
+    found += run(values.wrong_values, [fact for fact in record.facts if isinstance(fact, ValueFact)], cases)
+    exceptions = run(usage.wrong_use, error, program)
+    exceptions += [one for case in cases for one in run(raised.failures, case)]
     found += [one for one in exceptions if not any(explains(other, one) for other in found)]
+    wrong = {one.finding.function for one in found if one.finding.severity is Severity.ERROR}
+    found = [one for one in found if not (_is_about_residuals(one.finding) and one.finding.function in wrong)]
     found = [one for one in found if not ignore(one.finding)]
     found = sorted(_merged(found), key=lambda one: (one.finding.severity.rank, _rank(one)))
-    return _with_causes(found, raised_error=any(one.finding.severity is Severity.ERROR for one in exceptions))
+    raised_error = any(_is_about_an_exception(one.finding) for one in (*exceptions, *found))
+    return _with_causes(found, raised_error=raised_error), tuple(run.notes)
+
+
+class _Checks:
+    """Runs checks one by one: what goes wrong in one is a note, and costs only what that one would have found."""
+
+    def __init__(self) -> None:
+        self.notes: dict[str, None] = {}
+
+    def __call__(self, check: Callable[..., Iterator[Found]], *arguments: object) -> list[Found]:
+        try:
+            return list(check(*arguments))
+        except Exception as error:  # noqa: BLE001 (a fault of ours is a note, whatever it is)
+            detail = str(error).split("\n", 1)[0]
+            self.notes[f"a check failed ({check.__name__}): {type(error).__name__}: {detail}"] = None
+            return []
+
+
+def _is_about_residuals(finding: Finding) -> bool:
+    """What a rule saves is looked at when the rule is right."""
+    return finding.code.startswith("RES")
+
+
+def _is_about_an_exception(finding: Finding) -> bool:
+    return finding.severity is Severity.ERROR and finding.code in OF_EXCEPTIONS
 
 
 def _rank(found: Found) -> int:

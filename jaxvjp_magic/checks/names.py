@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import TYPE_CHECKING
 
-from jaxvjp_magic import syntax
-from jaxvjp_magic.checks.case import Found
+from jaxvjp_magic import rule_text, syntax
+from jaxvjp_magic.checks.case import Found, role
 from jaxvjp_magic.checks.shapes import tree_difference
 from jaxvjp_magic.report import Finding, Severity
 from jaxvjp_magic.sources import Spot
+from jaxvjp_magic.tracing.facts import Leak, NameUse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from jaxvjp_magic.checks.case import Case
     from jaxvjp_magic.sources import Program, Text
-    from jaxvjp_magic.tracing.facts import Function, Leak, NameUse
+    from jaxvjp_magic.tracing.facts import Fact, Function
 
-SAME_FUNCTION = {"jit", "checkpoint", "remat", "named_call", "named_scope", "ContextDecorator"}
+SAME_FUNCTION = {"jit", "checkpoint", "remat", "named_call", "named_scope", "ContextDecorator", "vectorize"}
+MAPPED = {"vmap", "pmap", "shard_map", "partial"}
 ANOTHER_FUNCTION = {"grad", "value_and_grad", "jacrev", "jacfwd", "jacobian", "hessian", "jvp", "vjp", "linearize"}
 _SUFFIXES = {"vmap": "mapped", "jit": "jitted", "checkpoint": "remat", "pmap": "mapped", "shard_map": "sharded"}
 
@@ -32,34 +35,41 @@ class _Overwriting:
     text: Text | None = None
 
 
-def overwritten_names(uses: Sequence[NameUse], cases: Sequence[Case], program: Program) -> Iterator[Found]:
+def overwritten_names(facts: Sequence[Fact], cases: Sequence[Case], program: Program) -> Iterator[Found]:
     """NAM201, once for each name and function; the rule that calls it first is named."""
     seen = set()
-    for use in uses:
+    for use in facts:
+        if not isinstance(use, NameUse):
+            continue
         key = (use.name, use.function, use.scope)
         if key in seen:
             continue
-        severity, found = _severity(use, cases), _overwriting(use, program)
+        found = _overwriting(use, program)
+        severity = _severity(use, found, cases, program)
         if severity is None or not (use.is_own_name or syntax.uses(found.value, use.name)):
             continue  # another name for something made from the function: mapped = vmap(f)
         seen.add(key)
         yield Found(_finding(use, severity, found, program), _first_case(use, cases))
 
 
-def leaked_tracers(leaks: Sequence[Leak], cases: Sequence[Case], program: Program) -> Iterator[Found]:
+def leaked_tracers(facts: Sequence[Fact], cases: Sequence[Case], program: Program) -> Iterator[Found]:
     """NAM205, once for each global and function: the rule that ran first with a tracer in it."""
     seen = set()
-    for leak in leaks:
-        if (leak.name, leak.function) in seen:
+    for leak in facts:
+        if not isinstance(leak, Leak) or (leak.name, leak.function) in seen:
             continue
         seen.add((leak.name, leak.function))
         of_function = _of_function(leak.function, cases)
-        ended = any(_is_part_of_an_error(case, cases) for case in of_function)
+        ended = any(case.is_part_of_an_error for case in of_function)
         severity = Severity.ERROR if ended else Severity.WARNING
-        spot = program.definition(leak.rule.code)
+        rule, spot = program.rule_text(leak.rule.code), program.definition(leak.rule.code)
+        line = rule_text.kept_outside(rule).get(leak.name) if rule is not None else None
+        if line is not None and leak.rule.code is not None:
+            spot = program.spot_in(program.sources.text_of(leak.rule.code.co_filename), line)
         yield Found(
             Finding(
-                "NAM205", severity, f"{leak.rule.name} leaves a tracer in the global {leak.name}",
+                "NAM205", severity,
+                f"{role(leak.rule, leak.phase, leak.function)} leaves a tracer in the global {leak.name}",
                 "Below jit, vmap and grad a value is a tracer, which is worth nothing when its trace has ended. "
                 "Residuals are the way from fwd to bwd; in eager mode a global seems to work.",
                 fix="hand it over as a residual:  return output, value", function=leak.function.name, line=spot.line,
@@ -69,10 +79,22 @@ def leaked_tracers(leaks: Sequence[Leak], cases: Sequence[Case], program: Progra
         )  # fmt: skip
 
 
-def _is_part_of_an_error(case: Case, cases: Sequence[Case]) -> bool:
-    """Whether an exception that nobody handled left this call or one around it."""
-    around = {case.call.id, *case.ancestors()}
-    return any(one.uncaught for one in cases if one.call.id in around)
+def deleted_names(case: Case) -> Iterator[Found]:
+    """NAM201, where a rule raises NameError because its function's name was deleted."""
+    for failed in case.uncaught:
+        match = re.match(r"name '(\w+)' is not defined", failed.raised.message)
+        rule = {"fwd": case.fwd, "bwd": case.bwd}.get(failed.phase)
+        if failed.raised.type != "NameError" or match is None or rule is None or rule.code is None:
+            continue
+        for text in case.program.sources.searched(rule.code.co_filename):
+            for at in syntax.deletions(text.text, match[1])[-1:]:
+                yield case.finding(
+                    "NAM201", Severity.ERROR, case.program.spot_in(text, *at),
+                    f"{match[1]} was deleted; {role(rule, failed.phase, case.call.function)} calls it",
+                    f"{case.program.spot(failed.raised.place)} looks {match[1]} up when the rule runs, and it is gone.",
+                    fix=f"keep the name {match[1]}", phase=failed.phase, expected="the custom_vjp function",
+                )  # fmt: skip
+                return
 
 
 def _of_function(function: Function, cases: Sequence[Case]) -> list[Case]:
@@ -83,15 +105,25 @@ def _first_case(use: NameUse, cases: Sequence[Case]) -> Case | None:
     return next((case for case in _of_function(use.function, cases) if case.fwds or case.failures), None)
 
 
-def _severity(use: NameUse, cases: Sequence[Case]) -> Severity | None:
-    """An error where it shows; a warning where it must; a note where the function stays what it is."""
+def _severity(use: NameUse, found: _Overwriting, cases: Sequence[Case], program: Program) -> Severity | None:
+    """An error where it shows; a warning where it must; a note where the function stays what it is, or may do so."""
     if use.chain and all(step in SAME_FUNCTION for step in use.chain):
         return Severity.NOTE
     if _shows(use, _of_function(use.function, cases)):
         return Severity.ERROR
     if any(step in ANOTHER_FUNCTION for step in use.chain):
         return Severity.ERROR
-    return Severity.WARNING if use.chain else None
+    if not use.chain:
+        return None
+    certain = any(step in MAPPED for step in use.chain) and not _gives_the_same(use, found, program)
+    return Severity.WARNING if certain else Severity.NOTE
+
+
+def _gives_the_same(use: NameUse, found: _Overwriting, program: Program) -> bool:
+    """Whether the name is a partial of the function, and the rule gives all that is bound there itself."""
+    bound = syntax.keywords_of_partial(found.value)
+    rule = program.rule_text(use.rule.code)
+    return bool(bound) and rule is not None and rule_text.always_gives(rule, use.name, bound)
 
 
 def _shows(use: NameUse, cases: Sequence[Case]) -> bool:
@@ -114,12 +146,16 @@ def _differs(case: Case) -> bool:
 def _finding(use: NameUse, severity: Severity, found: _Overwriting, program: Program) -> Finding:
     now = found.value or (f"{use.chain[0]}({use.name}, ...)" if use.chain else use.now)
     rule_at = program.definition(use.rule.code)
-    caller = f"{use.rule.name} ({rule_at}) calls {use.name}" + (f" through {use.through}" if use.through else "")
-    harmless = severity is Severity.NOTE
-    effect = ". Both compute the same, so this is harmless." if harmless else "."
+    caller = f"{role(use.rule, use.phase, use.function)} ({rule_at}) calls {use.name}" + (
+        f" through {use.through}" if use.through else ""
+    )
+    effect = "."
+    if severity is Severity.NOTE:
+        same = all(step in SAME_FUNCTION for step in use.chain)
+        effect = ". Both compute the same, so this is harmless." if same else ", which returns the same types."
     return Finding(
         "NAM201", severity,
-        f"{use.name} was overwritten; {use.rule.name} calls it",
+        f"{use.name} was overwritten; {role(use.rule, use.phase, use.function)} calls it",
         f"{caller}, and now gets {now} instead of the custom_vjp function{effect}",
         fix=_fix(use, found), function=use.function.name, line=found.spot.line, source=found.spot.source,
         snippet=found.spot.snippet, phase=use.phase, expected="the custom_vjp function", got=now,
@@ -140,13 +176,22 @@ def _overwriting(use: NameUse, program: Program) -> _Overwriting:
         if chosen:
             last = chosen[-1]
             return _Overwriting(program.spot_in(text, last.line, last.start, last.end), last.value, text)
+    if inside is None:  # another module's global: `module.f = vmap(module.f)`
+        for text in reversed(program.sources.history()):
+            for last in syntax.bindings(text.text, f".{use.name.rsplit('.', 1)[-1]}")[-1:]:
+                return _Overwriting(program.spot_in(text, last.line, last.start, last.end), last.value, text)
     return _Overwriting(Spot())
 
 
 def _fix(use: NameUse, found: _Overwriting) -> str:
-    suffix = _SUFFIXES.get(use.chain[0], use.chain[0]) if use.chain else "new"
-    new = f"{use.name}_{suffix}"
-    while found.text is not None and syntax.uses(found.text.text, new):
+    made_by = use.chain[0] if use.chain else "new"
+    value = found.value or (f"{made_by}({use.name}, ...)" if use.chain else "...")
+    return new_name(use.name, made_by, value, found.text.text if found.text is not None else "")
+
+
+def new_name(name: str, made_by: str, value: str, text: str) -> str:
+    """The fix for an overwritten name: another one that the text does not use."""
+    new = f"{name.replace('.', '_')}_{_SUFFIXES.get(made_by, made_by)}"
+    while syntax.uses(text, new):
         new += "_"
-    value = found.value or (f"{use.chain[0]}({use.name}, ...)" if use.chain else "...")
     return f"keep the original name:  {new} = {value}"

@@ -10,8 +10,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from jaxvjp_magic.checks.case import Case, Found
+    from jaxvjp_magic.sources import Spot
     from jaxvjp_magic.tracing.facts import Failed
 
+_LOOPS = ("while_loop", "fori_loop")
 _CODES = {"fwd": "VJP110", "bwd": "VJP110", "primal": "VJP111", "forward": "VJP111", "pullback": "VJP113"}
 
 
@@ -31,6 +33,8 @@ def _phase_failed(case: Case, failed: Failed) -> Found:
     spot = case.program.spot(raised.place)
     if spot.line is None:
         spot = case.program.definition(rule.code if rule else None)
+    if "Reverse-mode differentiation does not work" in raised.message:
+        spot = _loop(case) or spot
     role = f", the {phase} rule of {case.name}," if phase in ("fwd", "bwd") else ""
     return case.finding(
         _CODES[phase], case.context.severity_of(raised), spot,
@@ -40,35 +44,56 @@ def _phase_failed(case: Case, failed: Failed) -> Found:
     )  # fmt: skip
 
 
+def _loop(case: Case) -> Spot | None:
+    """The loop in a differentiated function that has no reverse mode."""
+    code = case.call.function.code
+    for name in _LOOPS if code is not None else ():
+        spot = case.program.use_of(code, name)
+        if spot.line not in (None, case.program.definition(code).line):
+            return spot
+    return None
+
+
 def _given(case: Case, phase: str) -> str:
     """The arguments with their types: `x: float32[3], y: float32[]`."""
-    primals = case.call.primals
     if phase == "bwd" and case.fwds and case.fwds[-1].residuals is not None:
         return f"residuals {case.fwds[-1].residuals}"
-    if primals is None or not primals.paths:
-        return "no arguments"
-    pairs = zip(primals.paths, primals.types, strict=True)
-    shown = [f"{path}: {array_type.text}" for path, array_type in list(pairs)[:6]]
-    return ", ".join(shown) + (", ..." if len(primals.paths) > len(shown) else "")
+    return words.typed(case.call.primals)
 
 
 def _first_line(message: str) -> str:
     return message.strip().split("\n", 1)[0][:300]
 
 
+_ADVICE_BY_TYPE = {
+    "TracerArrayConversionError": (
+        "use jax.numpy in place of numpy: below jit, vmap and grad a value is a tracer, no array"
+    ),
+    "TracerBoolConversionError": (
+        "use jnp.where or jax.lax.cond: below jit, vmap and grad a value is a tracer, and has no truth"
+    ),
+}
+_ADVICE_BY_MESSAGE = {
+    "Reverse-mode differentiation does not work": (
+        "use jax.lax.scan, or fori_loop with a known number of rounds; or give the function a custom_vjp rule"
+    ),
+    "SymbolicZero": "with symbolic_zeros=True a cotangent may be a SymbolicZero: test for it, or leave the option out",
+    "nondiff_argnums": "pass arrays as ordinary arguments, and return None for them from the bwd rule",
+}
+
+
 def _advice(case: Case, failed: Failed) -> str:
     """What to write instead, where the exception tells enough."""
-    kind, phase = failed.raised.type, failed.phase
-    if kind == "TracerArrayConversionError":
-        return "use jax.numpy in place of numpy: below jit, vmap and grad a value is a tracer, no array"
-    if "SymbolicZero" in failed.raised.message:
-        return "with symbolic_zeros=True a cotangent may be a SymbolicZero: test for it, or leave the option out"
-    if "nondiff_argnums" in failed.raised.message:
-        return "pass arrays as ordinary arguments, and return None for them from the bwd rule"
-    if phase == "forward" and kind == "TypeError" and "positional argument" in failed.raised.message:
-        primals = case.call.primals
-        if primals is not None and len(primals.structure.children) == 1:
-            return "give the primals one by one, not as a tuple:  jax.vjp(f, x, y)"
+    kind, message = failed.raised.type, failed.raised.message
+    if kind in _ADVICE_BY_TYPE:
+        return _ADVICE_BY_TYPE[kind]
+    known = next((advice for part, advice in _ADVICE_BY_MESSAGE.items() if part in message), "")
+    if known or failed.phase != "forward":
+        return known
+    primals = case.call.primals
+    as_tuple = primals is not None and len(primals.structure.children) == 1
+    if kind == "TypeError" and "positional argument" in message and as_tuple:
+        return "give the primals one by one, not as a tuple:  jax.vjp(f, x, y)"
     return ""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jaxvjp_magic.report import Severity, size
+from jaxvjp_magic.tracing.facts import Unused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from jaxvjp_magic.tracing.facts import ArrayType, Tree
 
 LARGE = 1_000_000  # bytes: less is not worth a word
+MOST_NAMED = 3
 MANY = 8  # times the bytes of everything that is differentiated
 
 
@@ -26,6 +28,40 @@ def stacked_residuals(cases: Sequence[Case]) -> Iterator[Found]:
         rules = [case for case in cases if outer.call.id in case.ancestors() and case.fwds]
         for stack in stacks:
             yield from _first_stacked(outer, rules, stack)
+
+
+def unused_residuals(case: Case) -> Iterator[Found]:
+    """RES401: fwd saves arrays of which bwd uses no value."""
+    for event in case.call.events:
+        if not isinstance(event, Unused) or case.fwd is None:
+            continue
+        total = sum(one.bytes or 0 for one in event.types)
+        shown = [f"{path} {one.text}".strip() for path, one in zip(event.paths, event.types, strict=True)][:MOST_NAMED]
+        more = ", ..." if len(event.paths) > len(shown) else ""
+        yield case.finding(
+            "RES401", Severity.NOTE, case.program.returning(case.fwd.code),
+            f"{case.fwd_name} saves {', '.join(shown)}{more}, and {case.bwd_name} uses no value of it",
+            f"What fwd saves is kept until bwd has run, here {size(total)} for nothing.",
+            fix="leave it out of the residuals; a shape or a dtype is known without the array",
+            phase="fwd", path=event.paths[0], got=event.types[0].text,
+        )  # fmt: skip
+
+
+def large_residuals(case: Case) -> Iterator[Found]:
+    """RES404: one residual is many times larger than everything that goes in and comes out."""
+    for fwd in case.fwds[:1]:
+        around = _bytes(case.call.primals) + _bytes(fwd.output)
+        if fwd.residuals is None or case.fwd is None:
+            continue
+        for path, one in zip(fwd.residuals.paths, fwd.residuals.types, strict=True):
+            if (one.bytes or 0) >= max(LARGE, MANY * around):
+                yield case.finding(
+                    "RES404", Severity.NOTE, case.program.returning(case.fwd.code),
+                    f"the residual {path}".rstrip() + f" of {case.name} is {one.text}: {size(one.bytes or 0)}",
+                    f"What {case.name} takes and returns has {size(around)}. The residual is kept until bwd has run.",
+                    fix=f"save what it is made of, and let {case.bwd_name} compute it again",
+                    phase="fwd", path=path, got=one.text,
+                )  # fmt: skip
 
 
 def _first_stacked(outer: Case, rules: Sequence[Case], stack: ArrayType) -> Iterator[Found]:
@@ -47,7 +83,7 @@ def _first_stacked(outer: Case, rules: Sequence[Case], stack: ArrayType) -> Iter
 
 def _unstacked(residuals: Tree | None, stack: ArrayType) -> list[str]:
     """The residuals of one step that the stack may be made of."""
-    if residuals is None or not stack.shape:
+    if residuals is None or not stack.shape or stack in residuals.types:
         return []
     pairs = zip(residuals.paths, residuals.types, strict=True)
     return [path for path, one in pairs if one.shape == stack.shape[1:] and one.dtype == stack.dtype]

@@ -23,9 +23,9 @@ def fwd_returns_a_pair(case: Case) -> Iterator[Found]:
             continue
         yield case.finding(
             "VJP102", ERROR, case.program.returning(case.fwd.code),
-            f"{case.fwd.name} returns {fwd.got}, not a pair (output, residuals)",
-            f"JAX calls {case.fwd.name} in place of {case.name} when it differentiates. The first of the pair is "
-            f"{case.name}'s output, the second is kept for {case.rule_name('bwd')}.",
+            f"{case.fwd_name} returns {fwd.got}, not a pair (output, residuals)",
+            f"JAX calls {case.fwd_name} in place of {case.name} when it differentiates. The first of the pair is "
+            f"{case.name}'s output, the second is kept for {case.bwd_name}.",
             fix="return both, with None where bwd needs nothing:  return output, residuals",
             phase="fwd", expected="(output, residuals)", got=fwd.got,
         )  # fmt: skip
@@ -43,10 +43,10 @@ def fwd_fits_primal(case: Case) -> Iterator[Found]:
             continue
         yield case.finding(
             "VJP101", ERROR, case.program.returning(case.fwd.code),
-            f"{case.fwd.name} returns {fwd.output}, but {case.name} returns {expected}",
-            f"The first of the pair that {case.fwd.name} returns takes the place of {case.name}'s output; "
+            f"{case.fwd_name} returns {fwd.output}, but {case.name} returns {expected}",
+            f"The first of the pair that {case.fwd_name} returns takes the place of {case.name}'s output; "
             f"{_of_path('it', path)} {how}. JAX compares the two only where {case.name} itself has run too.",
-            fix=f"return from {case.fwd.name} what {case.name} returns: {expected}",
+            fix=f"return from {case.fwd_name} what {case.name} returns: {expected}",
             phase="fwd", path=path, expected=str(expected), got=str(fwd.output),
         )  # fmt: skip
         return
@@ -75,11 +75,17 @@ def _bwd_structure(case: Case, primals: Tree, bwd: Bwd) -> Iterator[Found]:
     needed = words.listed(primals.names) or "none"
     fix = ""
     if got.kind not in ("tuple", "list") or (got.kind == "list" and len(got.children) != count):
-        problem = f"{case.bwd.name} returns {got.described}, not a tuple with one cotangent per argument"
+        problem = f"{case.bwd_name} returns {got.described}, not a tuple with one cotangent per argument"
         reason = f"{case.name} takes {words.number(count, 'argument')} ({needed})."
         fix = "mind the comma of a tuple of one:  return (cotangent,)" if count == 1 else "return a tuple"
+    elif len(got.children) == 1 and count > 1 and len(got.children[0].children) == count:
+        problem = (
+            f"{case.bwd_name} returns one tuple level too many: a tuple of 1, and in it {got.children[0].described}"
+        )
+        reason = f"{case.name} takes {words.number(count, 'argument')} ({needed}), and bwd returns one for each."
+        fix = "take off the outer parentheses"
     elif len(got.children) != count:
-        problem = f"{case.bwd.name} returns {words.number(len(got.children), 'cotangent')}, but {case.name} takes "
+        problem = f"{case.bwd_name} returns {words.number(len(got.children), 'cotangent')}, but {case.name} takes "
         problem += f"{words.number(count, 'argument')}: {needed}"
         reason, fix = _about_count(case, primals, got)
     else:
@@ -87,7 +93,7 @@ def _bwd_structure(case: Case, primals: Tree, bwd: Bwd) -> Iterator[Found]:
         if parted is None:
             return
         argument = _argument(primals, parted[0])
-        problem = f"{case.bwd.name} returns another structure for {argument}: it {parted[1]}"
+        problem = f"{case.bwd_name} returns another structure for {argument}: it {parted[1]}"
         reason = f"A cotangent has the containers of its argument, {arguments.children[_index(parted[0])]}."
         fix = f"return the same containers as {argument}, with zeros or None where there is no gradient"
     yield case.finding(
@@ -127,19 +133,18 @@ def _argument(primals: Tree, path: str) -> str:
 def _bwd_leaves(case: Case, primals: Tree, bwd: Bwd) -> Iterator[Found]:
     if bwd.result is None or case.bwd is None:
         return
-    spot = case.program.returning(case.bwd.code)
     for path, argument in zip(primals.paths, primals.types, strict=True):
         got = _leaf_for(bwd.result, path)
         if got is None or got.note in ("None", "symbolic zero") or got.shape is None:
             continue
         if argument.shape is None or got.is_float0 or not _is_inexact(argument):
             continue
-        name = path or "the argument"
+        name, spot = path or "the argument", case.returned(path)
         if got.shape != argument.shape:
             near = words.near_fit(argument.shape, got.shape)
             yield case.finding(
                 "VJP104", ERROR, spot,
-                f"{case.bwd.name} returns {got.text} for {name}, which is {argument.text}",
+                f"{case.bwd_name} returns {got.text} for {name}, which is {argument.text}",
                 "A cotangent has the shape of its argument" + (f"; {near}." if near else "."),
                 fix=f"return {argument.text} for {name}", phase="bwd", path=path,
                 expected=argument.text, got=got.text,
@@ -147,7 +152,7 @@ def _bwd_leaves(case: Case, primals: Tree, bwd: Bwd) -> Iterator[Found]:
         elif got.dtype != argument.dtype:
             yield case.finding(
                 "VJP105", WARNING, spot,
-                f"{case.bwd.name} returns {got.text} for {name}, which is {argument.text}",
+                f"{case.bwd_name} returns {got.text} for {name}, which is {argument.text}",
                 "JAX accepts a cotangent of another dtype without a word, and hands it on as the gradient.",
                 fix=f"return it as {argument.dtype}:  cotangent.astype({name}.dtype)", phase="bwd", path=path,
                 expected=argument.text, got=got.text,

@@ -5,22 +5,68 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jaxvjp_magic import syntax
+from jaxvjp_magic.checks import words
 from jaxvjp_magic.checks.case import Found
 from jaxvjp_magic.report import Finding, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from jaxvjp_magic.checks.case import Case
     from jaxvjp_magic.sources import Program
-    from jaxvjp_magic.tracing.facts import ErrorFact
+    from jaxvjp_magic.tracing.facts import ErrorFact, Place
+
+
+def gradients_of_scalars(case: Case) -> Iterator[Found]:
+    """VJP124: `jax.grad` of a function that returns an array."""
+    message = next((message for _, message in case.context.uncaught if "only defined for scalar-output" in message), "")
+    output = case.forwards[0].output if case.forwards else None
+    if not message or output is None or case.call.kind not in ("grad", "value_and_grad") or case.pullbacks:
+        return
+    if len(output.types) == 1 and output.types[0].shape == ():
+        return
+    yield case.finding(
+        "VJP124", Severity.ERROR, case.program.spot(case.call.place),
+        f"{case.call.kind} of {case.name}, which returns {output}: a gradient is that of a scalar",
+        f"{case.name} was called with {words.typed(case.call.primals)}.",
+        fix=f"reduce the output, as in {case.name}(...).sum(); or take jax.vmap(jax.grad(f)) for one gradient each, "
+        "jax.jacrev(f) for all derivatives",
+        phase="forward", expected="float32[]", got=str(output),
+    )  # fmt: skip
+
+
+def zero_size_gradients(case: Case) -> Iterator[Found]:
+    """VJP114, as an error: the program calculates with the float0 of an integer primal."""
+    message = next((message for _, message in case.context.uncaught if "float0" in message), "")
+    primals = case.call.primals
+    results = [pullback.result for pullback in case.pullbacks if pullback.result is not None]
+    if not message or primals is None or not results or case.is_custom:
+        return
+    for path, one in zip(primals.paths, primals.types, strict=True):
+        if one.dtype.startswith(("int", "uint", "bool")):
+            yield case.finding(
+                "VJP114", Severity.ERROR, case.program.spot(case.call.place),
+                f"the gradient of {case.name} with respect to {path} is float0, for {path} is {one.text}",
+                "An integer has no derivative: what the pullback returns for it has the type float0, and no arithmetic "
+                "takes it. That ended the program.",
+                fix=f"differentiate with respect to floats alone:  jax.vjp(lambda ...: {case.name}(...), ...)",
+                phase="pullback", path=path, got=one.text,
+            )  # fmt: skip
+            return
 
 
 def wrong_use(error: ErrorFact | None, program: Program) -> Iterator[Found]:
-    """NAM204 and VJP109, for the exception that ended the program."""
+    """NAM204, VJP109 and VJP120, for the exception that ended the program."""
     if error is None or error.raised.place is None:
         return
+    if "tuple" in error.raised.message or "sequence" in error.raised.message:
+        yield from _tuple_as_array(error, error.raised.place, program)
     place = error.raised.place
     text = program.sources.text_of(place.filename).text
+    if "requires real- or complex-valued inputs" in error.raised.message:
+        yield _gradient_of_an_integer(error, program)
+    for name in sorted(syntax.names_on(text, place.line) & error.pullbacks):
+        yield from _overwritten_by_its_pullback(name, error, program)
     for name in syntax.called_names(text, place.line):
         if name in error.not_callable:
             yield from _overwritten_by_a_result(name, error, program)
@@ -52,6 +98,42 @@ def _overwritten_by_a_result(name: str, error: ErrorFact, program: Program) -> I
                 return
 
 
+def _overwritten_by_its_pullback(name: str, error: ErrorFact, program: Program) -> Iterator[Found]:
+    """`y, f = jax.vjp(f, x)`: the second time it is the pullback that is differentiated."""
+    for text in program.sources.searched(error.raised.place.filename if error.raised.place else ""):
+        for binding in syntax.bindings(text.text, name):
+            if binding.whole and syntax.uses(binding.whole, name):
+                spot = program.spot_in(text, binding.line, binding.start, binding.end)
+                yield Found(
+                    Finding(
+                        "NAM204", Severity.ERROR, f"{name} was overwritten by its own pullback",
+                        f"{name} is what {binding.whole} returned, and {program.spot(error.raised.place)} takes it for "
+                        "the function.",
+                        f"keep the original name:  pullback = {binding.whole}[1]", name, spot.line, spot.source,
+                        "call", "", "the function", "a pullback", spot.snippet,
+                    ),
+                    None,
+                )  # fmt: skip
+                return
+
+
+def _gradient_of_an_integer(error: ErrorFact, program: Program) -> Found:
+    spot = program.spot(error.raised.place)
+    taken = error.raised.message.split("but got ", 1)[-1].split(". ", 1)[0]
+    text = program.sources.text_of(error.raised.place.filename).text if error.raised.place else ""
+    function = syntax.first_argument(text, error.raised.place.line, "grad") if error.raised.place else ""
+    return Found(
+        Finding(
+            "VJP114", Severity.ERROR, f"the gradient with respect to an argument of type {taken}",
+            "An integer has no derivative. jax.grad differentiates with respect to the first argument, unless argnums "
+            "says otherwise.",
+            "give it as a float, or choose another argument with argnums", function, spot.line, spot.source,
+            "forward", "", "a float", taken, spot.snippet,
+        ),
+        None,
+    )  # fmt: skip
+
+
 def _decorated_in_the_wrong_order(name: str, error: ErrorFact, program: Program) -> Found:
     made_by = error.transformed[name]
     spot = program.spot(error.raised.place)
@@ -69,3 +151,26 @@ def _decorated_in_the_wrong_order(name: str, error: ErrorFact, program: Program)
         ),
         None,
     )  # fmt: skip
+
+
+def _tuple_as_array(error: ErrorFact, place: Place, program: Program) -> Iterator[Found]:
+    """VJP120: `pullback(cotangent) * 2`, here or with a name between."""
+    text = program.sources.text_of(place.filename)
+    calls = [name for name in syntax.called_names(text.text, place.line) if name in error.pullbacks]
+    spot, pullback = program.spot(place), next(iter(calls), "")
+    for name in () if pullback else syntax.names_on(text.text, place.line) & error.tuples:
+        for bound in syntax.bindings(text.text, name, place.line if error.is_in_function else None):
+            called = syntax.called_names(bound.value, 1)
+            if called and called[0] in error.pullbacks and bound.line <= place.line:
+                spot, pullback = program.spot_in(text, bound.line, bound.start, bound.end), called[0]
+    if pullback:
+        yield Found(
+            Finding(
+                "VJP120", Severity.ERROR, f"{pullback} returns a tuple, with one gradient for each primal",
+                f"{program.spot(place)} uses it as an array, and raised {error.raised.type}. A pullback of one primal "
+                "returns a tuple of one.",
+                f"take it apart:  (gradient,) = {pullback}(cotangent)", pullback, spot.line, spot.source, "pullback",
+                expected="an array", got="a tuple", snippet=spot.snippet,
+            ),
+            None,
+        )  # fmt: skip

@@ -1,4 +1,4 @@
-"""VAL3xx and RES4xx, with `--verify`: what the values say that shapes do not."""
+"""VAL3xx and RES403, with `--verify`: what the values say that shapes do not."""
 
 from __future__ import annotations
 
@@ -14,28 +14,37 @@ if TYPE_CHECKING:
 
 _PATTERNS = {
     "": ("is not the derivative of {f}", "it agrees neither with autodiff of {f} nor with finite differences"),
-    "swapped": ("has two cotangents in each other's place", "exchanged they agree with autodiff of {f}"),
+    "measured": (
+        "is not the derivative of {f}",
+        "it does not agree with finite differences of {f}, which autodiff cannot differentiate",
+    ),
     "sign": ("has the wrong sign", "its negative agrees with autodiff of {f}"),
     "transpose": ("is transposed", "its transpose agrees with autodiff of {f}"),
     "conjugate": ("is the complex conjugate", "its conjugate agrees with autodiff of {f}"),
     "stopped": ("is not zero, where {f} stops the gradient", "in {f} nothing flows back to it, and the rule decides"),
 }
+_FEW_DIGITS = 1e-3  # a factor is written with four digits
 
 
 def wrong_values(facts: Sequence[ValueFact], cases: Sequence[Case]) -> Iterator[Found]:
     """The findings about values, each at the call that shows it."""
-    for fact in facts:
-        case = next((one for one in cases if _shows(one, fact)), None)
-        if case is None:
-            continue
-        if fact.pattern == "nan":
+    shown = [(fact, case) for fact in facts if (case := next((one for one in cases if _shows(one, fact)), None))]
+    begun = {ancestor for fact, case in shown if _is_nan_of_rule(fact) for ancestor in case.ancestors()}
+    for fact, case in shown:
+        if fact.pattern == "nan" and fact.phase == "bwd":
+            yield _nan_of_rule(case, fact)
+        elif fact.pattern == "nan" and case.call.id not in begun:  # otherwise the rule inside has been told of
             yield _nan(case, fact)
         elif fact.pattern == "zeros":
             yield _zeros(case)
         elif fact.phase == "fwd":
             yield _fwd_value(case, fact)
-        else:
+        elif fact.phase == "bwd":
             yield _gradient(case, fact)
+
+
+def _is_nan_of_rule(fact: ValueFact) -> bool:
+    return fact.pattern == "nan" and fact.phase == "bwd"
 
 
 def _shows(case: Case, fact: ValueFact) -> bool:
@@ -59,9 +68,10 @@ def _fwd_value(case: Case, fact: ValueFact) -> Found:
 
 
 def _gradient(case: Case, fact: ValueFact) -> Found:
-    rule, of = case.rule_name("bwd"), f" for {fact.path}" if fact.path and fact.pattern != "swapped" else ""
+    rule, of = case.rule_name("bwd"), f" for {fact.path}" if fact.path else ""
     spot = case.program.returning(case.bwd.code if case.bwd else None)
-    if fact.pattern == "unused":
+    kind, _, detail = fact.pattern.partition(" ")
+    if kind == "unused":
         return case.finding(
             "VAL303", Severity.WARNING, spot,
             f"{rule} does not use the incoming cotangent",
@@ -69,11 +79,27 @@ def _gradient(case: Case, fact: ValueFact) -> Found:
             f"in jax.grad({case.name}), and wrong in every chain.",
             fix="multiply by the incoming cotangent", phase="bwd",
         )  # fmt: skip
-    if fact.pattern.startswith("factor"):
-        number = fact.pattern.split()[1]
-        what, why = f"is {number} times the derivative of {{f}}", "divided by it, it agrees with autodiff of {f}"
+    if kind == "nonlinear":
+        return case.finding(
+            "VAL305", Severity.WARNING, spot,
+            f"what {rule} returns{of} is not linear in the incoming cotangent",
+            f"A derivative is: for the sum of two cotangents it gives the sum of the two results. Here it does not, "
+            f"{_at(fact)}; a cotangent that is clipped, normalised or squared is the usual reason. A rule that "
+            "does so on purpose can say so on this line: # vjpcheck: ignore[VAL305]",
+            phase="bwd", path=fact.path,
+        )  # fmt: skip
+    if kind == "swapped":
+        of = "" if case.call.primals is None or len(case.call.primals.paths) == len("xy") else f" for {fact.path}"
+        what = "has two cotangents in each other's place"
+        why = f"exchanged, those of {fact.path} and {detail} agree with autodiff of {{f}}"
+    elif kind == "factor":
+        what = f"is {detail} times the derivative of {{f}}"
+        why = f"divided by it, it agrees with autodiff of {{f}}{_size_of(float(detail), case)}"
+    elif kind == "along":
+        what = f"is {detail} times the derivative of {{f}} here"
+        why = "it has the direction that autodiff of {f} gives, so a factor is wrong, which may depend on the values"
     else:
-        what, why = _PATTERNS[fact.pattern]
+        what, why = _PATTERNS[kind]
     return case.finding(
         "VAL302", Severity.WARNING, spot,
         f"the gradient that {rule} returns{of} {what.format(f=case.name)}",
@@ -81,6 +107,22 @@ def _gradient(case: Case, fact: ValueFact) -> Found:
         "# vjpcheck: ignore[VAL302]",
         phase="bwd", path=fact.path,
     )  # fmt: skip
+
+
+def _size_of(factor: float, case: Case) -> str:
+    """Where a factor is the size of a batch, or one over it: "; 10 is the size of axis 0 of x: a sum for a mean?"."""
+    size = max(abs(factor), 1 / abs(factor))
+    number = round(size)
+    if number < len("xy") or abs(size - number) > _FEW_DIGITS * size:
+        return ""
+    primals = case.call.primals
+    pairs = zip(primals.paths, primals.types, strict=True) if primals else ()
+    axes = [f"axis 0 of {path or 'the argument'}" for path, one in pairs if one.shape and one.shape[0] == number]
+    axes += ["a mapped axis"] * (number in case.call.vmap)
+    if not axes:
+        return ""
+    for_what = "a sum in the place of a mean" if abs(factor) > 1 else "a mean in the place of a sum"
+    return f"; {number} is the size of {axes[0]}, so this may be {for_what}"
 
 
 def _nan(case: Case, fact: ValueFact) -> Found:
@@ -91,6 +133,19 @@ def _nan(case: Case, fact: ValueFact) -> Found:
         "multiplied by zero, and 0 * inf is NaN.",
         fix="make the argument safe before the branch:  jnp.where(ok, f(jnp.where(ok, x, 1.0)), 0.0)",
         phase="pullback", path=fact.path,
+    )  # fmt: skip
+
+
+def _nan_of_rule(case: Case, fact: ValueFact) -> Found:
+    """Its own code makes it, so there is more to say than where it shows."""
+    rule = case.rule_name("bwd")
+    return case.finding(
+        "VAL304", Severity.WARNING, case.program.returning(case.bwd.code if case.bwd else None),
+        f"the gradient that {rule} returns for {fact.path or 'the argument'} is NaN",
+        f"It begins here: at the values of this run neither the arguments of {case.name}, nor its output, nor the "
+        f"residuals, nor the cotangent have a NaN.",
+        fix="divide by what cannot be zero:  jnp.where(ok, g / jnp.where(ok, d, 1.0), 0.0)",
+        phase="bwd", path=fact.path,
     )  # fmt: skip
 
 

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from jaxvjp_magic.tracing.facts import ArrayType, Structure
+    from jaxvjp_magic.tracing.facts import ArrayType, Structure, Tree
 
     Shape = tuple[object, ...]
 
 MOST_AXES = 5
+MOST_LEAVES = 6
 
 
 def listed(items: Iterable[str]) -> str:
@@ -86,6 +87,15 @@ def _broadcasts(got: Shape, expected: Shape) -> bool:
         return False
     ends = expected[len(expected) - len(got) :]
     return all(g in (1, e) for g, e in zip(got, ends, strict=True))
+
+
+def typed(tree: Tree | None) -> str:
+    """The leaves with their types: `x: float32[3], y: float32[]`."""
+    if tree is None or not tree.paths:
+        return "no arguments"
+    pairs = zip(tree.paths, tree.types, strict=True)
+    shown = [f"{path}: {one.text}" for path, one in list(pairs)[:MOST_LEAVES]]
+    return ", ".join(shown) + (", ..." if len(tree.paths) > len(shown) else "")
 
 
 def structure_difference(expected: Structure, got: Structure, path: str = "") -> tuple[str, str] | None:

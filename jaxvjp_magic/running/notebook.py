@@ -156,4 +156,22 @@ def _merged(reports: list[tuple[str, Report]], error: ProgramError | None) -> Re
         if report.error is not None:
             error = dataclasses.replace(report.error, source=report.error.source or name)
     version = next((report.jax for _, report in reports if report.jax), "")
-    return Report(version, tuple(findings), tuple(calls), error, tuple(notes))
+    return Report(version, _ordered(findings), tuple(calls), error, tuple(notes))
+
+
+def _ordered(findings: list[Finding]) -> tuple[Finding, ...]:
+    """The worst first, and once what several cells show: a later cell may know it for certain."""
+    known: dict[tuple[object, ...], int] = {}
+    for index, one in enumerate(findings):
+        key = (one.code, one.function, one.source, one.line, one.path)
+        first = known.setdefault(key, index)
+        if one.severity.rank < findings[first].severity.rank:
+            known[key] = index
+    order = sorted(known.values(), key=lambda index: findings[index].severity.rank)
+    place = {index: position for position, index in enumerate(order)}
+    return tuple(
+        dataclasses.replace(
+            findings[index], cause_of=tuple(place[other] for other in findings[index].cause_of if other in place)
+        )
+        for index in order
+    )

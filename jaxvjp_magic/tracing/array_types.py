@@ -6,13 +6,14 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import jax
+import numpy as np
 from jax import tree_util
 
 from jaxvjp_magic.tracing import jax_internals
 from jaxvjp_magic.tracing.facts import ArrayType, Structure, Tree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Container, Hashable
 
 NONE = ArrayType("None", note="None")
 
@@ -119,20 +120,42 @@ def describe(value: Any) -> str:
 
 
 def shapes_of(function: Callable[..., Any], arguments: Any) -> Any:
-    """`jax.eval_shape` of `function(*arguments)`, where arguments may hold anything.
+    """`jax.eval_shape` of `function(*arguments)`, where arguments may hold anything."""
+    of_arrays, arrays, _, _ = on_arrays(function, arguments, _is_array_like)
+    return jax.eval_shape(of_arrays, *arrays)
 
-    Nothing that JAX caches outlives the call: the function handed over is new.
+
+def specs(arguments: tuple[Any, ...], static: Container[int]) -> tuple[Any, ...]:
+    """The arguments with a shape and a dtype for each array; those at the `static` positions stay."""
+    return tuple(arg if i in static else tree_util.tree_map(_spec, arg) for i, arg in enumerate(arguments))
+
+
+def _spec(leaf: Any) -> Any:
+    if isinstance(leaf, (jax.Array, np.ndarray)):
+        aval = jax.typeof(leaf)
+        return jax.ShapeDtypeStruct(aval.shape, aval.dtype, weak_type=aval.weak_type)
+    return leaf
+
+
+def on_arrays(
+    function: Callable[..., Any],
+    arguments: Any,
+    is_array: Callable[[Any], bool] = lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct),
+) -> tuple[Callable[..., Any], list[Any], list[int], int]:
+    """`function(*arguments)` as a function of the leaves that are arrays: with them, their positions, and of how many.
+
+    Nothing that JAX caches outlives the call: the function given back is new.
     """
     leaves, treedef = tree_util.tree_flatten(arguments)
-    dynamic = [i for i, leaf in enumerate(leaves) if _is_array_like(leaf)]
+    positions = [i for i, leaf in enumerate(leaves) if is_array(leaf)]
 
-    def on_arrays(*arrays: Any) -> Any:
+    def of_arrays(*arrays: Any) -> Any:
         filled = list(leaves)
-        for i, array in zip(dynamic, arrays, strict=True):
+        for i, array in zip(positions, arrays, strict=True):
             filled[i] = array
         return function(*tree_util.tree_unflatten(treedef, filled))
 
-    return jax.eval_shape(on_arrays, *[leaves[i] for i in dynamic])
+    return of_arrays, [leaves[i] for i in positions], positions, len(leaves)
 
 
 def _is_array_like(leaf: Any) -> bool:

@@ -102,6 +102,19 @@ class Place:
     end: int | None = None
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Parameters:
+    """How a function may be called by position: it needs so many arguments, and takes at most so many."""
+
+    names: tuple[str, ...]
+    needed: int
+    most: int | None
+
+    def take(self, count: int) -> bool:
+        """Whether a call with this many arguments works."""
+        return self.needed <= count and (self.most is None or count <= self.most)
+
+
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class Function:
     """A function that took part: its name, and its code where it has some.
@@ -134,12 +147,16 @@ class ErrorFact:
 
     `not_callable` has the globals that cannot be called, with what they are;
     `transformed` those that a transformation made of a custom_vjp function,
-    with its name.
+    with its name. `pullbacks` are the names of pullbacks, `tuples` those of
+    tuples; both may be local names where `is_in_function`.
     """
 
     raised: Raised
-    not_callable: dict[str, str]
-    transformed: dict[str, str]
+    not_callable: dict[str, str] = dataclasses.field(default_factory=dict)
+    transformed: dict[str, str] = dataclasses.field(default_factory=dict)
+    pullbacks: frozenset[str] = frozenset()
+    tuples: frozenset[str] = frozenset()
+    is_in_function: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -159,11 +176,16 @@ class Forward:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Fwd:
-    """The fwd rule ran. `output` is None where it returned no pair: then `got` says what."""
+    """The fwd rule ran. `output` is None where it returned no pair: then `got` says what.
+
+    `shared` has the paths of outputs that are the same for all examples of a
+    vmap, where others are not.
+    """
 
     output: Tree | None
     residuals: Tree | None = None
     got: str = ""
+    shared: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -172,6 +194,21 @@ class Bwd:
 
     cotangents: Tree
     result: Tree | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Dropped:
+    """The bwd rule returned None for these leaves, on which the output depends and which are differentiated."""
+
+    paths: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Unused:
+    """The bwd rule does not use these leaves of the residuals."""
+
+    paths: tuple[str, ...]
+    types: tuple[ArrayType, ...]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -190,17 +227,24 @@ class Failed:
     raised: Raised
 
 
-Event = Primal | Forward | Fwd | Bwd | Pullback | Failed
+Event = Primal | Forward | Fwd | Bwd | Dropped | Unused | Pullback | Failed
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class CustomRule:
-    """The rules of a custom_vjp function, and how they were registered."""
+    """The rules of a custom_vjp function, and how they were registered.
+
+    The parameters are those of the function and of its rules, None where they
+    cannot be told (a wrapper, a library's own).
+    """
 
     fwd: Function | None
     bwd: Function | None
     nondiff_argnums: tuple[int, ...] = ()
     symbolic_zeros: bool = False
+    function_parameters: Parameters | None = None
+    fwd_parameters: Parameters | None = None
+    bwd_parameters: Parameters | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -235,6 +279,50 @@ class Leak:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class ClosedOver:
+    """A function or a rule holds a tracer in a closure variable; `is_differentiated` where that is sure."""
+
+    name: str
+    function: Function
+    rule: Function
+    phase: str
+    is_differentiated: bool = True
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Edited:
+    """A rule's name means another function now, which no custom_vjp function has been given."""
+
+    name: str
+    function: Function
+    rule: Function
+    phase: str
+    now: Function
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LateBound:
+    """Several rules were made of the same code in a loop, and these names, which it changes, are one for all."""
+
+    names: tuple[str, ...]
+    function: Function
+    rule: Function
+    phase: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Changed:
+    """A global was read while a rule was traced, and has another value now; both in words."""
+
+    name: str
+    function: Function
+    rule: Function
+    phase: str
+    before: str
+    now: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class ValueFact:
     """A value that is wrong, found by `--verify`.
 
@@ -253,11 +341,17 @@ class ValueFact:
     is_random: bool = False
 
 
+Fact = NameUse | Leak | ClosedOver | Edited | LateBound | Changed | ValueFact
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class CallFact:
     """One row: what equal calls of one function at one place did.
 
-    `is_direct` where the user's own line asked for it, and no library between.
+    `nondiff` has name and type of the arguments in nondiff_argnums, `arrays` the
+    names of those that are arrays of JAX or tracers, `differentiated` the paths
+    of the primals that are known to be. `is_direct` where the user's own line
+    asked for it, and no library between.
     """
 
     kind: str
@@ -266,6 +360,8 @@ class CallFact:
     place: Place | None = None
     rule: CustomRule | None = None
     nondiff: tuple[tuple[str, str], ...] = ()
+    arrays: tuple[str, ...] = ()
+    differentiated: tuple[str, ...] = ()
     vmap: tuple[int, ...] = ()
     is_direct: bool = True
     id: int = 0
@@ -280,7 +376,5 @@ class Record:
 
     jax: str = ""
     calls: tuple[CallFact, ...] = ()
-    names: tuple[NameUse, ...] = ()
-    leaks: tuple[Leak, ...] = ()
-    values: tuple[ValueFact, ...] = ()
+    facts: tuple[Fact, ...] = ()
     notes: tuple[str, ...] = ()

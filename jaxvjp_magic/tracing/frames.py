@@ -14,6 +14,7 @@ from jaxvjp_magic.tracing.facts import Place, Raised
 
 if TYPE_CHECKING:
     import types
+    from collections.abc import Iterator
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _LONGEST_MESSAGE = 2000
@@ -42,6 +43,13 @@ def user_frame(frame: types.FrameType | None) -> types.FrameType | None:
     while frame is not None and not is_user_code(frame.f_code.co_filename):
         frame = frame.f_back
     return frame
+
+
+def user_lines(frame: types.FrameType | None) -> Iterator[Place]:
+    """The lines of the user's code that are being run, the innermost first."""
+    while (frame := user_frame(frame)) is not None:
+        yield Place(frame.f_code.co_filename, frame.f_lineno)
+        frame = frame.f_back
 
 
 @functools.lru_cache(maxsize=4096)

@@ -11,7 +11,8 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from jaxvjp_magic.tracing import jax_internals
-from jaxvjp_magic.tracing.facts import CustomRule, Function
+from jaxvjp_magic.tracing.facts import CustomRule, Function, Parameters
+from jaxvjp_magic.tracing.frames import is_user_code
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable
@@ -28,6 +29,13 @@ def below_wrappers(function: Any, until: tuple[type, ...] | type = ()) -> Any:
             break
         function = inner
     return function
+
+
+def owner_of(function: Any) -> Any:
+    """The object that a method below partials is bound to, None for a plain function."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return getattr(function, "__self__", None) if inspect.ismethod(function) else None
 
 
 def filled(args: tuple[Any, ...], static: Container[int], dynamic: Iterable[Any]) -> tuple[Any, ...]:
@@ -59,6 +67,25 @@ def global_names(code: types.CodeType) -> frozenset[str]:
     return frozenset(names)
 
 
+@functools.lru_cache(maxsize=1024)
+def attribute_paths(code: types.CodeType) -> frozenset[tuple[str, ...]]:
+    """What a function looks up as attributes of globals: `("Layer", "norm")` for `Layer.norm`."""
+    found: set[tuple[str, ...]] = set()
+    path: tuple[str, ...] = ()
+    for instruction in dis.get_instructions(code):
+        if instruction.opname in _LOOKUPS:
+            path = (instruction.argval,)
+        elif path and instruction.opname in ("LOAD_ATTR", "LOAD_METHOD"):
+            path = (*path, instruction.argval)
+            found.add(path)
+        else:
+            path = ()
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            found |= attribute_paths(constant)
+    return frozenset(found)
+
+
 class Functions:
     """Makes one `Function` for each code object; for one check."""
 
@@ -66,6 +93,7 @@ class Functions:
         """Start with nothing known."""
         self._by_code: dict[int, Function] = {}
         self._by_name: dict[str, Function] = {}
+        self._rules: dict[CustomRule, CustomRule] = {}
         self._custom: weakref.WeakKeyDictionary[Any, Custom] = weakref.WeakKeyDictionary()
 
     def of(self, function: Any) -> Function:
@@ -85,15 +113,30 @@ class Functions:
         parts = (custom.fun, custom.fwd, custom.bwd, custom.nondiff_argnums, custom.symbolic_zeros)
         known = self._custom.get(custom)
         if known is None or known.parts() != parts:
-            function = self.of(jax_internals.user_function(custom.fun).function)
+            user_function = jax_internals.user_function(custom.fun).function
+            function = self.of(user_function)
+            is_gradient = user_function is not jax_internals.unwrapped(custom.fun)  # made by custom_gradient
+            changed = getattr(custom, "with_accums", False) or getattr(custom, "with_logs", False)
             rule = CustomRule(
-                self.of(custom.fwd) if custom.fwd else None,
-                self.of(custom.bwd) if custom.bwd else None,
+                self._rule(custom.fwd, function if is_gradient else None, function.name),
+                self._rule(custom.bwd, function if is_gradient else None, f"the gradient function of {function.name}"),
                 tuple(custom.nondiff_argnums),
                 bool(custom.symbolic_zeros),
+                parameters(custom.fun),
+                parameters(custom.fwd),
+                None if changed else parameters(custom.bwd),
             )
+            rule = self._rules.setdefault(rule, rule)
             known = self._custom[custom] = Custom(function, rule, *map(_weak, parts))
         return known
+
+    def _rule(self, rule: Any, inside: Function | None, name: str) -> Function | None:
+        """The facts about a rule; of custom_gradient, whose rules are JAX's own, about the user's function."""
+        if rule is None:
+            return None
+        if inside is None:
+            return self.of(rule)
+        return self._by_name.setdefault(f"{name} {id(inside)}", Function(name, inside.code))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -146,6 +189,27 @@ def argument_names(function: Any) -> tuple[str, ...]:
     if inspect.ismethod(inner) or not hasattr(inner, "__code__"):
         return ()
     return _arguments(inner.__code__)[bound:]
+
+
+def parameters(function: Any) -> Parameters | None:
+    """How a user's function may be called by position; None where that cannot be told, and for a library's."""
+    bound = 0
+    while isinstance(function, functools.partial):
+        if function.keywords:
+            return None
+        bound, function = bound + len(function.args), function.func
+    if isinstance(function, jax_internals.PjitFunction):
+        function = below_wrappers(function, until=type(lambda: None))
+    if inspect.ismethod(function):
+        bound, function = bound + 1, function.__func__
+    if not inspect.isfunction(function) or "__wrapped__" in function.__dict__:
+        return None
+    code = function.__code__
+    if not is_user_code(code.co_filename):
+        return None
+    count = code.co_argcount - bound
+    most = None if code.co_flags & inspect.CO_VARARGS else count
+    return Parameters(_arguments(code)[bound:], max(0, count - len(function.__defaults__ or ())), most)
 
 
 def resolved(function: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[Any, ...]:

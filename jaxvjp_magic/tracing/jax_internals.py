@@ -8,7 +8,8 @@
 
 The rest is the same from 0.8 to 0.12: `custom_vjp.__call__` inside its own
 `api_boundary`, the attributes of a custom_vjp object, `BatchTrace.axis_data`,
-and `parent_trace` of the traces that can be walked through.
+`parent_trace` of the traces that can be walked through, the `tangent` of their
+tracers, and `dce_jaxpr`, which says what a jaxpr uses.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import jax.custom_derivatives
 from jax._src import api, core, source_info_util, traceback_util
 from jax._src import custom_derivatives as derivatives
 from jax._src.interpreters import ad, batching
+from jax._src.interpreters import partial_eval as pe
 
 if TYPE_CHECKING:
     import types
@@ -94,9 +96,75 @@ def pullback_owner(pullback: Any) -> tuple[Any, int]:
     return pullback.func, id(pullback.func.args[1])  # JAX 0.8: the list of the output's types
 
 
+def is_pullback(value: Any) -> bool:
+    """Whether this is what `jax.vjp` returns beside the output."""
+    if hasattr(api, "_vjp_pullback_wrapper") and isinstance(value, functools.partial):  # JAX 0.8
+        return getattr(value.func, "func", None) is api._vjp_pullback_wrapper  # noqa: SLF001 (that is the type)
+    return isinstance(value, api.VJP)
+
+
 def is_tracer(value: Any) -> bool:
     """Whether this stands for a value that is not known yet."""
     return isinstance(value, core.Tracer)
+
+
+def is_differentiated(value: Any) -> bool:
+    """Whether this is a tracer with a tangent of its own, as far as that shows: below a jit it does not."""
+    while isinstance(value, core.Tracer):
+        if isinstance(value, (ad.JVPTracer, ad.LinearizeTracer)) and type(value.tangent).__name__ != "Zero":
+            return True
+        value = _value_inside(value)
+    return False
+
+
+def is_being_traced() -> bool:
+    """Whether what runs now is traced, by jit for instance: it may run later without Python."""
+    trace = core.trace_ctx.trace
+    while trace is not None:
+        if isinstance(trace, pe.DynamicJaxprTrace):
+            return True
+        trace = getattr(trace, "parent_trace", None)
+    return False
+
+
+def shared_by_the_batch(leaves: Iterable[Any]) -> list[bool]:
+    """For each output of a function in a vmap whether it is the same for all examples; none outside of a vmap."""
+    trace = core.trace_ctx.trace
+    if not isinstance(trace, batching.BatchTrace):
+        return []
+    return [id(trace) not in map(id, _batch_traces(leaf)) for leaf in leaves]
+
+
+def used_arguments(function: Callable[..., Any], arrays: Iterable[Any], outputs: list[int] | None) -> list[bool]:
+    """For each array, or its shape, whether `function(*arrays)` uses it; with `outputs`, for these leaves alone."""
+
+    def flat(*arrays: Any) -> list[Any]:
+        leaves = jax.tree_util.tree_leaves(function(*arrays))
+        return [leaf if isinstance(leaf, jax.Array) else 0.0 for leaf in leaves]
+
+    jaxpr = jax.make_jaxpr(flat)(*arrays).jaxpr
+    wanted = [outputs is None or i in outputs for i in range(len(jaxpr.outvars))]
+    return list(pe.dce_jaxpr(jaxpr, wanted)[1])
+
+
+def has_gradient(function: Callable[..., Any], arguments: Any, index: int) -> bool:
+    """Whether the gradient of `function(*arguments)` by this leaf, an array or its shape, is no constant zero."""
+    leaves, treedef = jax.tree_util.tree_flatten(arguments)
+    positions = [i for i, leaf in enumerate(leaves) if hasattr(leaf, "dtype")]
+
+    def gradient(scale: Any, *arrays: Any) -> Any:
+        filled = dict(enumerate(leaves)) | dict(zip(positions, arrays, strict=True))
+
+        def by_leaf(leaf: Any) -> list[Any]:
+            output = function(*jax.tree_util.tree_unflatten(treedef, (filled | {index: leaf}).values()))
+            return [
+                one for one in jax.tree_util.tree_leaves(output) if jax.numpy.issubdtype(one.dtype, jax.numpy.inexact)
+            ]
+
+        outputs, pullback = jax.vjp(by_leaf, filled[index])
+        return pullback([jax.numpy.full_like(one, scale) for one in outputs])
+
+    return used_arguments(gradient, [0.5, *(leaves[i] for i in positions)], None)[0]
 
 
 def kept_residuals(pullback: Any) -> tuple[Any, Any]:
@@ -174,9 +242,11 @@ def _batch_traces(value: Any) -> Iterator[Any]:
     while isinstance(value, core.Tracer):
         if isinstance(value, batching.BatchTracer) and value.batch_dim is not None:
             yield value._trace  # noqa: SLF001 (there is no public way from a tracer to its trace)
-        value = (
-            getattr(value, "val", None) if isinstance(value, batching.BatchTracer) else getattr(value, "primal", None)
-        )
+        value = _value_inside(value)
+
+
+def _value_inside(tracer: Any) -> Any:
+    return getattr(tracer, "val", None) if isinstance(tracer, batching.BatchTracer) else getattr(tracer, "primal", None)
 
 
 def transformation_name(function: Any) -> str:

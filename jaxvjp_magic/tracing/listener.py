@@ -7,18 +7,19 @@ in it becomes a note in the report, and nothing else.
 from __future__ import annotations
 
 import contextlib
-import inspect
 import io
 import warnings
 import weakref
 from typing import TYPE_CHECKING, Any
 
+import jax
 from jax import tree_util
 
-from jaxvjp_magic.tracing import frames, jax_internals, names, purity, retrace, values
+from jaxvjp_magic.tracing import frames, jax_internals, purity, retrace, values
 from jaxvjp_magic.tracing.array_types import describe, shapes_of
-from jaxvjp_magic.tracing.facts import Bwd, CallFact, Forward, Fwd, Leak, NameUse, Primal, Pullback, ValueFact
-from jaxvjp_magic.tracing.functions import Functions, argument_names, below_wrappers, filled, resolved
+from jaxvjp_magic.tracing.facts import Bwd, CallFact, Forward, Fwd, Primal, Pullback, ValueFact
+from jaxvjp_magic.tracing.functions import Functions, argument_names, filled, resolved
+from jaxvjp_magic.tracing.looks import Looks
 from jaxvjp_magic.tracing.probes import Probes
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Listener:
         self.recorder = recorder
         self.probes = Probes() if verify else None
         self.functions = Functions()
+        self.looks = Looks(recorder, self.functions)
         self._pullbacks: dict[int, tuple[Handle, tuple[str, ...], Any]] = {}
         self._outputs: weakref.WeakKeyDictionary[Any, dict[Any, Tree]] = weakref.WeakKeyDictionary()
 
@@ -55,23 +57,33 @@ class Listener:
                 args = resolved(custom.fun, args, kwargs)
             except TypeError:  # JAX will say so; show what was given
                 args = (*args, *kwargs.values())
-            dynamic, primals, nondiff = self._primals(custom, args)
-            place = frames.place_of(frames.user_frame(frame))
-            vmap = jax_internals.mapped_sizes(tree_util.tree_leaves(dynamic))
+            self.looks.at_call(custom, facts)
+            static = set(custom.nondiff_argnums)
+            named = self._names(custom, len(args))
+            dynamic = tuple(arg for i, arg in enumerate(args) if i not in static)
+            primals = self.recorder.types.tree(dynamic, tuple(one for i, one in enumerate(named) if i not in static))
+            others = [(named[i], args[i]) for i in sorted(static) if i < len(args)]
+            leaves = tree_util.tree_leaves(dynamic)
+            pairs = zip(primals.paths, leaves, strict=True)
             return self.recorder.start(
-                CallFact("custom_vjp", facts.function, primals, place, facts.rule, nondiff, vmap)
+                CallFact(
+                    "custom_vjp",
+                    facts.function,
+                    primals,
+                    frames.place_of(frames.user_frame(frame)),
+                    facts.rule,
+                    tuple((name, _nondiff_text(self.recorder, value)) for name, value in others),
+                    tuple(name for name, value in others if _has_array(value)),
+                    tuple(path for path, leaf in pairs if jax_internals.is_differentiated(leaf)),
+                    jax_internals.mapped_sizes(leaves),
+                )
             )
         return None
 
-    def _primals(self, custom: Any, args: tuple[Any, ...]) -> tuple[list[Any], Tree, tuple[tuple[str, str], ...]]:
-        """The arguments that are differentiated, their types, and the others in words."""
-        all_names = argument_names(jax_internals.user_function(custom.fun).function)
-        static = set(custom.nondiff_argnums)
-        named = [all_names[i] if i < len(all_names) else f"[{i}]" for i in range(len(args))]
-        dynamic = [arg for i, arg in enumerate(args) if i not in static]
-        dynamic_names = tuple(name for i, name in enumerate(named) if i not in static)
-        nondiff = tuple((named[i], _nondiff_text(self.recorder, args[i])) for i in sorted(static) if i < len(args))
-        return dynamic, self.recorder.types.tree(tuple(dynamic), dynamic_names), nondiff
+    def _names(self, custom: Any, count: int) -> list[str]:
+        """The arguments' names, as far as they are known."""
+        known = argument_names(jax_internals.user_function(custom.fun).function)
+        return [known[i] if i < len(known) else f"[{i}]" for i in range(count)]
 
     def primal_ran(self, handle: Handle, custom: Any, args: tuple[Any, ...], output: Any) -> None:
         """The primal function returned `output`."""
@@ -79,28 +91,32 @@ class Listener:
             tree = self.recorder.types.tree(output)
             self._known_outputs(custom.fun)[self._output_key(custom, args)] = tree
             handle.add(Primal(tree))
+            self.looks.at_rule(custom, custom.fun, "primal")
 
     def fwd_ran(self, handle: Handle, custom: Any, args: tuple[Any, ...], pair: Any) -> None:
         """The fwd rule returned `pair`."""
         with self.noting("record what the fwd rule of {} returned", custom):
-            self._note_names(custom, custom.fwd, "fwd")
             if not isinstance(pair, (tuple, list)) or len(pair) != PAIR:
                 handle.add(Fwd(None, None, self.recorder.types.tree(pair).structure.described))
-                return
-            output = self.recorder.types.tree(pair[0])
-            handle.add(Fwd(output, self.recorder.types.tree(pair[1])))
-            expected = self._primal_output(custom, args, output)
-            if expected is not None:
-                handle.add(Primal(expected))
-            if self.probes is not None:
-                fact, key = handle.state.origin.fact, (id(custom), *self._output_key(custom, args))
-                self.probes.add(key, custom, fact.function, fact.primals, tuple(map(_without_marks, args)))
+            else:
+                self._fwd_returned(handle, custom, tuple(map(_without_marks, args)), pair)
+            self.looks.at_rule(custom, custom.fwd, "fwd")
+
+    def _fwd_returned(self, handle: Handle, custom: Any, args: tuple[Any, ...], pair: Any) -> None:
+        output, residuals = map(self.recorder.types.tree, pair)
+        handle.add(Fwd(output, residuals, shared=self.looks.shared_outputs(custom, args, pair[0])))
+        expected = self._primal_output(custom, args, output)
+        if expected is not None:
+            handle.add(Primal(expected))
+        self.looks.keep_types(handle, custom, args)
+        if self.probes is not None:
+            fact, key = handle.state.origin.fact, (id(custom), *self._output_key(custom, args))
+            self.probes.add(key, custom, fact.function, fact.primals, args)
 
     def bwd_ran(self, handle: Handle, custom: Any, args: tuple[Any, ...], result: Any) -> None:
         """The bwd rule returned `result`."""
         with self.noting("record what the bwd rule of {} returned", custom):
-            self._note_names(custom, custom.bwd, "bwd")
-            cotangents = args[len(custom.nondiff_argnums) + 1]
+            residuals, cotangents = args[len(custom.nondiff_argnums) :][:PAIR]
             compared = not getattr(custom, "with_accums", False)
             if getattr(custom, "with_logs", False) and isinstance(result, (tuple, list)) and len(result) == PAIR:
                 result = result[0]
@@ -108,8 +124,12 @@ class Listener:
             arguments = primals.names if primals else ()
             tree = self.recorder.types.tree(result, arguments, keep_none=True) if compared else None
             handle.add(Bwd(self.recorder.types.tree(cotangents), tree))
+            self.looks.at_rule(custom, custom.bwd, "bwd")
+            if tree is not None:
+                self.looks.dropped(handle, custom, tree)
+                self.looks.unused(handle, custom, args, self.recorder.types.tree(residuals))
             if self.probes is not None and values.has_large_zeros(cotangents):
-                self.recorder.value(ValueFact(handle.state.origin.fact.function, primals, "bwd", "", "zeros"))
+                self.recorder.fact(ValueFact(handle.state.origin.fact.function, primals, "bwd", "", "zeros"))
 
     def call_failed(self, handle: Handle, phase: str, error: Exception) -> None:
         """A call raised, and it was no rule of it that did."""
@@ -120,23 +140,8 @@ class Listener:
         """The primal function or a rule raised."""
         with self.noting("record the exception of {}", custom):
             if phase != "primal":
-                self._note_names(custom, custom.fwd if phase == "fwd" else custom.bwd, phase)
+                self.looks.at_rule(custom, custom.fwd if phase == "fwd" else custom.bwd, phase)
             handle.failed(phase, error)
-
-    def _note_names(self, custom: Any, rule: Any, phase: str) -> None:
-        rule = below_wrappers(rule)
-        if not inspect.isfunction(rule) or not frames.is_user_code(rule.__code__.co_filename):
-            return
-        facts = self.functions.custom(custom)
-        for name in names.leaked_tracers(rule):
-            self.recorder.leak(Leak(name, facts.function, self.functions.of(rule), phase))
-        for lookup, chain in names.overwritten(rule, custom):
-            self.recorder.name(
-                NameUse(
-                    lookup.name, facts.function, self.functions.of(rule), phase, lookup.scope,
-                    chain, describe(lookup.value), lookup.helper, lookup.name == getattr(custom, "__name__", None),
-                )
-            )  # fmt: skip
 
     # What the primal function returns, where it did not run ------------------------------------
 
@@ -225,7 +230,7 @@ class Listener:
         if not values.has_nan(cotangent):
             for path, leaf in zip(gradients.paths, tree_util.tree_leaves(result), strict=True):
                 if values.has_nan(leaf):
-                    self.recorder.value(ValueFact(fact.function, fact.primals, "pullback", path, "nan"))
+                    self.recorder.fact(ValueFact(fact.function, fact.primals, "pullback", path, "nan"))
 
     def pullback_failed(self, handle: Handle, cotangent: Any, error: Exception) -> None:
         """A pullback raised."""
@@ -263,6 +268,11 @@ def _nondiff_text(recorder: Recorder, value: Any) -> str:
     if len(leaves) == 1 and leaves[0] is value and not callable(value):
         return recorder.types.of(value).text
     return describe(value)
+
+
+def _has_array(value: Any) -> bool:
+    """Whether there is an array of JAX in this, or a tracer; NumPy's arrays may well be static."""
+    return any(isinstance(leaf, jax.Array) for leaf in tree_util.tree_leaves(value))
 
 
 def _without_marks(argument: Any) -> Any:

@@ -9,7 +9,9 @@ with an empty chain, and the checks decide.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import sys
 import types
 from collections.abc import ValuesView
 from typing import TYPE_CHECKING, Any
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from jaxvjp_magic.tracing import jax_internals
 from jaxvjp_magic.tracing.array_types import describe
 from jaxvjp_magic.tracing.frames import is_user_code
-from jaxvjp_magic.tracing.functions import global_names, next_inside
+from jaxvjp_magic.tracing.functions import attribute_paths, below_wrappers, global_names, next_inside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,8 +40,11 @@ class Lookup:
         self.name, self.scope, self.value, self.helper = name, scope, value, helper
 
 
-def lookups(function: Any, helper: str = "", seen: frozenset[Any] = frozenset()) -> Iterator[Lookup]:
-    """The globals and closure variables of a function, and of the user's helpers that it calls."""
+def lookups(function: Any, owner: Any = None, helper: str = "", seen: frozenset[Any] = frozenset()) -> Iterator[Lookup]:
+    """The globals and closure variables of a function, and of the user's helpers that it calls.
+
+    Of a method, bound to `owner`, the attributes of that object too.
+    """
     seen |= {function}
     code, cells, scope = function.__code__, function.__closure__ or (), function.__globals__
     found: list[Lookup] = []
@@ -49,25 +54,94 @@ def lookups(function: Any, helper: str = "", seen: frozenset[Any] = frozenset())
         except ValueError:  # not yet bound
             continue
     found.extend(Lookup(name, "global", scope[name], helper) for name in global_names(code) if name in scope)
+    for path in attribute_paths(code):
+        value = _attribute(scope.get(path[0]), path[1:])
+        if value is not None:
+            found.append(Lookup(".".join(path), "attribute", value, helper))
+    found.extend(Lookup(f"self.{name}", "attribute", value, helper) for name, value in attributes_of(function, owner))
     yield from found
     if len(seen) <= _DEEPEST_HELPER:
         for lookup in found:
             value = lookup.value
             if inspect.isfunction(value) and value not in seen and is_user_code(value.__code__.co_filename):
-                yield from lookups(value, helper or value.__name__, seen)
+                yield from lookups(value, None, helper or value.__name__, seen)
 
 
-def leaked_tracers(rule: Any) -> Iterator[str]:
+def attributes_of(method: Any, owner: Any) -> Iterator[tuple[str, Any]]:
+    """The attributes of its own object that a method names, with their values."""
+    known = getattr(owner, "__dict__", None)
+    if isinstance(known, dict):
+        yield from ((name, known[name]) for name in method.__code__.co_names if name in known)
+
+
+def _attribute(value: Any, path: tuple[str, ...]) -> Any:
+    """What an attribute of the user's class or module is, without running anything; None for others."""
+    for name in path:
+        if isinstance(value, types.ModuleType):
+            filename = getattr(value, "__file__", None)
+        elif isinstance(value, type):
+            filename = getattr(sys.modules.get(value.__module__), "__file__", None) or "<stdin>"
+        else:
+            return None
+        if not isinstance(filename, str) or not is_user_code(filename):
+            return None
+        value = inspect.getattr_static(value, name, None)
+        value = value.__func__ if isinstance(value, (staticmethod, classmethod)) else value
+    return value
+
+
+def leaked_tracers(rule: Any, owner: Any = None) -> Iterator[str]:
     """The globals of a rule that hold a tracer, themselves or in a dictionary, a list or a set.
 
-    A closure may hold one by right: that of the function around it.
+    Also the attributes of the object that a method is bound to. A closure may
+    hold one by right: that of the function around it.
     """
-    for name in global_names(rule.__code__):
-        value = rule.__globals__.get(name)
+    held = [(name, rule.__globals__.get(name)) for name in global_names(rule.__code__)]
+    held += [(f"self.{name}", value) for name, value in attributes_of(rule, owner)]
+    for name, value in held:
         container = value.values() if isinstance(value, dict) else value
         inside = container if isinstance(container, (list, tuple, set, ValuesView)) else (container,)
         if len(inside) <= _LARGEST_CONTAINER and any(map(jax_internals.is_tracer, inside)):
             yield name
+
+
+def data_lookups(rule: Any) -> Iterator[tuple[str, Any]]:
+    """The names in a rule that mean data, no functions: with what holds the name, its globals or its cell."""
+    for name, cell in zip(rule.__code__.co_freevars, rule.__closure__ or (), strict=True):
+        with contextlib.suppress(ValueError):  # not yet bound
+            if _is_data(cell.cell_contents):
+                yield name, cell
+    for name, _ in global_data(rule):
+        yield name, rule.__globals__
+
+
+def global_data(rule: Any) -> Iterator[tuple[str, Any]]:
+    """The globals of a rule that are data, no functions, with their values."""
+    for name in global_names(rule.__code__):
+        value = rule.__globals__.get(name)
+        if name in rule.__globals__ and _is_data(value):
+            yield name, value
+
+
+def _is_data(value: Any) -> bool:
+    return not (callable(value) or isinstance(value, types.ModuleType) or jax_internals.is_tracer(value))
+
+
+def defined_again(rule: Any) -> Any:
+    """The function that a rule's own name means now, where it is another one with other code."""
+    name = rule.__name__
+    now = rule.__globals__.get(name)
+    if rule.__qualname__ != name or not inspect.isfunction(now) or now is rule or now.__module__ != rule.__module__:
+        return None
+    if below_wrappers(now) is not now or _text_of(now.__code__) == _text_of(rule.__code__):
+        return None
+    return now
+
+
+def _text_of(code: types.CodeType) -> tuple[Any, ...]:
+    """What a function does, wherever it stands: the same for a cell that is run again unchanged."""
+    constants = tuple(_text_of(one) if isinstance(one, types.CodeType) else repr(one) for one in code.co_consts)
+    return code.co_code, code.co_names, code.co_varnames, code.co_freevars, constants
 
 
 def chain_to(value: Any, custom: Any) -> tuple[str, ...] | None:
@@ -83,15 +157,15 @@ def chain_to(value: Any, custom: Any) -> tuple[str, ...] | None:
     return None
 
 
-def overwritten(rule: Any, custom: Any) -> Iterator[tuple[Lookup, tuple[str, ...]]]:
+def overwritten(rule: Any, custom: Any, owner: Any = None) -> Iterator[tuple[Lookup, tuple[str, ...]]]:
     """The lookups of a rule that used to be `custom`, with the chain that leads back to it."""
-    own_name = getattr(custom, "__name__", None)
-    for lookup in lookups(rule):
+    own_names = getattr(custom, "__name__", None), getattr(custom, "__qualname__", None)
+    for lookup in lookups(rule, owner):
         value = lookup.value
-        if value is custom or isinstance(value, _NEVER_A_FUNCTION):
+        if value is custom:
             continue
         chain = chain_to(value, custom)
         if chain:
             yield lookup, chain
-        elif chain is None and lookup.name == own_name and value is not custom.fun:
+        elif chain is None and lookup.name in own_names and value is not custom.fun:
             yield lookup, ()

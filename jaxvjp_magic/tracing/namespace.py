@@ -19,17 +19,28 @@ def error_fact(error: BaseException | None) -> ErrorFact | None:
         return None
     entry, raised = innermost(error), describe_error(error)
     if entry is None:
-        return ErrorFact(raised, {}, {})
+        return ErrorFact(raised)
     # Only what the line names: a session has many other objects, some of which do not like to be looked at.
-    known = entry.tb_frame.f_globals
-    named = _names_on(entry.tb_frame.f_code, entry.tb_lineno)
-    return ErrorFact(raised, *_meanings({name: known[name] for name in named if name in known}))
+    frame = entry.tb_frame
+    named = _names_on(frame.f_code, entry.tb_lineno)
+    not_callable, transformed = _meanings({name: frame.f_globals[name] for name in named if name in frame.f_globals})
+    known = {**frame.f_globals, **frame.f_locals}
+    pullbacks = {name for name in (*frame.f_code.co_names, *frame.f_locals) if _is_pullback(known.get(name))}
+    tuples = {name for name in named if isinstance(known.get(name), tuple)}
+    in_function = frame.f_code.co_name != "<module>"
+    return ErrorFact(raised, not_callable, transformed, frozenset(pullbacks), frozenset(tuples), in_function)
+
+
+def _is_pullback(value: Any) -> bool:
+    from jaxvjp_magic.tracing import jax_internals
+
+    return jax_internals.is_pullback(value)
 
 
 def _names_on(code: types.CodeType, line: int) -> set[str]:
     """The names that are looked up on one line."""
     found = (one for one in dis.get_instructions(code) if one.positions and one.positions.lineno == line)
-    return {one.argval for one in found if one.opname in ("LOAD_NAME", "LOAD_GLOBAL")}
+    return {one.argval for one in found if one.opname.startswith("LOAD_") and isinstance(one.argval, str)}
 
 
 def _meanings(names: dict[str, Any]) -> tuple[dict[str, str], dict[str, str]]:

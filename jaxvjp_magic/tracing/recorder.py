@@ -15,13 +15,13 @@ import threading
 from typing import TYPE_CHECKING
 
 from jaxvjp_magic.tracing.array_types import Types
-from jaxvjp_magic.tracing.facts import Event, Failed, Leak, NameUse, Record, ValueFact
+from jaxvjp_magic.tracing.facts import Event, Failed, Record
 from jaxvjp_magic.tracing.frames import caller, describe_error
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator
 
-    from jaxvjp_magic.tracing.facts import CallFact
+    from jaxvjp_magic.tracing.facts import CallFact, Fact
 
 MOST_NOTES = 20
 SHOWN_RECURSION = 3
@@ -69,9 +69,7 @@ class Recorder:
         self.types = Types()
         self.active = True
         self._tops: dict[Hashable, Origin] = {}
-        self._names: dict[NameUse, None] = {}
-        self._leaks: dict[Leak, None] = {}
-        self._values: dict[ValueFact, None] = {}
+        self._facts: dict[Fact, None] = {}
         self._notes: dict[str, None] = {}
         self._lock = threading.Lock()
         self._local = _Local()
@@ -83,7 +81,10 @@ class Recorder:
 
     def start(self, fact: CallFact) -> Handle:
         """A call begins; `fact` has what is known of it before it runs."""
-        key = (fact.kind, fact.function, fact.primals, fact.place, fact.rule, fact.nondiff, fact.vmap)
+        key = (
+            fact.kind, fact.function, fact.primals, fact.place, id(fact.rule), fact.nondiff, fact.arrays,
+            fact.differentiated, fact.vmap,
+        )  # fmt: skip
         stack = self._local.stack
         parent = stack[-1] if stack else None
         with self._lock:
@@ -96,17 +97,9 @@ class Recorder:
             origin.root.count += 1
         return Handle(self, origin.root)
 
-    def name(self, use: NameUse) -> None:
-        """A rule looks up an overwritten name."""
-        self._names[use] = None
-
-    def leak(self, leak: Leak) -> None:
-        """A rule left a tracer in a global."""
-        self._leaks[leak] = None
-
-    def value(self, fact: ValueFact) -> None:
-        """A value that is wrong has passed."""
-        self._values[fact] = None
+    def fact(self, fact: Fact) -> None:
+        """Something is known beyond what the calls show."""
+        self._facts[fact] = None
 
     def note(self, text: str) -> None:
         """Something of ours did not work: one line for the report."""
@@ -150,9 +143,7 @@ class Recorder:
         numbers = itertools.count(1)
         for origin in self._tops.values():
             _collect(origin, 0, rows, numbers)
-        record = Record(
-            jax_version, tuple(rows), tuple(self._names), tuple(self._leaks), tuple(self._values), tuple(self._notes)
-        )
+        record = Record(jax_version, tuple(rows), tuple(self._facts), tuple(self._notes))
         self._tops, self.types, self._local = {}, Types(), _Local()
         return record
 

@@ -92,9 +92,11 @@ class Tracer:
             return Record(notes=tuple(self._notes))
         _hooks().forget(self._listener)
         listener, self._listener = self._listener, None
+        with listener.noting("look at the names once more"):
+            listener.looks.finish()
         record = listener.recorder.close(sys.modules["jax"].__version__)
         found, notes = _verified(listener)
-        return dataclasses.replace(record, values=(*record.values, *found), notes=(*self._notes, *record.notes, *notes))
+        return dataclasses.replace(record, facts=(*record.facts, *found), notes=(*self._notes, *record.notes, *notes))
 
 
 def _verified(listener: Listener) -> tuple[list[ValueFact], list[str]]:

@@ -1,0 +1,143 @@
+"""NAM201 and NAM202, from the text alone: known even where the program ended before a rule ran."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jaxvjp_magic import statements
+from jaxvjp_magic.checks import names
+from jaxvjp_magic.checks.case import Found
+from jaxvjp_magic.report import Finding, Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from jaxvjp_magic.checks.case import Case
+    from jaxvjp_magic.sources import Program, Spot, Text
+    from jaxvjp_magic.statements import Overwriting
+    from jaxvjp_magic.tracing.facts import Fact
+
+_TRANSFORMATIONS = {"vmap", "pmap", "shard_map", "partial"} | names.ANOTHER_FUNCTION
+TWICE = 2
+
+
+def overwritten_names(_: Sequence[Fact], cases: Sequence[Case], program: Program) -> Iterator[Found]:
+    """NAM201, of functions whose rules have not run: where one has, it has shown what its names mean."""
+    history = program.sources.history()
+    ran = {case.name for case in cases if case.fwds or case.bwds or case.failures}
+    texts = [text.text for text in history]
+    for one in statements.overwritings(texts):
+        harmless = one.transformation in names.SAME_FUNCTION
+        if one.text != len(texts) - 1 or one.name in ran or not (harmless or one.transformation in _TRANSFORMATIONS):
+            continue
+        rule = statements.registered(texts, one.name)
+        if rule is None:
+            continue
+        spot = _spot(one, history, program)
+        rule_at = program.spot_in(history[rule.rule_text], rule.rule_line)
+        effect = "Both compute the same, so this is harmless." if harmless else "It has not run here."
+        yield Found(
+            Finding(
+                "NAM201", Severity.NOTE if harmless else Severity.WARNING,
+                f"{one.name} was overwritten; {rule.rule} calls it",
+                f"{rule.rule} ({rule_at}) calls {one.name}, and would get {one.value} instead of the custom_vjp "
+                f"function. {effect}",
+                fix=names.new_name(one.name, one.transformation, one.value, history[-1].text),
+                function=one.name, line=spot.line, source=spot.source, snippet=spot.snippet,
+                phase=rule.phase, expected="the custom_vjp function", got=one.value,
+            ),
+            None,
+        )  # fmt: skip
+
+
+def repeated_transformations(_: Sequence[Fact], cases: Sequence[Case], program: Program) -> Iterator[Found]:
+    """NAM202: a cell transforms a function that another cell defines: each run of it transforms once more."""
+    history = program.sources.history()
+    texts = [text.text for text in history]
+    last = len(texts) - 1
+    for one in statements.overwritings(texts):
+        if one.text != last or one.transformation not in _TRANSFORMATIONS:
+            continue
+        if one.in_loop:
+            yield _in_a_loop(one, history, program, cases)
+            continue
+        if statements.is_bound_before(texts[last], one.name, one.line):
+            continue
+        defined = max((i for i in range(last) if _defines(texts[i], one.name, texts[last])), default=None)
+        if defined is None:
+            continue
+        times = 1 + sum(text == texts[last] for text in texts[defined + 1 : last])
+        again = times >= TWICE
+        if not again and statements.registered(texts, one.name) is not None:
+            continue  # NAM201 has said it
+        spot = _spot(one, history, program)
+        yield Found(
+            Finding(
+                "NAM202", Severity.WARNING if again else Severity.NOTE,
+                f"{one.transformation} has been applied to {one.name} {times} times" if again
+                else f"running this cell again applies {one.transformation} to {one.name} again",
+                f"{one.name} is defined in {history[defined].source}, and this cell overwrites it by {one.value}; each "
+                "run of the cell takes what the last one has made.",
+                fix=names.new_name(one.name, one.transformation, one.value, texts[last]),
+                function=one.name, line=spot.line, source=spot.source, snippet=spot.snippet, got=one.value,
+            ),
+            None,
+        )  # fmt: skip
+
+
+def _in_a_loop(one: Overwriting, history: Sequence[Text], program: Program, cases: Sequence[Case]) -> Found:
+    spot = _spot(one, history, program)
+    ended = bool(cases) and bool(cases[0].context.uncaught)
+    return Found(
+        Finding(
+            "NAM202", Severity.ERROR if ended else Severity.WARNING,
+            f"each round of the loop applies {one.transformation} to {one.name} once more",
+            f"{one.name} is overwritten by {one.value}, which takes what the round before has made.",
+            fix="do it once, before the loop, and under another name:  "
+            + names.new_name(one.name, one.transformation, one.value, history[one.text].text).split(":  ", 1)[1],
+            function=one.name, line=spot.line, source=spot.source, snippet=spot.snippet, got=one.value,
+        ),
+        None,
+    )  # fmt: skip
+
+
+def imported_names(_: Sequence[Fact], __: Sequence[Case], program: Program) -> Iterator[Found]:
+    """NAM201: an import below a custom_vjp function takes its name."""
+    history = program.sources.history()
+    for name, *at in statements.imported_over(history[-1].text) if history else ():
+        spot = program.spot_in(history[-1], *at)
+        yield Found(
+            Finding(
+                "NAM201", Severity.WARNING, f"{name} was overwritten by an import",
+                f"The custom_vjp function {name} is defined above; a call of {name} below reaches what was imported.",
+                fix=f"import it under another name:  import ... as imported_{name}", function=name,
+                line=spot.line, source=spot.source, snippet=spot.snippet, expected="the custom_vjp function",
+            ),
+            None,
+        )  # fmt: skip
+
+
+def repeated_tuples(_: Sequence[Fact], __: Sequence[Case], program: Program) -> Iterator[Found]:
+    """VJP120: a whole number times the tuple that a pullback returns repeats the tuple, and raises nothing."""
+    history = program.sources.history()
+    for name, text, *at in statements.repeated_pullbacks(history[-1].text) if history else ():
+        spot = program.spot_in(history[-1], *at)
+        yield Found(
+            Finding(
+                "VJP120", Severity.WARNING, f"{name} returns a tuple, and {text} repeats it",
+                "A pullback returns one gradient for each primal, a tuple also where there is only one. A whole number "
+                "times a tuple is a longer tuple, not a larger gradient.",
+                fix=f"take it apart first:  (gradient,) = {name}(cotangent)", function=name, line=spot.line,
+                source=spot.source, snippet=spot.snippet, phase="pullback", expected="an array", got="a tuple",
+            ),
+            None,
+        )  # fmt: skip
+
+
+def _defines(text: str, name: str, checked: str) -> bool:
+    """Whether this cell, which is another than the checked one, binds the name."""
+    return text != checked and statements.is_bound_before(text, name, len(text) + 1)
+
+
+def _spot(one: Overwriting, history: Sequence[Text], program: Program) -> Spot:
+    return program.spot_in(history[one.text], one.line, one.start, one.end)

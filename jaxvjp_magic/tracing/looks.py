@@ -1,0 +1,254 @@
+"""What is looked at beyond types: the names that rules look up, what they close over, what bwd makes no use of.
+
+Each look is taken once for equal calls. What is kept from one moment of the
+program to a later one (a global's value, a type of argument) is let go when
+the check ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import gc
+import inspect
+import linecache
+import types
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jax import tree_util
+
+from jaxvjp_magic import syntax
+from jaxvjp_magic.tracing import array_types, frames, jax_internals, names, purity, retrace
+from jaxvjp_magic.tracing.array_types import describe
+from jaxvjp_magic.tracing.facts import Changed, ClosedOver, Dropped, Edited, LateBound, Leak, NameUse, Unused
+from jaxvjp_magic.tracing.functions import below_wrappers, filled, owner_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jaxvjp_magic.tracing.facts import Tree
+    from jaxvjp_magic.tracing.functions import Custom, Functions
+    from jaxvjp_magic.tracing.recorder import Handle, Origin, Recorder
+
+_PLAIN = (bool, int, float, complex, str, np.generic)
+_LONGEST_TEXT = 40
+_LARGEST_CONTAINER = 100
+
+
+class Looks:
+    """Takes the looks of one check."""
+
+    def __init__(self, recorder: Recorder, functions: Functions) -> None:
+        """Facts go to `recorder`."""
+        self._recorder, self._functions = recorder, functions
+        self._late: dict[tuple[Any, str], tuple[Any, LateBound]] = {}
+        self._read: dict[tuple[Any, str, str], tuple[Any, _Value]] = {}
+        self._edited: dict[Edited, tuple[Any, Any]] = {}
+        self._specs: dict[Origin, tuple[Any, ...]] = {}
+        self._seen: set[tuple[Any, ...]] = set()
+
+    def finish(self) -> None:
+        """What only the end of the program can tell; nothing is kept after it."""
+        for (function, name, phase), (rule, value) in self._read.items():
+            now = rule.__globals__.get(name)
+            if not value.is_of(now):
+                fact = Changed(name, function, self._functions.of(rule), phase, value.text, _Value(now).text)
+                self._recorder.fact(fact)
+        for rule, late in self._late.values():
+            if any(self._others_like(rule, name) for name in late.names):
+                self._recorder.fact(late)
+        for edited, (now, scope) in self._edited.items():
+            known = [one for one in scope.values() if isinstance(one, jax_internals.CustomVjp)]
+            if not any(now in (one.fwd, one.bwd) for one in known):
+                self._recorder.fact(edited)
+        for kept in (self._late, self._read, self._edited, self._specs, self._seen):
+            kept.clear()
+
+    # What rules look up -----------------------------------------------------------------------
+
+    def at_call(self, custom: Any, facts: Custom) -> None:
+        """A custom_vjp function is called: what it and its rules close over."""
+        for phase, rule in (("primal", custom.fun), ("fwd", custom.fwd), ("bwd", custom.bwd)):
+            function = below_wrappers(rule)
+            if not inspect.isfunction(function) or not function.__closure__:
+                continue
+            for name, cell in zip(function.__code__.co_freevars, function.__closure__, strict=True):
+                with contextlib.suppress(ValueError):  # not yet bound
+                    tracers = [one for one in _leaves_of_data(cell.cell_contents) if jax_internals.is_tracer(one)]
+                    sure = any(map(jax_internals.is_differentiated, tracers))
+                    if tracers:
+                        rule_fact = self._functions.of(function)
+                        self._recorder.fact(ClosedOver(name, facts.function, rule_fact, phase, sure))
+
+    def at_rule(self, custom: Any, rule: Any, phase: str) -> None:
+        """The primal function or a rule has run: what its names mean."""
+        owner, rule = owner_of(rule), below_wrappers(rule)
+        if not inspect.isfunction(rule) or not frames.is_user_code(rule.__code__.co_filename):
+            return
+        function, rule_fact = self._functions.custom(custom).function, self._functions.of(rule)
+        self._read_globals(function, rule, phase)
+        self._made_in_a_loop(function, rule, phase)
+        if phase == "primal":
+            return
+        for name in names.leaked_tracers(rule, owner):
+            self._recorder.fact(Leak(name, function, rule_fact, phase))
+        for lookup, chain in names.overwritten(rule, custom, owner):
+            own_name = lookup.name in (getattr(custom, "__name__", None), getattr(custom, "__qualname__", None))
+            self._recorder.fact(
+                NameUse(
+                    lookup.name, function, rule_fact, phase, lookup.scope,
+                    chain, describe(lookup.value), lookup.helper, own_name,
+                )
+            )  # fmt: skip
+        now = names.defined_again(rule)
+        if now is not None:
+            fact = Edited(rule.__name__, function, rule_fact, phase, self._functions.of(now))
+            self._edited[fact] = now, rule.__globals__
+
+    def _read_globals(self, function: Any, rule: Any, phase: str) -> None:
+        if jax_internals.is_being_traced():
+            for name, value in names.global_data(rule):
+                self._read.setdefault((function, name, phase), (rule, _Value(value)))
+
+    def _made_in_a_loop(self, function: Any, rule: Any, phase: str) -> None:
+        """A rule that was made in a loop, runs after it, and reads what the loop changes."""
+        code, known = rule.__code__, dict(names.data_lookups(rule))
+        if not known or (code, phase) in self._late:
+            return
+        text = "".join(linecache.getlines(code.co_filename))
+        for changing, first, last in syntax.loops_around(text, code.co_firstlineno):
+            read = tuple(sorted(changing & known.keys()))
+            running = frames.user_lines(frames.caller(1))
+            inside = any(one.filename == code.co_filename and first <= one.line <= last for one in running)
+            if read and not inside:
+                self._late[code, phase] = rule, LateBound(read, function, self._functions.of(rule), phase)
+
+    def _others_like(self, rule: Any, name: str) -> bool:
+        """Whether there are other functions of the same code, for which a name means the same variable."""
+        cell = dict(names.data_lookups(rule)).get(name)
+        alike = (one for one in gc.get_referrers(rule.__code__) if inspect.isfunction(one) and one is not rule)
+        return any(dict(names.data_lookups(one)).get(name) is cell for one in alike)
+
+    # What bwd makes no use of -----------------------------------------------------------------
+
+    def keep_types(self, handle: Handle, custom: Any, args: tuple[Any, ...]) -> None:
+        """Keep the types of a call's arguments, for a look when bwd has run."""
+        origin = handle.state.origin
+        if origin not in self._specs:
+            self._specs[origin] = array_types.specs(args, set(custom.nondiff_argnums))
+
+    def shared_outputs(self, custom: Any, args: tuple[Any, ...], output: Any) -> tuple[str, ...]:
+        """The outputs that are the same for all examples of a vmap and depend on an argument, where others are not."""
+        with_paths = tree_util.tree_flatten_with_path(output)[0]
+        shared = jax_internals.shared_by_the_batch(leaf for _, leaf in with_paths)
+        if not any(shared) or all(shared) or not purity.may_run_again(custom.fun):
+            return ()
+        specs = array_types.specs(args, set(custom.nondiff_argnums))
+        depends = [i for i, one in enumerate(shared) if one and any(self._used(custom.fun, specs, outputs=[i]))]
+        return tuple(tree_util.keystr(with_paths[i][0]) for i in depends)
+
+    def dropped(self, handle: Handle, custom: Any, result: Tree) -> None:
+        """The differentiated leaves that bwd returned None for, though the output depends on them."""
+        fact = handle.state.origin.fact
+        primals, specs = fact.primals, self._specs.get(handle.state.origin)
+        nothing = {path for path, one in zip(result.paths, result.types, strict=True) if one.note == "None"}
+        paths = [path for path in fact.differentiated if any(_is_at_or_below(path, none) for none in nothing)]
+        if not paths or primals is None or specs is None or not purity.may_run_again(custom.fun):
+            return
+        static = set(custom.nondiff_argnums)
+        needed = [path for path in paths if self._has_gradient(custom.fun, specs, static, primals.paths.index(path))]
+        if needed:
+            handle.add(Dropped(tuple(needed)))
+
+    def unused(self, handle: Handle, custom: Any, args: tuple[Any, ...], residuals: Tree) -> None:
+        """The residuals that bwd does not use."""
+        key = (handle.state.origin, residuals)
+        saves_nothing = not any(one.shape for one in residuals.types)
+        rules = custom.fwd, custom.bwd
+        if key in self._seen or saves_nothing or not all(map(_is_users, rules)) or not purity.may_run_again(custom.bwd):
+            return
+        self._seen.add(key)
+        at = len(custom.nondiff_argnums)
+        used = self._used(functools.partial(custom.bwd, *args[:at]), array_types.specs(args[at:], ()))
+        pairs = zip(residuals.paths, residuals.types, used, strict=False)  # those of the cotangents follow
+        left = [(path, one) for path, one, is_used in pairs if not is_used and one.shape]  # no Python values
+        if left:
+            handle.add(Unused(tuple(path for path, _ in left), tuple(one for _, one in left)))
+
+    def _used(self, function: Any, specs: tuple[Any, ...], outputs: list[int] | None = None) -> list[bool]:
+        """For each leaf of all arguments whether it is an array that is used; all are, where that cannot be told."""
+        on_arrays, arrays, positions, count = array_types.on_arrays(function, specs)
+        with contextlib.suppress(Exception), self._aside():
+            flags = jax_internals.used_arguments(on_arrays, arrays, outputs)
+            known = dict(zip(positions, flags, strict=True))
+            return [known.get(i, False) for i in range(count)]
+        return [True] * count
+
+    def _has_gradient(self, function: Any, specs: tuple[Any, ...], static: set[int], index: int) -> bool:
+        """Whether the function's own gradient with respect to this leaf is more than zero by construction."""
+        dynamic = tuple(spec for i, spec in enumerate(specs) if i not in static)
+        with contextlib.suppress(Exception), self._aside():
+            return jax_internals.has_gradient(lambda *args: function(*filled(specs, static, args)), dynamic, index)
+        return False
+
+    @contextlib.contextmanager
+    def _aside(self) -> Iterator[None]:
+        from jaxvjp_magic.tracing.listener import quiet
+
+        with self._recorder.paused(), retrace.fresh(), quiet():
+            yield
+
+
+class _Value:
+    """A global's value at one moment: of a dictionary or a list its plain values, of an array no more than which."""
+
+    def __init__(self, value: Any) -> None:
+        self._plain, self._reference = _plain(value), None
+        if self._plain is None:
+            with contextlib.suppress(TypeError):
+                self._reference = weakref.ref(value)
+        shown = describe(value) if self._plain is None else repr(self._plain)
+        self.text = shown if len(shown) <= _LONGEST_TEXT else shown[: _LONGEST_TEXT - 1] + "…"
+
+    def is_of(self, value: Any) -> bool:
+        """Whether a value is this one."""
+        if self._reference is not None:
+            return self._reference() is value
+        now = _plain(value)
+        return self._plain is None or (type(now) is type(self._plain) and repr(now) == repr(self._plain))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, _PLAIN):
+        return value
+    if isinstance(value, dict) and len(value) <= _LARGEST_CONTAINER:
+        return {key: one for key, one in value.items() if isinstance(one, _PLAIN)}
+    if isinstance(value, (list, tuple)) and len(value) <= _LARGEST_CONTAINER:
+        return [one for one in value if isinstance(one, _PLAIN)]
+    return None
+
+
+def _leaves_of_data(value: Any) -> list[Any]:
+    if isinstance(value, (tuple, list, dict)):
+        return tree_util.tree_leaves(value)
+    inside = getattr(value, "__dict__", None)  # an object, `self` for instance, that holds parameters
+    return [value, *inside.values()] if isinstance(inside, dict) and not _is_function(value) else [value]
+
+
+def _is_function(value: Any) -> bool:
+    return inspect.isroutine(value) or isinstance(value, (type, types.ModuleType, jax_internals.CustomVjp))
+
+
+def _is_at_or_below(path: str, around: str) -> bool:
+    return path == around or (path.startswith(around) and path[len(around) :][:1] in ("[", "."))
+
+
+def _code(function: Any) -> Any:
+    return getattr(below_wrappers(function), "__code__", None)
+
+
+def _is_users(rule: Any) -> bool:
+    code = _code(rule)
+    return code is not None and frames.is_user_code(code.co_filename)
