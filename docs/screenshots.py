@@ -1,6 +1,6 @@
-"""Take the pictures of the documentation: a notebook, run in a real JupyterLab, light and dark.
+"""Take the pictures of the documentation: reports in a real JupyterLab, light and dark.
 
-    python docs/screenshots.py [NOTEBOOK] [FOLDER]
+    python docs/screenshots.py [--only NAME] [--folder FOLDER]
 
 This needs JupyterLab, Playwright and a Chromium: `pip install jupyterlab playwright`,
 and the chromium of the operating system.
@@ -9,162 +9,131 @@ and the chromium of the operating system.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import importlib.util
+import dataclasses
 import json
 import math
-import os
-import secrets
-import shutil
-import socket
-import subprocess
 import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from jupyter_page import command, jupyter, launch, missing, opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from playwright.sync_api import FloatRect, Locator, Page
+    from jupyter_page import Server
+    from playwright.sync_api import Browser, FloatRect, Locator, Page
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
-CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-CHROMIUM_OPTIONS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-SETTINGS = {"notification": {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True}}
-START_SECONDS = 60
-CELLS_SECONDS = 180
+THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark", "contrast": "JupyterLab Dark High Contrast"}
 MOST_BYTES = 300_000
+SET_SOURCE = """([index, text]) =>
+  jupyterapp.shell.currentWidget.content.widgets[index].model.sharedModel.setSource(text)"""
+LAST_ROWS = "document.querySelector('.vjpcheck:last-of-type .vc-told')?.textContent === '{} rows'"
+MANY = """%%vjpcheck
+import jax, jax.numpy as jnp
+
+def loss(w, x):
+    return jnp.tanh(x @ w).sum()
+
+for width in range(1250, 0, -1):
+    for batch in (1, 2, 4, 8):
+        x = jax.ShapeDtypeStruct((batch, width), "float32")
+        jax.eval_shape(jax.grad(loss), jax.ShapeDtypeStruct((width, 3), "float32"), x)"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Shot:
+    """One picture: which cells are run, what is done then, and in which themes it is taken."""
+
+    name: str
+    cells: tuple[str, ...]
+    edited: str = ""  # what the last cell is then, to be run once more
+    opens: int | None = None  # the row that is opened, from 0
+    waits_for_rows: str = ""
+    themes: tuple[str, ...] = ("light", "dark")
+    width: int = 1180
+
+
+def shots() -> tuple[Shot, ...]:
+    """All pictures."""
+    bug, fixed = (_cells(name) for name in ("seed_bug", "seed_fixed"))
+    return (
+        Shot("seed", bug, opens=1),
+        Shot("contrast", bug, opens=1, themes=("contrast",)),
+        Shot("changed", bug, edited=fixed[-1], opens=1, width=1260),
+        Shot("many", (bug[0], MANY), waits_for_rows="5,000"),
+    )
+
+
+def _cells(name: str) -> tuple[str, ...]:
+    notebook = json.loads((REPOSITORY / "examples" / f"{name}.ipynb").read_text())
+    return tuple("".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code")
 
 
 def main() -> int:
     """Take the pictures; 0 where they were taken, 2 where they could not be."""
     arguments = _arguments()
-    missing = _missing(arguments.notebook)
-    if missing:
-        print(missing, file=sys.stderr)
+    reason = missing()
+    if reason:
+        print(f"screenshots: {reason}", file=sys.stderr)
         return 2
+    from playwright.sync_api import sync_playwright
+
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    name = arguments.name or arguments.notebook.stem.partition("_")[0]
-    with tempfile.TemporaryDirectory() as folder, _lab(arguments.notebook, Path(folder)) as address:
-        for path in take(address, arguments.folder / name, arguments.width):
-            size = path.stat().st_size
-            print(f"{path}  {size / 1000:.0f} kB" + ("  (too large)" if size > MOST_BYTES else ""))
+    with tempfile.TemporaryDirectory() as folder, jupyter(Path(folder)) as server, sync_playwright() as playwright:
+        browser = launch(playwright)
+        for shot in shots():
+            if arguments.only in ("", shot.name):
+                for path in take(browser, server, shot, arguments.folder):
+                    size = path.stat().st_size
+                    print(f"{path}  {size / 1000:.0f} kB" + ("  (too large)" if size > MOST_BYTES else ""))
+        browser.close()
     return 0
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Take pictures of a notebook's vjpcheck report in JupyterLab.")
-    parser.add_argument("notebook", nargs="?", type=Path, default=REPOSITORY / "examples" / "seed_bug.ipynb")
-    parser.add_argument("folder", nargs="?", type=Path, default=REPOSITORY / "docs" / "images")
-    parser.add_argument("--name", help="NAME-light.png, NAME-dark.png; the first word of the notebook's name")
-    parser.add_argument("--width", type=int, default=1180, help="of the window, in CSS pixels")
+    parser = argparse.ArgumentParser(description="Take pictures of vjpcheck's reports in JupyterLab.")
+    parser.add_argument("--folder", type=Path, default=REPOSITORY / "docs" / "images")
+    parser.add_argument("--only", default="", help="one picture: seed, contrast, changed, many")
     return parser.parse_args()
 
 
-def _missing(notebook: Path) -> str:
-    """What cannot be done without, in one line."""
-    for package in ("jupyterlab", "playwright"):
-        if importlib.util.find_spec(package) is None:
-            return f"screenshots: no {package} here; pip install {package}"
-    if not _chromium():
-        return f"screenshots: no Chromium on the PATH (looked for {', '.join(CHROMIUM_NAMES)})"
-    return "" if notebook.is_file() else f"screenshots: no such notebook: {notebook}"
-
-
-def _chromium() -> str | None:
-    return next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
-
-
-@contextlib.contextmanager
-def _lab(notebook: Path, folder: Path) -> Iterator[str]:
-    """A JupyterLab with nobody's settings, on a copy of the notebook; its address."""
-    shutil.copy(notebook, folder / "notebook.ipynb")
-    for plugin, settings in SETTINGS.items():
-        path = folder / "settings" / "@jupyterlab" / "apputils-extension" / f"{plugin}.jupyterlab-settings"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(settings))
-    port, token = _free_port(), secrets.token_hex()
-    environment = os.environ | {
-        "JUPYTER_CONFIG_DIR": str(folder / "config"),
-        "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"),
-        "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"),
-    }
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--expose-app-in-browser"]
-    command += [f"--port={port}", f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={folder}"]
-    log = folder / "jupyterlab.log"
-    with log.open("w") as stream:
-        server = subprocess.Popen(command, env=environment, stdout=stream, stderr=stream)  # noqa: S603 (our own command)
-    try:
-        _wait_for(f"http://127.0.0.1:{port}/api?token={token}", server, log)
-        yield f"http://127.0.0.1:{port}/lab/tree/notebook.ipynb?token={token}"
-    finally:
-        server.terminate()
-        server.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
-def _wait_for(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy does not know this machine
-    deadline = time.monotonic() + START_SECONDS
-    while server.poll() is None and time.monotonic() < deadline:
-        with contextlib.suppress(urllib.error.URLError, ConnectionError), opener.open(address, timeout=5):
-            return
-        time.sleep(0.3)
-    message = f"screenshots: JupyterLab did not start:\n{log.read_text()[-2000:]}"
-    raise SystemExit(message)
-
-
-def take(address: str, stem: Path, width: int) -> Iterator[Path]:
-    """Run all cells of the notebook at the address; the paths of the pictures of its last report."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=_chromium(), args=CHROMIUM_OPTIONS)
-        page = browser.new_page(viewport={"width": width, "height": 2400}, device_scale_factor=2)
-        page.goto(address)
-        _run_all_cells(page)
-        for theme, full_name in THEMES.items():
-            _command(page, "apputils:change-theme", theme=full_name)
-            page.wait_for_selector(f"body[data-jp-theme-name='{full_name}']", state="attached")
-            page.wait_for_timeout(1000)  # style sheets are loaded, but not yet laid out
-            path = stem.with_name(f"{stem.name}-{theme}.png")
-            page.screenshot(path=path, clip=_frame(page))
-            yield path
-        browser.close()
-
-
-def _command(page: Page, command: str, **arguments: str) -> None:
-    page.evaluate("([name, options]) => jupyterapp.commands.execute(name, options)", [command, arguments])
-
-
-def _run_all_cells(page: Page) -> None:
-    page.set_default_timeout(CELLS_SECONDS * 1000)
-    page.wait_for_function("window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'")
-    _command(page, "application:toggle-left-area")
-    _command(page, "notebook:run-all-cells")
+def take(browser: Browser, server: Server, shot: Shot, folder: Path) -> Iterator[Path]:
+    """Run the cells in JupyterLab; the paths of the pictures of the last report."""
+    server.write(f"{shot.name}.ipynb", *shot.cells)
+    page = browser.new_page(viewport={"width": shot.width, "height": 2400}, device_scale_factor=2)
+    opened(page, server.lab(f"{shot.name}.ipynb"))
+    command(page, "application:toggle-left-area")
+    command(page, "notebook:run-all-cells")
     _report(page).wait_for()
+    if shot.edited:
+        page.evaluate(SET_SOURCE, [len(shot.cells) - 1, shot.edited])
+        command(page, "notebook:run-all-cells")
+        page.locator(".vc-since").wait_for()
+    _use(page, shot)
+    for theme in shot.themes:
+        command(page, "apputils:change-theme", theme=THEMES[theme])
+        page.wait_for_selector(f"body[data-jp-theme-name='{THEMES[theme]}']", state="attached")
+        page.wait_for_timeout(1000)  # style sheets are loaded, but not yet laid out
+        path = folder / (f"{shot.name}-{theme}.png" if len(shot.themes) > 1 else f"{shot.name}.png")
+        page.screenshot(path=path, clip=_frame(page))
+        yield path
+    page.close()
+
+
+def _use(page: Page, shot: Shot) -> None:
+    if shot.waits_for_rows:
+        page.wait_for_function(LAST_ROWS.format(shot.waits_for_rows))
+    if shot.opens is not None:
+        _report(page).locator(".vc-opener").nth(shot.opens).click()
+    page.evaluate("document.activeElement.blur()")
+    page.mouse.move(0, 0)
 
 
 def _report(page: Page) -> Locator:
-    return page.locator(".jp-OutputArea-output > div", has_text="vjpcheck: ").last
+    return page.locator(".jp-OutputArea-output .vjpcheck").last
 
 
 def _frame(page: Page) -> FloatRect:

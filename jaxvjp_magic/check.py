@@ -29,6 +29,7 @@ class Options:
     fail_on: str = "never"
     retrace: bool = True
     into: str = ""
+    widget: bool = True
 
 
 class Check:
@@ -42,6 +43,23 @@ class Check:
     def start(self) -> None:
         """Record from now on."""
         self._tracer.start()
+
+    def calls_so_far(self) -> int:
+        """How many calls were recorded up to now; may be asked from any thread."""
+        listener = self._tracer._listener  # noqa: SLF001 (the check's own tracer)
+        if listener is None:
+            return 0
+        origins = list(listener.recorder._tops.values())  # noqa: SLF001 (only to count)
+        count = 0
+        while origins:
+            origin = origins.pop()
+            states = [origin.root]
+            while states:
+                state = states.pop()
+                count += state.count
+                states += list(state.later.values())
+            origins += list(origin.children.values())
+        return count
 
     def finish(self, sources: Sources, error: BaseException | None = None) -> Report:
         """Restore JAX and make the report. Never raises: what fails becomes a note in it."""

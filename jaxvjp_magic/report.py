@@ -35,12 +35,15 @@ class Leaf:
     `path` begins with the argument's name where there is one (`params['w']`),
     `type` is JAX's (`float32[3]`), `bytes` is given for primals and residuals,
     and `note` says what is special ("None", "symbolic zero", "Python float").
+    In a shortened report the last leaf of a large pytree stands for `more`
+    others, and has the bytes of all of them.
     """
 
     path: str = ""
     type: str = ""
     bytes: int | None = None
     note: str = ""
+    more: int = 0
 
 
 Leaves = tuple[Leaf, ...]
@@ -134,10 +137,20 @@ class ProgramError:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Omitted:
+    """What a shortened report leaves out: entries of `calls`, and the calls that they stand for."""
+
+    rows: int = 0
+    calls: int = 0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Report:
     """Everything one check saw: calls, findings, the program's own error.
 
     `notes` say what the check itself could not do; they are not findings.
+    `omitted` is given where the report is saved with a notebook, and too large
+    to be saved whole.
     """
 
     jax: str = ""
@@ -145,6 +158,7 @@ class Report:
     calls: tuple[Call, ...] = ()
     error: ProgramError | None = None
     notes: tuple[str, ...] = ()
+    omitted: Omitted | None = None
 
     @property
     def ok(self) -> bool:
@@ -171,6 +185,8 @@ class Report:
         data["calls"] = [_compact(call) for call in self.calls]
         if self.notes:
             data["notes"] = list(self.notes)
+        if self.omitted:
+            data["omitted"] = _compact(self.omitted)
         return json.dumps(data, ensure_ascii=False)
 
     @classmethod
@@ -194,6 +210,7 @@ class Report:
                 calls=tuple(_call(item) for item in data["calls"]),
                 error=_load(ProgramError, data["error"]) if data.get("error") else None,
                 notes=tuple(map(str, data.get("notes", ()))),
+                omitted=_load(Omitted, data["omitted"]) if data.get("omitted") else None,
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             message = f"a damaged vjpcheck report: {type(error).__name__}: {error}"

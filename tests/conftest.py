@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from browser_pages import browser, page, server, show  # noqa: F401 (fixtures)
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import KernelManager
 

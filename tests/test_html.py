@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxvjp_magic.rendering.html import render_html
-from jaxvjp_magic.rendering.table import MOST_ROWS
 from jaxvjp_magic.rendering.text import plain, render_text
 from jaxvjp_magic.report import Call, Finding, Leaf, ProgramError, Report, Severity, Snippet
 
-TAGS = "div p b span article details summary pre code u table caption thead tbody tr th td br"
+TAGS = "div p b span article details summary pre code u table caption thead tbody tr th td br ul li"
+DRAWN = "svg title desc path circle rect text"
 
 
 class Node:
@@ -36,6 +36,8 @@ class Node:
     def text(self):
         """The text as a reader without style sheets gets it; a cell or a block ends in a new line."""
         inside = "".join(part if isinstance(part, str) else part.text for part in self.content)
+        if self.tag == "svg" or self.attributes.get("aria-hidden"):
+            return ""  # the same once more, for the eyes
         return inside if self.tag in {"b", "code", "span", "u"} else f"{inside}\n"
 
     @property
@@ -136,7 +138,8 @@ def test_html_says_what_the_text_says(report):
     """Each word of the text is there as often; what is added is the caption, and the severity of a marked cell."""
     root = parse(report)
     in_text, in_html = (Counter(re.findall(r"[^\s│\[\]()]+", text)) for text in (render_text(report), root.text))
-    captions = Counter(word for caption in root.all("caption") for word in caption.words.split())
+    above = [*root.all("caption"), *(node for node in root.all("summary") if node.words.endswith("as a picture"))]
+    captions = Counter(word for node in above for word in re.findall(r"[^\s│\[\]()]+", node.text))
     assert in_text["vjpcheck:"] == 1
     assert in_text - in_html == Counter()
     assert set(in_html - in_text - captions) <= set(Severity)
@@ -146,8 +149,12 @@ def test_html_says_what_the_text_says(report):
 def test_html_has_no_style_sheet_script_class_or_link(report):
     """Nothing in it needs a style sheet or runs, and nothing is fetched."""
     nodes = parse(report).all()
+    drawn = {node for picture in parse(report).all("svg") for node in (picture, *picture.all())}
+    nodes = [node for node in nodes if node.tag not in DRAWN.split()]
+    assert {node.tag for node in drawn} <= set(DRAWN.split())
     assert {node.tag for node in nodes} <= set(TAGS.split())
-    assert {name for node in nodes for name in node.attributes} <= {"style", "scope", "role", "aria-label", "tabindex"}
+    plain_attributes = {"style", "scope", "role", "aria-label", "aria-hidden", "tabindex", "open"}
+    assert {name for node in nodes for name in node.attributes} <= plain_attributes
     assert "url(" not in render_html(report)
 
 
@@ -201,6 +208,15 @@ def test_column_with_nothing_but_a_mark_is_shown():
     assert cells_of(root) == [["7", "g", "params['w'] bf16[8,8] x i32[8]", "! warning"]]
 
 
+def test_a_leaf_that_is_not_shown_is_marked_among_the_rest():
+    """The mark never stands on a leaf that is right."""
+    leaves = tuple(Leaf(f"p[{i}]", "float32[2]") for i in range(9))
+    finding = Finding("VJP104", Severity.ERROR, "title", "reason", phase="bwd", path="p[7]", calls=(1,))
+    report = Report(findings=(finding,), calls=(Call(1, "custom_vjp", "f", cotangents_out=leaves),))
+    (row,) = cells_of(parse(report))
+    assert row[-1] == "p[0] f32[2] p[1] f32[2] p[2] f32[2] p[3] f32[2] × error and 5 more"  # noqa: RUF001 (the sign of an error)
+
+
 def test_findings_come_before_the_table_and_the_cause_first():
     """Headline, how it ended, cause, what follows, calls, notes."""
     text = parse(SEED).words
@@ -243,7 +259,7 @@ def test_findings_without_a_cause_have_a_card_each():
         "! warning VJP110 an odd thing Why it is odd.",
         "· note RES401 lib.py, line 2: saved and unused It costs 4 MB.",
     ]
-    assert not root.all("details")
+    assert not [card for card in root.all("article") if card.all("details")]
 
 
 @pytest.mark.parametrize("causes", [((1,), (0,), ()), ((0,), (), ()), ((1,), (2,), ()), ((1, 2), (2,), (0, 9))])
@@ -330,39 +346,6 @@ def test_any_text_comes_through(text):
     root = parse(_report_of(text))
     assert f"message:{plain(text)}" in root.text
     assert f"call:{plain(text)}" in root.text
-
-
-def test_long_names_may_wrap_and_endless_ones_end():
-    """A long line is whole, and one without end is cut, visibly."""
-    calls = (Call(1, "custom_vjp", "f" * 150), Call(2, "custom_vjp", "g" * 5000))
-    long, endless = (row[1] for row in cells_of(parse(Report(calls=calls))))
-    assert long == "f" * 150
-    assert endless == "g" * 199 + "…"
-
-
-def test_rows_that_are_left_out_are_counted():
-    """The table ends where the text's ends, and says what is missing."""
-    calls = tuple(Call(i, "vjp", f"f{i}") for i in range(1, MOST_ROWS + 1235))
-    root = parse(Report(calls=calls))
-    assert [row[1] for row in cells_of(root)] == [f"vjp(f{i})" for i in range(1, MOST_ROWS + 1)]
-    assert "... and 1,234 more calls" in root.words
-
-
-def test_deep_nesting_does_not_grow_without_end():
-    """Fifty calls inside each other are a readable table still."""
-    calls = tuple(Call(i, "custom_vjp", "f", parent=i - 1) for i in range(1, 51))
-    nested = [node.text for node in parse(Report(calls=calls)).all("th") if node.words.endswith("└ f")]
-    assert len(nested) == 49
-    assert max(map(len, nested)) < 40
-
-
-def test_fifty_rows_are_at_most_30_kb():
-    """A notebook with many reports stays small."""
-    shapes = SEED.calls[:2]
-    calls = [dataclasses.replace(shapes[i % 2], id=i + 1, parent=i if i % 2 else 0) for i in range(50)]
-    report = dataclasses.replace(SEED, calls=tuple(calls))
-    assert len(cells_of(parse(report))) == 50
-    assert len(render_html(report).encode()) <= 30_000
 
 
 def test_report_without_calls_has_no_table():

@@ -101,6 +101,26 @@ def test_ignored_codes_are_not_reported(wrong: Kernel, option: str):
     assert wrong.run(f"%%vjpcheck --ignore {option}\n{body}").codes == []
 
 
+def test_codes_are_ignored_for_the_session(wrong: Kernel):
+    """`%vjpcheck ignore` adds codes, shows them, and forgets them."""
+    body = "%%vjpcheck\n" + USE.format(name="wrong")
+    assert wrong.run("%vjpcheck ignore").stream("stdout") == "vjpcheck: ignores nothing in this session\n"
+    assert wrong.run("%vjpcheck ignore vjp104 RES401").stream("stdout") == (
+        "vjpcheck: ignores VJP104, RES401 in this session\n"
+    )
+    assert wrong.run(body).codes == []
+    assert wrong.run("%vjpcheck ignore none").stream("stdout") == "vjpcheck: ignores nothing in this session\n"
+    assert wrong.run(body).codes == ["VJP104"]
+
+
+def test_a_rule_is_explained(kernel: Kernel):
+    """`%vjpcheck explain` shows the section of docs/rules.md, its examples too."""
+    (content,) = [content for kind, content in kernel.run("%vjpcheck explain nam201").own if kind == "display_data"]
+    text = content["data"]["text/markdown"]
+    assert text.startswith("## NAM201\n\n**A rule calls a name that has been overwritten.**")
+    assert "*wrong:*\n\n```python\n@jax.custom_vjp\ndef norm2(x):" in text
+
+
 def test_a_comment_on_the_line_silences_a_finding(kernel: Kernel):
     """`# vjpcheck: ignore[CODE]` on the finding's line silences that code there."""
     cell = WRONG.format(name="wrong_here") + USE.format(name="wrong_here")
@@ -350,13 +370,16 @@ def assert_one_line(outcome: Outcome, message: str) -> None:
         ("%%vjpcheck --into class\nprint(1)", "--into class: not a name"),
         ("%%vjpcheck --into\nprint(1)", "argument --into: expected one argument"),
         ('%%vjpcheck --into "x\nprint(1)', "No closing quotation in the options of vjpcheck"),
+        ("%vjpcheck ignore VJP1044", "unknown code VJP1044; did you mean VJP104?"),
+        ("%vjpcheck explain", "%vjpcheck explain takes the code of a rule, as in: %vjpcheck explain NAM201"),
+        ("%vjpcheck last VJP104", "%vjpcheck last takes options only"),
         ("%%vjpcheck on\nprint(1)", "%%vjpcheck takes options only; without a cell: %vjpcheck on"),
         ("%%vjpcheck\n  \n\n", "%%vjpcheck stands on top of an empty cell"),
         (
             "%%vjpcheck",
             "%%vjpcheck is a cell magic, but the cell body is empty. Did you mean the line magic %vjpcheck (single %)?",
         ),
-        ("%vjpcheck", "%vjpcheck takes on, off or last; %%vjpcheck on top of a cell checks it"),
+        ("%vjpcheck", "%vjpcheck takes on, off, last, ignore, explain; %%vjpcheck on top of a cell checks it"),
         ("get_ipython().run_cell_magic('vjpcheck', '--nope', 'print(1)')", "unrecognized arguments: --nope"),
     ],
 )

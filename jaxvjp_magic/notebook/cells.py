@@ -97,6 +97,13 @@ class CellSources:
             return [self._files.text_of(filename)]
         return [self._code(name, text) for name, text in (("", self._seen), *self._earlier())]
 
+    def history(self) -> list[Text]:
+        """The session's cells as they were run, the checked one last."""
+        typed = list(enumerate(self._typed()))[1:]
+        if typed and typed[-1][1].rstrip() == self._seen.rstrip():
+            typed.pop()
+        return [self._code(f"In[{number}]", text) for number, text in typed] + [self._code("", self._seen)]
+
     def _earlier(self) -> list[tuple[str, str]]:
         """The cells before this one, as they were typed, the last first."""
         cells = list(enumerate(self._typed()))[1:]

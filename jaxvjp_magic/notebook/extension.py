@@ -14,8 +14,11 @@ from IPython.display import display
 from jaxvjp_magic.check import Check, Options
 from jaxvjp_magic.notebook.cells import Cell, CellSources, is_timed
 from jaxvjp_magic.notebook.magics import VjpCheckMagics
+from jaxvjp_magic.notebook.progress import Progress
 from jaxvjp_magic.notebook.rewriting import rewriter
-from jaxvjp_magic.rendering.bundle import MIME_TYPE, mime_bundle
+from jaxvjp_magic.notebook.runs import Runs, cell_name
+from jaxvjp_magic.notebook.showing import Screen
+from jaxvjp_magic.rendering.bundle import MIME_TYPE, full_data
 from jaxvjp_magic.rendering.table import headline
 from jaxvjp_magic.tracing import tracer
 from jaxvjp_magic.tracing.frames import user_frame
@@ -23,6 +26,7 @@ from jaxvjp_magic.tracing.frames import user_frame
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import ExecutionInfo, ExecutionResult, InteractiveShell
 
+    from jaxvjp_magic.changes import Changes
     from jaxvjp_magic.report import Report
 
 _loaded: weakref.WeakKeyDictionary[InteractiveShell, Extension] = weakref.WeakKeyDictionary()
@@ -58,7 +62,8 @@ class _RunningCheck:
     `depth` counts the nested `run_cell` calls at which it began; `lines_above`
     has what stands above code of the cell, by the name of the code;
     `in_passing` is a check that `%vjpcheck on` started; `error` is what a part
-    of the cell raised that `%%capture` or the like ran, and kept to itself.
+    of the cell raised that `%%capture` or the like ran, and kept to itself;
+    `progress` is the line that tells how far it is.
     """
 
     check: Check
@@ -67,9 +72,12 @@ class _RunningCheck:
     lines_above: dict[str, int]
     in_passing: bool
     error: BaseException | None = None
+    progress: Progress | None = None
 
     def finish(self, shell: InteractiveShell, error: BaseException | None = None) -> Report:
         """End the check."""
+        if self.progress is not None:
+            self.progress.stop()
         return self.check.finish(CellSources(shell, self.seen, self.lines_above), error or self.error)
 
 
@@ -89,9 +97,13 @@ class Extension:
         """Nothing is registered yet."""
         self.shell = shell
         self.last: Report | None = None
+        self._last_changes: Changes | None = None
         self.every_cell: Options | None = None
+        self.ignored: tuple[str, ...] = ()  # for the whole session
         self.collecting = False  # show the data alone, for the command line
         self._going = _Going()
+        self._runs = Runs()
+        self._screen = Screen(shell)
         self._magics = VjpCheckMagics(self)
         self._rewrite = rewriter(cell_magic)
 
@@ -143,10 +155,14 @@ class Extension:
 
     def _start(self, options: Options, filenames: tuple[str, ...], *, in_passing: bool = False) -> None:
         cell = self._going.cells[-1]
-        check = Check(options)
+        check = Check(dataclasses.replace(options, ignore=(*options.ignore, *self.ignored)))
         check.start()
         above = {filename: cell.code_above for filename in filenames if not is_timed(filename)}
-        self._going.checks.append(_RunningCheck(check, len(self._going.cells), cell.seen, above, in_passing))
+        running = _RunningCheck(check, len(self._going.cells), cell.seen, above, in_passing)
+        self._going.checks.append(running)
+        if options.widget and not in_passing and self._screen.can_show_progress():
+            running.progress = Progress(cell.seen, check.calls_so_far)
+            running.progress.start()
 
     def _before_cell(self, info: ExecutionInfo) -> None:
         raw_cell = info.raw_cell or ""
@@ -195,14 +211,22 @@ class Extension:
     def _finish(self, running: _RunningCheck, result: ExecutionResult | None, error: BaseException | None) -> None:
         options = running.check.options
         report = self.last = running.finish(self.shell, error)
+        self._last_changes = self._changes(running.seen, report)
         if options.into:
             self.shell.user_ns[options.into] = report
         if running.in_passing:
             self._show_in_passing(report)
         else:
-            self.show(report)
+            self.show_last(widget=options.widget)
         if result is not None and result.success and report.reaches(options.fail_on):
             self._fail(result, FindingsError(f"{headline(report)} (--fail-on {options.fail_on})"))
+
+    def _changes(self, text: str, report: Report) -> Changes | None:
+        """What changed since the last run of the same cell, if it has run before."""
+        try:
+            return self._runs.add(cell_name(self.shell), text, report)
+        except Exception:  # noqa: BLE001 (the report says as much without it)
+            return None
 
     def _fail(self, result: ExecutionResult, failure: FindingsError) -> None:
         """Let the cell, which has run to its end, count as one that raised."""
@@ -210,17 +234,15 @@ class Extension:
         self.shell.last_execution_succeeded = False
         self.shell.showtraceback((type(failure), failure, None))
 
-    def show(self, report: Report) -> None:
-        """Display a report in full."""
-        try:
-            display(mime_bundle(report), raw=True)
-        except Exception as error:  # noqa: BLE001 (a report that cannot be shown must not end the cell)
-            print(f"vjpcheck: could not show the report: {type(error).__name__}: {error}")
+    def show_last(self, *, widget: bool) -> None:
+        """Display the last report in full."""
+        if self.last is not None:
+            self._screen.show(self.last, self._last_changes, widget=widget)
 
     def _show_in_passing(self, report: Report) -> None:
         """With every cell checked, say nothing where there is nothing to say."""
         if self.collecting:
-            bundle: dict[str, Any] = {MIME_TYPE: mime_bundle(report)[MIME_TYPE], "text/plain": ""}
+            bundle: dict[str, Any] = {MIME_TYPE: full_data(report), "text/plain": ""}
             display(bundle, raw=True)
         elif report.findings:
             print(f"vjpcheck: {headline(report)}; %vjpcheck last shows them")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
+from IPython.display import display
 
 from jaxvjp_magic import rules
 from jaxvjp_magic.check import Options
@@ -16,6 +17,9 @@ from jaxvjp_magic.notebook.rewriting import BEGIN
 
 if TYPE_CHECKING:
     from jaxvjp_magic.notebook.extension import Extension
+
+
+COMMANDS = ("on", "off", "last", "ignore", "explain")
 
 
 class _AlreadyShownError(Exception):
@@ -35,7 +39,8 @@ class VjpCheckMagics(Magics):
         self._extension = extension
 
     @magic_arguments()
-    @argument("command", nargs="?", choices=("on", "off", "last"), help="%%vjpcheck only: on, off, last")
+    @argument("command", nargs="?", choices=COMMANDS, help="%%vjpcheck only: on, off, last, ignore, explain")
+    @argument("codes", nargs="*", metavar="CODE", help="of ignore and explain")
     @argument("--verify", action="store_true", help="compare the rules' values too")
     @argument("--ignore", metavar="CODE[,CODE]", default="", help="do not report these")
     @argument("--into", metavar="NAME", default="", help="bind the report to this name")
@@ -50,29 +55,52 @@ class VjpCheckMagics(Magics):
 
         %%vjpcheck [options] on top of a cell checks it. `%vjpcheck on` checks
         every cell from here on, `%vjpcheck off` stops that, `%vjpcheck last`
-        shows the last report again.
+        shows the last report again. `%vjpcheck ignore CODE ...` leaves findings
+        out for the rest of the session (`ignore none` ends that), and
+        `%vjpcheck explain CODE` shows what a rule is about.
         """
         arguments = _parsed(self.vjpcheck, line)
         options = _options(arguments)
         if arguments.command and (arguments.begin_cell or cell is not None):
             message = f"%%vjpcheck takes options only; without a cell: %vjpcheck {arguments.command}"
             raise UsageError(message)
+        if arguments.codes and arguments.command not in ("ignore", "explain"):
+            message = f"%vjpcheck {arguments.command} takes options only"
+            raise UsageError(message)
         if arguments.begin_cell:
             self._extension.begin(options)
         elif cell is not None:
             self._run(options, cell)
-        elif arguments.command == "on":
+        else:
+            self._command(arguments.command, arguments.codes, options)
+
+    def _command(self, command: str | None, codes: list[str], options: Options) -> None:
+        if command == "on":
             self._extension.every_cell = options
-        elif arguments.command == "off":
+        elif command == "off":
             self._extension.every_cell = None
-        elif arguments.command == "last":
+        elif command == "last":
             if self._extension.last is None:
                 message = "no cell has been checked yet"
                 raise UsageError(message)
-            self._extension.show(self._extension.last)
+            self._extension.show_last(widget=options.widget)
+        elif command == "ignore":
+            self._ignore(codes)
+        elif command == "explain":
+            _explain(codes)
         else:
-            message = "%vjpcheck takes on, off or last; %%vjpcheck on top of a cell checks it"
+            message = f"%vjpcheck takes {', '.join(COMMANDS)}; %%vjpcheck on top of a cell checks it"
             raise UsageError(message)
+
+    def _ignore(self, codes: list[str]) -> None:
+        if codes == ["none"]:
+            self._extension.ignored = ()
+        elif codes:
+            self._extension.ignored = tuple(dict.fromkeys((*self._extension.ignored, *_codes(",".join(codes)))))
+        ignored = ", ".join(self._extension.ignored)
+        print(
+            f"vjpcheck: ignores {ignored} in this session" if ignored else "vjpcheck: ignores nothing in this session"
+        )
 
     def _run(self, options: Options, cell: str) -> None:
         """For `run_cell_magic('vjpcheck', ...)`, as nbconvert writes it: a cell inside the cell."""
@@ -93,16 +121,29 @@ def _parsed(magic: Any, line: str) -> Any:
         raise UsageError(message) from None
 
 
-def _options(arguments: Any) -> Options:
-    into = _unquoted(arguments.into)
+def _codes(text: str) -> tuple[str, ...]:
     try:
-        ignore = rules.parse_codes(_unquoted(arguments.ignore))
+        return rules.parse_codes(text)
     except ValueError as error:
         raise UsageError(str(error)) from None
+
+
+def _explain(codes: list[str]) -> None:
+    if not codes:
+        message = "%vjpcheck explain takes the code of a rule, as in: %vjpcheck explain NAM201"
+        raise UsageError(message)
+    for code in _codes(",".join(codes)):
+        text = rules.section(code)
+        display({"text/markdown": text, "text/plain": text}, raw=True)
+
+
+def _options(arguments: Any) -> Options:
+    into = _unquoted(arguments.into)
+    ignore = _codes(_unquoted(arguments.ignore))
     if into and (not into.isidentifier() or keyword.iskeyword(into)):
         message = f"--into {into}: not a name"
         raise UsageError(message)
-    return Options(arguments.verify, ignore, arguments.fail_on, not arguments.no_retrace, into)
+    return Options(arguments.verify, ignore, arguments.fail_on, not arguments.no_retrace, into, not arguments.no_widget)
 
 
 def _unquoted(text: str) -> str:

@@ -11,18 +11,19 @@ from __future__ import annotations
 import html
 from typing import TYPE_CHECKING
 
-from jaxvjp_magic.rendering import table
+from jaxvjp_magic.rendering import flow, since, table
+from jaxvjp_magic.rendering.flow import HUES
+from jaxvjp_magic.rendering.groups import groups
+from jaxvjp_magic.rendering.source import plain, split_fix, split_line
 from jaxvjp_magic.rendering.table import COLUMNS, SYMBOLS
-from jaxvjp_magic.rendering.text import plain
-from jaxvjp_magic.report import Severity
+from jaxvjp_magic.report import Severity, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from jaxvjp_magic.changes import Changes
     from jaxvjp_magic.report import Finding, Report, Snippet
 
-# Of Okabe and Ito's palette, which people with colour-blindness tell apart.
-_HUES = {Severity.ERROR: "#d55e00", Severity.WARNING: "#e69f00", Severity.NOTE: "#0072b2"}
 _SHARES = {Severity.ERROR: 80, Severity.WARNING: 60, Severity.NOTE: 70}
 _FRAME = (
     "margin:6px 0;padding:10px 12px;"
@@ -37,20 +38,34 @@ _GREY = "opacity:.75"
 _HIDDEN = "font-size:0"  # read by screen readers, and seen where styles are stripped
 _MONO = "font:inherit;font-family:var(--mono)"
 _ALIGNED = {"#": ";text-align:right", "line": ";text-align:right", "call": ";text-align:left"}
+_MOST_BYTES = 29_500  # with its pictures; a notebook may have many reports
 _WIDEST_LINE = 200
 _WRAPPED_FROM = 48
-_KEPT_WHOLE = 20
+_WIDEST_BAR = 6
+_KEPT_WHOLE = 30
 _NO_BREAK = "\u00a0"
 _DEEPEST_INDENT = 12
 
 
-def render_html(report: Report) -> str:
+def render_html(report: Report, changes: Changes | None = None) -> str:
     """The whole report as one `<div>`: the same facts as the text form, the findings before the table."""
-    parts = [*_head(report), *(_card(report, *group) for group in _groups(report))]
-    if report.calls:
-        parts += _table(report)
-    parts += [_paragraph(f"note: {_text(note)}", "8px 0 0") for note in report.notes]
-    return f'<div style="{_FRAME}">\n' + "\n".join(parts) + "\n</div>"
+    above = [*_head(report), *(_since(report, changes) if changes is not None else ())]
+    above += (_card(report, *group) for group in groups(report))
+    below = [_paragraph(f"note: {_text(note)}", "8px 0 0") for note in report.notes]
+    room = _MOST_BYTES - _bytes(above) - _bytes(below)
+    calls = _table_within(report, room) if report.calls else []
+    below += _pictures(report, room - _bytes(calls))
+    return f'<div style="{_FRAME}">\n' + "\n".join([*above, *calls, *below]) + "\n</div>"
+
+
+def _bytes(parts: list[str]) -> int:
+    return sum(len(part.encode()) for part in parts)
+
+
+def _table_within(report: Report, room: int) -> list[str]:
+    """The table with as many leaves in a cell as there is room for, and with one in any case."""
+    tables = (list(_table(report, leaves)) for leaves in range(table.MOST_LEAVES, 0, -1))
+    return next((parts for parts in tables if _bytes(parts) <= room), None) or list(_table(report, 1))
 
 
 def _text(text: str) -> str:
@@ -64,7 +79,7 @@ def _paragraph(content: str, margin: str = "0") -> str:
 
 def _ink(severity: Severity) -> str:
     """A colour for letters, which has a contrast of at least 4.5 on light and on dark."""
-    return f"color:color-mix(in srgb,{_HUES[severity]} {_SHARES[severity]}%,currentcolor)"
+    return f"color:color-mix(in srgb,{HUES[severity]} {_SHARES[severity]}%,currentcolor)"
 
 
 def _head(report: Report) -> Iterator[str]:
@@ -74,30 +89,38 @@ def _head(report: Report) -> Iterator[str]:
         yield _paragraph(_text(table.ending(report)))
 
 
-def _groups(report: Report) -> Iterator[tuple[int, list[int]]]:
-    """Each finding once: the index of a cause, and those of the findings that follow from it."""
-    caused = {effect for finding in report.findings for effect in finding.cause_of}
-    seen: set[int] = set()
-    everything = range(len(report.findings))
-    # The second pass is for findings that are said to cause each other.
-    for index in [*(index for index in everything if index not in caused), *everything]:
-        if index not in seen:
-            seen.add(index)
-            yield index, list(_followers(report, index, seen))
+def _since(report: Report, changes: Changes) -> Iterator[str]:
+    """What changed since the last run of the same cell."""
+    yield _paragraph(_text(since.summary(changes)), "6px 0 0")
+    items = [
+        f'<li style="all:revert"><span style="{_GREY}">{word}</span> {_text(sentence)}</li>'
+        for word, sentence in since.lines(report, changes)
+    ]
+    if items:
+        yield f'<ul style="all:revert;margin:2px 0;{_MONO}">{"".join(items)}</ul>'
 
 
-def _followers(report: Report, index: int, seen: set[int]) -> Iterator[int]:
-    for effect in report.findings[index].cause_of:
-        if effect in range(len(report.findings)) and effect not in seen:
-            seen.add(effect)
-            yield effect
-            yield from _followers(report, effect, seen)
+def _pictures(report: Report, room: int) -> Iterator[str]:
+    """The calls that findings are about, as pictures: as many as there is room for, and one in any case."""
+    shown = {call for finding in report.findings for call in finding.calls}
+    opened = " open"
+    for row in table.rows(report):
+        if row.call.id not in shown:
+            continue
+        scene = flow.scene(row)
+        summary = f'<summary style="all:revert;cursor:pointer">{_text(scene.title)}, as a picture</summary>'
+        picture = f'<details style="all:revert;margin-top:8px"{opened}>{summary}{flow.draw(scene)}</details>'
+        room -= len(picture.encode())
+        if room < 0 and not opened:
+            return
+        opened = ""
+        yield picture
 
 
 def _card(report: Report, index: int, followers: list[int]) -> str:
     finding = report.findings[index]
     head = f"{_code(finding)} <b>{_text(table.heading(finding))}</b>{_relation(report, index)}"
-    style = f"border-left:3px solid {_HUES[finding.severity]};margin:12px 0;padding-left:12px"
+    style = f"border-left:3px solid {HUES[finding.severity]};margin:12px 0;padding-left:12px"
     parts = [_paragraph(head), *_body(finding), *(_folded(report, follower) for follower in followers)]
     return f'<article style="{style}">\n' + "\n".join(parts) + "\n</article>"
 
@@ -122,7 +145,7 @@ def _relation(report: Report, index: int) -> str:
 
 def _body(finding: Finding) -> Iterator[str]:
     if finding.snippet:
-        yield _snippet(finding.snippet, _HUES[finding.severity])
+        yield _snippet(finding.snippet, HUES[finding.severity])
     if finding.message:
         yield _paragraph(_text(finding.message))
     if finding.fix:
@@ -131,8 +154,8 @@ def _body(finding: Finding) -> Iterator[str]:
 
 def _fix(fix: str) -> str:
     """`in words:  code`, or code alone."""
-    words, separator, code = fix.rpartition(":  ")
-    return f'{_text(words + separator)}<code style="all:revert;{_MONO}">{_text(code)}</code>'
+    words, code = split_fix(fix)
+    return f'{_text(words)}<code style="all:revert;{_MONO}">{_text(code)}</code>'
 
 
 def _snippet(snippet: Snippet, hue: str) -> str:
@@ -148,11 +171,7 @@ def _snippet(snippet: Snippet, hue: str) -> str:
 
 def _source(snippet: Snippet, hue: str) -> str:
     """The line with what is meant underlined, and with carets for where styles and `<u>` are stripped."""
-    text = snippet.text.expandtabs(1).rstrip()
-    indent = len(text) - len(text.lstrip())
-    start = max(snippet.start, indent)
-    # Made visible piece by piece: a control character takes more room then.
-    before, meant, after = map(plain, (text[indent:start], text[start : snippet.end], text[max(start, snippet.end) :]))
+    before, meant, after = split_line(snippet)
     if not meant:
         return html.escape(before + after)
     underlined = f'<u style="text-decoration:underline 2px {hue};text-underline-offset:4px">{html.escape(meant)}</u>'
@@ -161,12 +180,15 @@ def _source(snippet: Snippet, hue: str) -> str:
     return f"{html.escape(before)}{underlined}{html.escape(after)}{hidden}"
 
 
-def _table(report: Report) -> Iterator[str]:
-    rows = table.rows(report)
+def _table(report: Report, leaves: int) -> Iterator[str]:
+    rows = table.rows(report, leaves=leaves)
     used = [column for column in COLUMNS if any(_shown(row.cells[column]) for row in rows)]
     caption = "Calls, each below the one that it is part of"
     if "vmap" in used:
         caption += "; types inside a vmap are those of one example"
+    held = table.total_held(report.calls)
+    if held and not report.omitted:
+        caption += f"; residuals: {size(held)} in all"
     # The rows' lines are shadows: borders of rows need collapsed cells, and those need padding in each cell.
     # Pages without a doctype do not hand the text's colour on to tables.
     style = f"all:revert;color:inherit;border-spacing:14px 4px;margin:0;white-space:pre;{_MONO}"
@@ -177,7 +199,13 @@ def _table(report: Report) -> Iterator[str]:
     yield f'<caption style="{above}">{caption}</caption>'
     yield f'<thead style="all:revert;text-align:left">{head}</thead>'
     yield '<tbody style="all:revert;text-align:left;vertical-align:baseline">'
-    yield from (_row(row, used) for row in rows)
+    most = max(map(table.held_bytes, report.calls))
+    # Numbers stand below each other by spaces, which are shorter than a style in each cell.
+    widths = {
+        "#": len(str(max(row.call.id for row in rows))),
+        "line": max(len(row.cells["line"].lines[0]) for row in rows),
+    }
+    yield from (_row(row, used, most, widths) for row in rows)
     yield "</tbody></table></div>"
     if table.hidden_rows(report):
         yield _paragraph(f"... and {table.hidden_rows(report):,} more calls", "4px 14px 0")
@@ -192,30 +220,36 @@ def _column(name: str) -> str:
     return f'<th scope="col" style="{style}"><span style="{_GREY}">{name}</span></th>'
 
 
-def _row(row: table.Row, used: Iterable[str]) -> str:
-    """A row, in few letters: there may be hundreds of cells."""
-    number = f"<td style=all:revert{_ALIGNED['#']};{_GREY}>{_text(str(row.call.id))}</td>"
-    cells = "".join(_cell(row, column) for column in used)
+def _row(row: table.Row, used: Iterable[str], most: int, widths: dict[str, int]) -> str:
+    """A row, in few letters: there may be hundreds of cells. `most` is what the call with the most residuals holds."""
+    number = f"<td style=all:revert>{row.call.id:>{widths['#']}}</td>"
+    cells = "".join(_cell(row, column, most, widths.get(column, 0)) for column in used)
     return f'<tr style="all:revert;box-shadow:0 -1px #8884">{number}{cells}</tr>'
 
 
-def _cell(row: table.Row, column: str) -> str:
+def _cell(row: table.Row, column: str, most: int, width: int) -> str:
     cell = row.cells[column]
-    lines = [_line(line) for line in cell.lines]
+    lines = [_line(line.rjust(width)) for line in cell.lines]
     if cell.mark:
         lines[cell.marked : cell.marked + 1] = [_marked(lines[cell.marked] if lines else "", cell.mark)]
+    if column == "residuals" and row.call.residual_bytes:
+        lines[-1] += f" <span aria-hidden=true>{_bar(table.held_bytes(row.call) / most)}</span>"
     content = "<br>".join(lines)
     if column == "call":
         indent = 2 * _NO_BREAK * (min(row.depth, _DEEPEST_INDENT) - 1) + f"└{_NO_BREAK}" * bool(row.depth)
-        style = "all:revert;padding-top:5px;text-align:left;font-weight:400"  # its baseline is that of the row
-        return f"<th scope=row style={style}>{indent}{content}</th>"
+        return f"<th scope=row style=all:unset;display:table-cell>{indent}{content}</th>"
     if not content:
         return "<td></td>"
-    return f"<td style=all:revert{_ALIGNED.get(column, '')}>{content}</td>"
+    return f"<td style=all:revert>{content}</td>"
+
+
+def _bar(share: float) -> str:
+    """A bar of letters, which need no style."""
+    return "▂" * max(1, round(share * _WIDEST_BAR))
 
 
 def _marked(line: str, mark: Severity) -> str:
-    tint = f"{_HUES[mark]}22"
+    tint = f"{HUES[mark]}22"
     style = f"{_ink(mark)};background:{tint};box-shadow:0 0 0 3px {tint}"
     return f'<b style="{style}">{SYMBOLS[mark]} <span style="{_HIDDEN}">{mark} </span>{line}</b>'
 

@@ -1,14 +1,16 @@
-"""What both renderers show: the same columns, cells, marks and sentences, once."""
+"""What all renderers show: the same columns, cells, marks and sentences, once."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING
 
+from jaxvjp_magic.rendering.shorten import kept_calls
 from jaxvjp_magic.report import Severity, short_type, size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from jaxvjp_magic.report import Call, Finding, Leaves, Report
 
@@ -39,7 +41,8 @@ class Row:
 
 def headline(report: Report) -> str:
     """`2 errors, 1 warning, 3 calls`, or `nothing wrong in 3 calls`."""
-    calls = _number(sum(call.count for call in report.calls), "call")
+    left_out = report.omitted.calls if report.omitted else 0
+    calls = _number(sum(call.count for call in report.calls) + left_out, "call")
     counts = [_number(report.count(level), level.value) for level in Severity if report.count(level)]
     if counts:
         return f"{', '.join(counts)}, {calls}"
@@ -70,20 +73,22 @@ def place(line: int | None, source: str) -> str:
     return f"{source}, line {line}" if source else f"line {line}"
 
 
-def rows(report: Report) -> list[Row]:
-    """The calls, each below the one that it is part of."""
+def rows(report: Report, most: int = MOST_ROWS, leaves: int = MOST_LEAVES) -> list[Row]:
+    """The calls, each below the one that it is part of; of many, the first and those with findings.
+
+    A cell has a line for each of so many leaves.
+    """
     depths: dict[int, int] = {0: -1}
-    marks = dict(_marks(report))
-    found = []
-    for call in report.calls[:MOST_ROWS]:
+    for call in report.calls:
         depths[call.id] = depths.get(call.parent, -1) + 1
-        found.append(Row(call, depths[call.id], _cells(call, marks)))
-    return found
+    marks = dict(_marks(report))
+    return [Row(call, depths[call.id], _cells(call, marks, leaves)) for call in kept_calls(report, most)]
 
 
-def hidden_rows(report: Report) -> int:
+def hidden_rows(report: Report, most: int = MOST_ROWS) -> int:
     """How many calls the table leaves out."""
-    return max(0, len(report.calls) - MOST_ROWS)
+    left_out = report.omitted.rows if report.omitted else 0
+    return max(0, len(report.calls) - most) + left_out
 
 
 def _marks(report: Report) -> Iterator[tuple[tuple[int, str], Finding]]:
@@ -94,19 +99,23 @@ def _marks(report: Report) -> Iterator[tuple[tuple[int, str], Finding]]:
                 yield (call, column), finding
 
 
-def _cells(call: Call, marks: dict[tuple[int, str], Finding]) -> dict[str, Cell]:
-    label = call.function if call.kind == "custom_vjp" else f"{call.kind}({call.function})"
+def label(call: Call) -> str:
+    """`f`, or `grad(f)`: what was called, by its kind."""
+    return call.function if call.kind == "custom_vjp" else f"{call.kind}({call.function})"
+
+
+def _cells(call: Call, marks: dict[tuple[int, str], Finding], leaves: int) -> dict[str, Cell]:
     times = f" ({call.count:,} times)" if call.count > 1 else ""
     line = "" if call.line is None else f"{call.source}:{call.line}" if call.source else str(call.line)
     texts = {
-        "call": (label + times,),
+        "call": (label(call) + times,),
         "line": (line,),
         "vmap": (" ".join(map(str, call.vmap)),),
-        "primals": (*_leaves(call.primals), *_static(call.nondiff)),
-        "output": _leaves(call.shown_outputs),
-        "residuals": _residuals(call),
-        "cotangent": _leaves(call.cotangents_in),
-        "gradients": _leaves(call.cotangents_out) or _not_run(call),
+        "primals": (*leaf_lines(call.primals, leaves), *_static(call.nondiff)),
+        "output": leaf_lines(call.shown_outputs, leaves),
+        "residuals": _residuals(call, leaves),
+        "cotangent": leaf_lines(call.cotangents_in, leaves),
+        "gradients": leaf_lines(call.cotangents_out, leaves) or _not_run(call),
     }
     return {column: _cell(lines, marks.get((call.id, column))) for column, lines in texts.items()}
 
@@ -115,14 +124,17 @@ def _cell(lines: tuple[str, ...], finding: Finding | None) -> Cell:
     if finding is None:
         return Cell(lines)
     starts = (number for number, line in enumerate(lines) if line.startswith(f"{finding.path} "))
-    return Cell(lines, finding.severity, next(starts, 0))
+    is_among_the_rest = bool(finding.path and lines and lines[-1].startswith("and "))
+    return Cell(lines, finding.severity, next(starts, len(lines) - 1 if is_among_the_rest else 0))
 
 
-def _leaves(leaves: Leaves | None) -> tuple[str, ...]:
+def leaf_lines(leaves: Leaves | None, most: int = MOST_LEAVES) -> tuple[str, ...]:
+    """A line for each of the first leaves, and one that counts the rest."""
     if leaves is None:
         return ()
-    shown = [f"{leaf.path} {leaf_type(leaf.type, leaf.note)}".strip() for leaf in leaves[:MOST_LEAVES]]
-    return (*shown, f"and {len(leaves) - MOST_LEAVES} more") if len(leaves) > MOST_LEAVES else tuple(shown)
+    shown = tuple(f"{leaf.path} {leaf_type(leaf.type, leaf.note)}".strip() for leaf in leaves[:most])
+    rest = sum(leaf.more or 1 for leaf in leaves[most:])
+    return (*shown, f"and {rest} more") if rest else shown
 
 
 def leaf_type(type_text: str, note: str) -> str:
@@ -136,13 +148,39 @@ def _static(nondiff: Leaves | None) -> tuple[str, ...]:
     return tuple(f"{leaf.path} {short_type(leaf.type)} (nondiff)" for leaf in nondiff or ())
 
 
-def _residuals(call: Call) -> tuple[str, ...]:
-    lines = _leaves(call.residuals)
+def _residuals(call: Call, most: int) -> tuple[str, ...]:
+    lines = leaf_lines(call.residuals, most)
     if not lines or not call.residual_bytes:
         return lines
     if len(lines) == 1:
         return (f"{lines[0]}  {size(call.residual_bytes)}",)
     return (*lines, f"total  {size(call.residual_bytes)}")
+
+
+def held_bytes(call: Call) -> int:
+    """The bytes of a call's residuals, those of all examples of a vmap together."""
+    return call.residual_bytes * math.prod(call.vmap)
+
+
+def held(call: Call) -> str:
+    """`120 B`, or ten times 12 B inside a vmap; "" where nothing is held."""
+    if not call.residual_bytes:
+        return ""
+    examples = f"{math.prod(call.vmap):,} × " if call.vmap else ""  # noqa: RUF001 (a sign of multiplication)
+    return examples + size(call.residual_bytes)
+
+
+def total_held(calls: Iterable[Call]) -> int:
+    """The bytes of all residuals, once: those of a nested call are among those of the call around it."""
+    counted: set[int] = set()
+    total = 0
+    for call in calls:
+        if call.parent in counted:
+            counted.add(call.id)
+        elif call.residual_bytes:
+            counted.add(call.id)
+            total += held_bytes(call) * call.count
+    return total
 
 
 def _not_run(call: Call) -> tuple[str, ...]:

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import itertools
-import unicodedata
 from typing import TYPE_CHECKING
 
-from jaxvjp_magic.rendering import table
+from jaxvjp_magic.rendering import since, table
+from jaxvjp_magic.rendering.source import plain, split_line
 from jaxvjp_magic.rendering.table import COLUMNS, SYMBOLS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from jaxvjp_magic.changes import Changes
     from jaxvjp_magic.report import Finding, Report
 
 WIDEST_CELL = 40
 _RIGHT = ("line",)
 
 
-def render_text(report: Report) -> str:
-    """The whole report; the lines have no trailing spaces."""
+def render_text(report: Report, changes: Changes | None = None) -> str:
+    """The whole report, and what changed since an earlier one; the lines have no trailing spaces."""
     version = f"jax {report.jax}" if report.jax else ""
     blocks = [[f"vjpcheck: {table.headline(report)}" + (f"   {version}" if version else "")]]
     if report.calls:
         blocks.append(list(_table(report)))
+    if changes is not None:
+        blocks.append(list(_since(report, changes)))
     blocks.extend(list(_finding(report, index)) for index in range(len(report.findings)))
     end = [table.ending(report)] if report.error else []
     end += [f"note: {note}" for note in report.notes]
@@ -32,12 +35,10 @@ def render_text(report: Report) -> str:
     return "\n\n".join("\n".join(plain(line).rstrip() for line in block) for block in blocks)
 
 
-def plain(line: str) -> str:
-    """One line without control characters and without marks that turn its direction."""
-    return "".join(
-        char if unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Zl", "Zp") else f"\\u{ord(char):04x}"
-        for char in line
-    )
+def _since(report: Report, changes: Changes) -> Iterator[str]:
+    yield since.summary(changes)
+    for word, sentence in since.lines(report, changes):
+        yield f"    {word:<8} {sentence}" if word else f"    {sentence}"
 
 
 def _table(report: Report) -> Iterator[str]:
@@ -85,11 +86,8 @@ def _snippet(finding: Finding) -> Iterable[str]:
     snippet = finding.snippet
     if snippet is None:
         return
-    text = snippet.text.expandtabs(1).rstrip()
-    indent = len(text) - len(text.lstrip())
-    start, number = max(snippet.start, indent), str(snippet.line)
-    # Made visible piece by piece: a control character takes more room then.
-    before, meant, after = map(plain, (text[indent:start], text[start : snippet.end], text[max(start, snippet.end) :]))
+    number = str(snippet.line)
+    before, meant, after = split_line(snippet)
     yield f"    {number} │ {before}{meant}{after}"
     if meant:
         yield f"    {' ' * len(number)} │ {' ' * len(before)}{'^' * len(meant)}"

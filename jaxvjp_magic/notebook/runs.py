@@ -1,0 +1,79 @@
+"""The earlier runs of a session's cells: what a report is compared with."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from typing import TYPE_CHECKING
+
+from jaxvjp_magic.changes import compare
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from jaxvjp_magic.changes import Changes
+    from jaxvjp_magic.report import Report
+
+MOST_RUNS = 50
+MOST_CALLS = 20_000  # of all the reports that are kept
+_ALIKE = 0.8
+_LONG_TEXT = 2000
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Run:
+    cell: str
+    text: str
+    report: Report
+
+
+class Runs:
+    """The last report of each cell."""
+
+    def __init__(self) -> None:
+        """No cell has been checked yet."""
+        self._runs: list[_Run] = []  # the last run last
+
+    def add(self, cell: str, text: str, report: Report) -> Changes | None:
+        """A cell has run: what changed since its last run, or None if this is the first.
+
+        `cell` is the front end's name for it. Where there is none, as in a
+        terminal, the earlier cell whose text is most like this one's is taken
+        for the same.
+        """
+        last = next((run for run in self._runs if run.cell == cell), None) if cell else self._most_similar(text)
+        self._runs = [run for run in self._runs if run is not last][-(MOST_RUNS - 1) :]
+        self._runs.append(_Run(cell, text, report))
+        while len(self._runs) > 1 and sum(len(run.report.calls) for run in self._runs) > MOST_CALLS:
+            self._runs.pop(0)
+        return None if last is None else compare(last.report, report)
+
+    def _most_similar(self, text: str) -> _Run | None:
+        best, most = None, _ALIKE
+        for run in reversed(self._runs):
+            alike = _similarity(run.text, text) if not run.cell else 0.0
+            if alike > most:
+                best, most = run, alike
+        return best
+
+
+def _similarity(first: str, second: str) -> float:
+    """From 0 to 1; long texts are compared line by line, which takes less time."""
+    if len(first) + len(second) > _LONG_TEXT:
+        return difflib.SequenceMatcher(None, first.splitlines(), second.splitlines(), autojunk=False).ratio()
+    return difflib.SequenceMatcher(None, first, second, autojunk=False).ratio()
+
+
+def cell_name(shell: InteractiveShell) -> str:
+    """The front end's name for the cell that runs; "" where it has none, or there is no front end."""
+    return str(_parent(shell).get("metadata", {}).get("cellId") or "")
+
+
+def request_name(shell: InteractiveShell) -> str:
+    """The name of the request to run the cell: another one at each run."""
+    return str(_parent(shell).get("header", {}).get("msg_id") or "")
+
+
+def _parent(shell: InteractiveShell) -> dict[str, dict[str, object]]:
+    parent = shell.get_parent() if hasattr(shell, "get_parent") else None
+    return parent if isinstance(parent, dict) else {}

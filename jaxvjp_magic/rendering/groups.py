@@ -1,0 +1,30 @@
+"""Findings in the order in which they are shown: each cause with what follows from it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jaxvjp_magic.report import Report
+
+
+def groups(report: Report) -> Iterator[tuple[int, list[int]]]:
+    """Each finding once: the index of a cause, and those of the findings that follow from it."""
+    caused = {effect for finding in report.findings for effect in finding.cause_of}
+    seen: set[int] = set()
+    everything = range(len(report.findings))
+    # The second pass is for findings that are said to cause each other.
+    for index in [*(index for index in everything if index not in caused), *everything]:
+        if index not in seen:
+            seen.add(index)
+            yield index, list(_followers(report, index, seen))
+
+
+def _followers(report: Report, index: int, seen: set[int]) -> Iterator[int]:
+    for effect in report.findings[index].cause_of:
+        if effect in range(len(report.findings)) and effect not in seen:
+            seen.add(effect)
+            yield effect
+            yield from _followers(report, effect, seen)

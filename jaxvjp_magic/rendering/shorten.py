@@ -1,0 +1,89 @@
+"""What of a large report is shown first, and what is saved with a notebook.
+
+Thousands of calls, or a call with thousands of leaves, must not make a notebook
+of megabytes: all findings stay, and the calls that they are about, and the
+first of the others. The whole report is in the session.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from typing import TYPE_CHECKING, Any
+
+from jaxvjp_magic.report import Leaf, Omitted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jaxvjp_magic.report import Call, Leaves, Report
+
+SAVED_ROWS = 100
+SAVED_LEAVES = 4000
+_PHASES = ("primals", "nondiff", "outputs", "fwd_outputs", "residuals", "cotangents_in", "cotangents_out")
+_LIMITS = (64, 32, 16, 8, 5)  # of the leaves of one phase; never fewer than a table shows
+_SHOWN_OF_FINDING = 3
+
+
+def kept_calls(report: Report, most: int) -> tuple[Call, ...]:
+    """At most so many calls, in their order: those that findings are about, then the first."""
+    if len(report.calls) <= most:
+        return report.calls
+    kept: set[int] = set()
+    for number in itertools.chain(_with_findings(report), (call.id for call in report.calls)):
+        if len(kept) == most:
+            break
+        kept.add(number)
+    return tuple(call for call in report.calls if call.id in kept)
+
+
+def _with_findings(report: Report) -> Iterator[int]:
+    """The first calls of each finding, each after the calls around it."""
+    by_id = {call.id: call for call in report.calls}
+    for finding in report.findings:
+        for number in finding.calls[:_SHOWN_OF_FINDING]:
+            around = []
+            call = by_id.get(number)
+            while call is not None and call.id not in around:  # a damaged report may have a circle
+                around.append(call.id)
+                call = by_id.get(call.parent)
+            yield from reversed(around)
+
+
+def shortened(report: Report) -> Report:
+    """The report as it is saved: bounded, whatever the program did; the same report where it is small."""
+    calls = kept_calls(report, SAVED_ROWS)
+    ids = {call.id for call in calls}
+    limit = next((limit for limit in _LIMITS if _leaves(calls, limit) <= SAVED_LEAVES), _LIMITS[-1])
+    omitted = report.omitted or Omitted()
+    rows = len(report.calls) - len(calls)
+    if rows:
+        left_out = sum(call.count for call in report.calls) - sum(call.count for call in calls)
+        omitted = Omitted(omitted.rows + rows, omitted.calls + left_out)
+    return dataclasses.replace(
+        report,
+        calls=tuple(_with_fewer_leaves(call, limit) for call in calls),
+        findings=tuple(
+            dataclasses.replace(finding, calls=tuple(number for number in finding.calls if number in ids))
+            for finding in report.findings
+        ),
+        omitted=omitted if omitted.rows else None,
+    )
+
+
+def _leaves(calls: tuple[Call, ...], limit: int) -> int:
+    return sum(min(len(getattr(call, phase) or ()), limit) for call in calls for phase in _PHASES)
+
+
+def _with_fewer_leaves(call: Call, limit: int) -> Call:
+    long: dict[str, Any] = {
+        phase: _fewer(leaves, limit) for phase in _PHASES if len(leaves := getattr(call, phase) or ()) > limit
+    }
+    return dataclasses.replace(call, **long) if long else call
+
+
+def _fewer(leaves: Leaves, limit: int) -> Leaves:
+    shown, rest = leaves[: limit - 1], leaves[limit - 1 :]
+    number = sum(leaf.more or 1 for leaf in rest)
+    held = sum(leaf.bytes or 0 for leaf in rest)
+    return (*shown, Leaf(bytes=held or None, more=number, note=f"and {number} more"))

@@ -1,0 +1,34 @@
+"""Text of the user's, made fit for showing: a line of the program, a fix, any name."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jaxvjp_magic.report import Snippet
+
+
+def plain(line: str) -> str:
+    """One line without control characters and without marks that turn its direction."""
+    return "".join(
+        char if unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Zl", "Zp") else f"\\u{ord(char):04x}"
+        for char in line
+    )
+
+
+def split_line(snippet: Snippet) -> tuple[str, str, str]:
+    """The line before, in and after the part that is meant, without its indentation.
+
+    Made visible piece by piece: a control character takes more room then.
+    """
+    text = snippet.text.expandtabs(1).rstrip()
+    indent = len(text) - len(text.lstrip())
+    start = max(snippet.start, indent)
+    return plain(text[indent:start]), plain(text[start : snippet.end]), plain(text[max(start, snippet.end) :])
+
+
+def split_fix(fix: str) -> tuple[str, str]:
+    """`in words:  code` as its two parts, or code alone."""
+    words, separator, code = fix.rpartition(":  ")
+    return words + separator, code

@@ -1,0 +1,180 @@
+"""The report as the widget gets it: every sentence and every type ready to be shown.
+
+The widget's JavaScript lays out, sorts and filters; what a report *says* is
+said here, by the same functions that the text and the static HTML use. All
+strings are plain already: no control characters, no marks of direction.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from jaxvjp_magic.rendering import flow, since, table
+from jaxvjp_magic.rendering.groups import groups
+from jaxvjp_magic.rendering.shorten import shortened
+from jaxvjp_magic.rendering.source import plain, split_fix, split_line
+from jaxvjp_magic.rendering.table import SYMBOLS
+from jaxvjp_magic.report import short_type, size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jaxvjp_magic.changes import Changes
+    from jaxvjp_magic.report import Finding, Leaf, Leaves, Report
+
+COLUMNS = ("call", "line", "vmap", "primals", "output", "residuals", "memory", "cotangent", "gradients", "count")
+_NO_TANGENT = ("int", "uint", "bool", "key")
+
+
+class View:
+    """A report for the widget: what is saved with the notebook, and the rest as it is asked for."""
+
+    def __init__(self, report: Report, changes: Changes | None = None) -> None:
+        """The rows are made when they are asked for."""
+        self.report, self.changes = report, changes
+        self.rows = table.rows(report, len(report.calls))
+        self._severities: dict[int, set[str]] = {}
+        for finding in report.findings:
+            for call in finding.calls:
+                self._severities.setdefault(call, set()).add(finding.severity.value)
+        self._was: dict[int, dict[str, str]] = {}
+        for shape in changes.shapes if changes else ():
+            self._was.setdefault(shape.call, {})[shape.column] = plain(since.few(shape.before))
+        self._new = frozenset(changes.new_calls) if changes else frozenset()
+
+    def saved(self) -> dict[str, Any]:
+        """What is saved: everything but most of the calls; those that are there come with their details."""
+        report, changes = self.report, self.changes
+        short = View(shortened(report), changes)
+        data = {
+            "headline": plain(table.headline(report)),
+            "jax": plain(report.jax),
+            "ending": plain(table.ending(report)),
+            "notes": [plain(note) for note in report.notes],
+            "symbols": {severity.value: symbol for severity, symbol in SYMBOLS.items()},
+            "hues": {severity.value: hue for severity, hue in flow.HUES.items()},
+            "columns": list(COLUMNS),
+            "findings": [_finding(report, *group, changes) for group in groups(report)],
+            "rows": [short.row(row) | {"detail": short.detail(row)} for row in short.rows],
+            "total": len(report.calls),
+            "held": size(table.total_held(report.calls)) if any(call.residual_bytes for call in report.calls) else "",
+            "mapped": any(call.vmap for call in report.calls),
+            "most_held": max(map(table.held_bytes, report.calls), default=0),
+        }
+        if changes is not None:
+            lines = [[plain(word), plain(sentence)] for word, sentence in since.lines(report, changes)]
+            data["since"] = {"summary": since.summary(changes), "lines": lines}
+        return data
+
+    def row(self, row: table.Row) -> dict[str, Any]:
+        """A row without its details; empty things are left out, for there may be thousands."""
+        call = row.call
+        data = {
+            "id": call.id,
+            "depth": row.depth,
+            "line": None if call.source else call.line,
+            "held": table.held_bytes(call),
+            "count": call.count if call.count > 1 else 0,
+            "severities": sorted(self._severities.get(call.id, ())),
+            "new": call.id in self._new,
+            "was": self._was.get(call.id),
+        }
+        data = {key: value for key, value in data.items() if value}
+        cells = {column: _cell(row, column) for column in COLUMNS}
+        return data | {"cells": {column: cell for column, cell in cells.items() if cell}}
+
+    def detail(self, row: table.Row) -> dict[str, Any]:
+        """What an opened row shows: its picture, and every leaf, what was expected beside what was there."""
+        call = row.call
+        phases = [
+            ("primals", None, (*(call.primals or ()), *(call.nondiff or ()))),
+            ("output", None if call.fwd_outputs is None else call.outputs, call.shown_outputs),
+            ("residuals", None, call.residuals),
+            ("cotangent", tuple(map(_tangent, call.shown_outputs or ())), call.cotangents_in),
+            ("gradients", tuple(map(_tangent, call.primals or ())), call.cotangents_out),
+        ]
+        leaves = [entry for name, expected, got in phases for entry in _compared(name, expected, got, row)]
+        findings = [index for index, finding in enumerate(self.report.findings) if call.id in finding.calls]
+        return {"picture": flow.scene(row).to_data(), "leaves": leaves, "findings": findings}
+
+
+def _cell(row: table.Row, column: str) -> dict[str, Any]:
+    call = row.call
+    if column == "memory":
+        return {"lines": [table.held(call)]} if call.residual_bytes else {}
+    if column == "count":
+        return {"lines": [f"{call.count:,}"]} if call.count > 1 else {}
+    cell = row.cells[column]
+    lines = cell.lines
+    if column == "call":
+        lines = (table.label(call),)
+    if column == "residuals":
+        lines = table.leaf_lines(call.residuals)
+    data: dict[str, Any] = {"lines": [plain(line) for line in lines]} if any(lines) else {}
+    if cell.mark:
+        data |= {"mark": cell.mark.value, "marked": cell.marked}
+    return data
+
+
+def _tangent(leaf: Leaf) -> str:
+    """The type of a cotangent for a value of this type."""
+    _, bracket, shape = leaf.type.partition("[")
+    return short_type(f"float0[{shape}" if bracket and leaf.type.startswith(_NO_TANGENT) else leaf.type)
+
+
+def _compared(
+    name: str, expected: tuple[Leaf | str, ...] | Leaves | None, got: Leaves | None, row: table.Row
+) -> Iterator[dict[str, Any]]:
+    """The leaves of one phase; those that differ are marked where a finding is about the phase."""
+    mark = row.cells[name].mark
+    if got is None:
+        return
+    wanted = [one if isinstance(one, str) else short_type(one.type) for one in expected or ()]
+    beside = wanted if len(wanted) == len(got) else [""] * len(got)
+    differing = [bool(want) and want != short_type(leaf.type) for want, leaf in zip(beside, got, strict=True)]
+    if mark and not any(differing):
+        differing = [number == row.cells[name].marked for number in range(len(got))]
+    for leaf, want, differs in zip(got, beside, differing, strict=True):
+        found = leaf.note if leaf.more else table.leaf_type(leaf.type, leaf.note) or leaf.note
+        entry = {
+            "phase": name,
+            "path": plain(leaf.path),
+            "expected": plain(want),
+            "got": plain(found),
+            "size": size(leaf.bytes) if leaf.bytes and name in ("primals", "residuals") else "",
+            "mark": mark.value if mark and differs else "",
+        }
+        yield {key: value for key, value in entry.items() if value}
+
+
+def _finding(report: Report, index: int, followers: list[int], changes: Changes | None) -> dict[str, Any]:
+    finding = report.findings[index]
+    data = _card(report, finding, index, changes)
+    data["followers"] = [_card(report, report.findings[other], other, changes) for other in followers]
+    return data
+
+
+def _card(report: Report, finding: Finding, index: int, changes: Changes | None) -> dict[str, Any]:
+    words, code = split_fix(finding.fix)
+    data: dict[str, Any] = {
+        "index": index,
+        "code": finding.code,
+        "severity": finding.severity.value,
+        "place": "" if finding.line and not finding.source else table.place(finding.line, finding.source),
+        "line": None if finding.source else finding.line,
+        "title": finding.title,
+        "relation": table.relation(report, index),
+        "message": finding.message,
+        "fix": [words, code] if finding.fix else None,
+        "calls": list(finding.calls[:1]),
+        "new": changes is not None and index in changes.new_findings,
+    }
+    if finding.snippet:
+        data["snippet"] = [str(finding.snippet.line), *split_line(finding.snippet)]
+    return {key: _plain(value) for key, value in data.items() if value}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, str):
+        return plain(value)
+    return [_plain(item) for item in value] if isinstance(value, list) else value

@@ -1,0 +1,90 @@
+"""The report as a Jupyter widget: what is saved with the notebook is its state, the rest comes when it is asked for."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anywidget
+import traitlets
+
+from jaxvjp_magic.rendering.view import View
+
+if TYPE_CHECKING:
+    from jaxvjp_magic.changes import Changes
+    from jaxvjp_magic.report import Report
+
+# One module from several files, without a build: they share their names, as sections of one file would.
+_PARTS = ("dom", "flow", "findings", "reveal", "detail", "table", "keep", "main")
+_FOLDER = Path(__file__).parent
+_ROWS_AT_ONCE = 1000
+
+
+@functools.cache
+def script(parts: tuple[str, ...] = _PARTS) -> str:
+    """The widget's ES module."""
+    return "\n".join((_FOLDER / "widget_js" / f"{part}.js").read_text(encoding="utf-8") for part in parts)
+
+
+@functools.cache
+def style() -> str:
+    """The widget's style sheet."""
+    return (_FOLDER / "widget.css").read_text(encoding="utf-8")
+
+
+class ReportWidget(anywidget.AnyWidget):
+    """A report that can be sorted, filtered and opened.
+
+    `report` is bounded however large the report is, for front ends save it. The
+    whole report stays here, in the session, until the widget is closed.
+    """
+
+    report = traitlets.Dict().tag(sync=True)
+
+    def __init__(self, report: Report, changes: Changes | None = None) -> None:
+        """Open it; it is displayed by its `mime_bundle`."""
+        self._view: View | None = View(report, changes)
+        self._esm, self._css = script(), style()
+        super().__init__(report=self._view.saved())
+        self.report = {**self.report, "id": self.model_id}
+        self.on_msg(self._answer)
+
+    def close(self) -> None:
+        """Let go of the report as well."""
+        self.release()
+        super().close()
+
+    def release(self) -> None:
+        """Let go of the whole report; what was saved stays shown."""
+        self._view = None
+
+    def _answer(self, _: object, message: dict[str, Any], _buffers: object) -> None:
+        view = self._view
+        if view is None:
+            return
+        if message.get("kind") == "rows":
+            for start in range(0, len(view.rows), _ROWS_AT_ONCE):
+                rows = [view.row(row) for row in view.rows[start : start + _ROWS_AT_ONCE]]
+                self.send({"kind": "rows", "from": start, "rows": rows})
+        elif message.get("kind") == "detail":
+            row = next((row for row in view.rows if row.call.id == message.get("id")), None)
+            if row is not None:
+                self.send({"kind": "detail", "id": row.call.id, "detail": view.detail(row)})
+
+    def mime_bundle(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The data and the metadata that show this widget."""
+        data, metadata = self._repr_mimebundle_() or ({}, {})
+        return data, metadata
+
+
+class ProgressWidget(anywidget.AnyWidget):
+    """A line in the page, below the cell with this text, for as long as it is open. It has no view."""
+
+    text = traitlets.Unicode().tag(sync=True)
+    cell = traitlets.Unicode().tag(sync=True)
+
+    def __init__(self, cell: str, text: str) -> None:
+        """Show the text."""
+        self._esm, self._css = script(("dom", "progress")), style()
+        super().__init__(cell=cell, text=text)

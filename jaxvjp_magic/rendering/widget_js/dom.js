@@ -1,0 +1,33 @@
+// Elements. Text of the user's only ever becomes text nodes and attribute values, so none of it can be markup.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+function fill(node, attributes, content) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else if (value === true) node.setAttribute(name, "");
+    else if (value !== false && value !== null && value !== undefined) node.setAttribute(name, value);
+  }
+  node.append(...content.flat(2).filter((part) => part !== null && part !== undefined && part !== ""));
+  return node;
+}
+
+/** An HTML element: h("p", {class: "x", onclick: f}, "text", otherElement). */
+function h(tag, attributes = {}, ...content) {
+  return fill(document.createElement(tag), attributes, content);
+}
+
+/** An SVG element. */
+function s(tag, attributes = {}, ...content) {
+  return fill(document.createElementNS(SVG, tag), attributes, content);
+}
+
+/** What only screen readers read, and what is copied with the text. */
+function hidden(text) {
+  return h("span", { class: "vc-hidden" }, text);
+}
+
+/** A severity as symbol and word; the colour is that of the element around it. */
+function sign(view, severity, more = "") {
+  return `${view.symbols[severity]} ${severity}${more && ` ${more}`}`;
+}

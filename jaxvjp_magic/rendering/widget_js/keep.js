@@ -1,0 +1,57 @@
+// JupyterLab and Notebook save no widget unless a setting says so, and then show "model not found" in a notebook that
+// is opened again. A report is small and bounded, so it is kept with its notebook; where its output is gone it goes too.
+
+const STATE = "application/vnd.jupyter.widget-state+json";
+const VIEW = "application/vnd.jupyter.widget-view+json";
+const OURS = /^jaxvjp_magic\./;
+
+async function keepWithNotebook(model) {
+  const manager = model.widget_manager;
+  const notebook = manager?.context?.model;
+  if (!notebook?.setMetadata || !notebook.cells) return; // another front end: it has its own way
+  const id = model.get("report").id;
+  const state = savedState(notebook);
+  if (state[id]) return;
+  const own = await manager.get_model(id);
+  for (const one of [own, own.get("layout")]) {
+    state[one.model_id] = {
+      model_name: one.name,
+      model_module: one.module,
+      model_module_version: one.get("_model_module_version"),
+      state: one.serialize(one.get_state(true)),
+    };
+  }
+  save(notebook, withoutGone(notebook, state));
+  if (manager.vjpcheckPrunes) return;
+  manager.vjpcheckPrunes = true;
+  manager.context.saveState.connect((_, when) => {
+    if (when !== "started") return;
+    const before = savedState(notebook);
+    const after = withoutGone(notebook, before);
+    if (Object.keys(after).length < Object.keys(before).length) save(notebook, after);
+  });
+}
+
+function savedState(notebook) {
+  return { ...notebook.getMetadata("widgets")?.[STATE]?.state };
+}
+
+function save(notebook, state) {
+  const saved = { version_major: 2, version_minor: 0, state };
+  if (Object.keys(state).length) notebook.setMetadata("widgets", { ...notebook.getMetadata("widgets"), [STATE]: saved });
+  else notebook.deleteMetadata("widgets");
+}
+
+/** Without the reports that no output of the notebook shows any more, and without their layouts. */
+function withoutGone(notebook, state) {
+  const shown = new Set();
+  for (const cell of notebook.cells) {
+    for (let i = 0; i < (cell.outputs?.length ?? 0); i++) shown.add(cell.outputs.get(i).data[VIEW]?.model_id);
+  }
+  const gone = new Set();
+  for (const [id, entry] of Object.entries(state)) {
+    if (!OURS.test(entry.state._anywidget_id) || shown.has(id)) continue;
+    gone.add(id).add(entry.state.layout.replace("IPY_MODEL_", ""));
+  }
+  return Object.fromEntries(Object.entries(state).filter(([id]) => !gone.has(id)));
+}

@@ -1,0 +1,30 @@
+// A line below the cell that runs, while it runs. It is part of the page and not of the notebook: nothing of it is an
+// output, so the cell's own outputs stay as they are, and nothing of it is saved.
+
+const RUNNING = "[*]:";
+
+function initialize({ model }) {
+  const line = h("div", { class: "vjpcheck vc-progress", role: "status" });
+  const show = () => {
+    line.textContent = model.get("text");
+    if (!line.isConnected) runningCell(model.get("cell"))?.append(line);
+  };
+  model.on("change:text", show);
+  model.on("msg:custom", () => line.remove()); // the cell is done
+  show();
+  return () => line.remove();
+}
+
+/** The cell on this page that runs this very text; none in front ends that keep outputs in frames. */
+function runningCell(text) {
+  for (const cell of document.querySelectorAll(".jp-CodeCell")) {
+    if (cell.querySelector(".jp-InputPrompt")?.textContent !== RUNNING) continue;
+    const content = cell.querySelector(".cm-content");
+    const editor = content?.cmTile?.view ?? content?.cmView?.view;
+    const shown = editor?.state.doc.toString() ?? content?.innerText ?? "";
+    if (shown.trimEnd() === text.trimEnd()) return cell;
+  }
+  return null;
+}
+
+export default { initialize };
