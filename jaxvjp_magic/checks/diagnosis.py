@@ -87,6 +87,7 @@ def diagnose(
     run = _Checks()
     found = [one for case in cases for check in OF_CALLS for one in run(check, case)]
     found += [one for check in OF_FACTS for one in run(check, record.facts, cases, program)]
+    found += run(residuals.stacked_residuals, cases)
     found += run(values.wrong_values, [fact for fact in record.facts if isinstance(fact, ValueFact)], cases)
     exceptions = run(usage.wrong_use, error, program)
     exceptions += [one for case in cases for one in run(raised.failures, case)]

@@ -78,7 +78,7 @@ def _bwd_structure(case: Case, primals: Tree, bwd: Bwd) -> Iterator[Found]:
         problem = f"{case.bwd_name} returns {got.described}, not a tuple with one cotangent per argument"
         reason = f"{case.name} takes {words.number(count, 'argument')} ({needed})."
         fix = "mind the comma of a tuple of one:  return (cotangent,)" if count == 1 else "return a tuple"
-    elif len(got.children) == 1 and count > 1 and len(got.children[0].children) == count:
+    elif _is_one_level_too_deep(arguments, got):
         problem = (
             f"{case.bwd_name} returns one tuple level too many: a tuple of 1, and in it {got.children[0].described}"
         )
@@ -100,6 +100,17 @@ def _bwd_structure(case: Case, primals: Tree, bwd: Bwd) -> Iterator[Found]:
         "VJP103", ERROR, case.program.returning(case.bwd.code), problem, reason, fix=fix,
         phase="bwd", expected=str(arguments), got=str(got),
     )  # fmt: skip
+
+
+def _is_one_level_too_deep(arguments: Structure, got: Structure) -> bool:
+    """Whether there is a tuple of 1, and in it what should be there; no container that is the first argument's."""
+    inner, count = got.children[0] if len(got.children) == 1 else None, len(arguments.children)
+    return (
+        inner is not None
+        and inner.kind == "tuple"
+        and len(inner.children) == count > 1
+        and inner != arguments.children[0]
+    )
 
 
 def _about_count(case: Case, primals: Tree, got: Structure) -> tuple[str, str]:
@@ -150,9 +161,13 @@ def _bwd_leaves(case: Case, primals: Tree, bwd: Bwd) -> Iterator[Found]:
                 expected=argument.text, got=got.text,
             )  # fmt: skip
         elif got.dtype != argument.dtype:
+            both = (got.text, argument.text)
+            raised = next((kind for kind, text in case.context.uncaught if all(one in text for one in both)), "")
             yield case.finding(
-                "VJP105", WARNING, spot,
+                "VJP105", ERROR if raised else WARNING, spot,
                 f"{case.bwd_name} returns {got.text} for {name}, which is {argument.text}",
+                f"JAX accepts a cotangent of another dtype without a word, and raised {raised} where it was used."
+                if raised else
                 "JAX accepts a cotangent of another dtype without a word, and hands it on as the gradient.",
                 fix=f"return it as {argument.dtype}:  cotangent.astype({name}.dtype)", phase="bwd", path=path,
                 expected=argument.text, got=got.text,

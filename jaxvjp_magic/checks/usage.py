@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from jaxvjp_magic import syntax
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from jaxvjp_magic.checks.case import Case
     from jaxvjp_magic.sources import Program
     from jaxvjp_magic.tracing.facts import ErrorFact, Place
+
+
+_OF_A_TUPLE = re.compile(r"'tuple'|<class 'tuple'>|multiply sequence|got tuple\b")
 
 
 def gradients_of_scalars(case: Case) -> Iterator[Found]:
@@ -59,7 +63,7 @@ def wrong_use(error: ErrorFact | None, program: Program) -> Iterator[Found]:
     """NAM204, VJP109 and VJP120, for the exception that ended the program."""
     if error is None or error.raised.place is None:
         return
-    if "tuple" in error.raised.message or "sequence" in error.raised.message:
+    if _OF_A_TUPLE.search(error.raised.message):
         yield from _tuple_as_array(error, error.raised.place, program)
     place = error.raised.place
     text = program.sources.text_of(place.filename).text

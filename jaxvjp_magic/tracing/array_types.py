@@ -131,7 +131,7 @@ def specs(arguments: tuple[Any, ...], static: Container[int]) -> tuple[Any, ...]
 
 
 def _spec(leaf: Any) -> Any:
-    if isinstance(leaf, (jax.Array, np.ndarray)):
+    if isinstance(leaf, (jax.Array, np.ndarray, np.generic, float, complex)):
         aval = jax.typeof(leaf)
         return jax.ShapeDtypeStruct(aval.shape, aval.dtype, weak_type=aval.weak_type)
     return leaf

@@ -327,10 +327,11 @@ class ValueFact:
     """A value that is wrong, found by `--verify`.
 
     `phase` is "fwd" (its value is not the function's), "bwd" (its gradient is
-    not autodiff's) or "pullback" (NaN). `pattern` names how: "unused", "swapped",
-    "sign", "factor 2", "transpose", "conjugate", "stopped", "zeros", "" for
-    nothing in particular. `is_random` where arguments were replaced by random
-    values, for the rule ran on tracers only.
+    not autodiff's; or NaN that begins there) or "pullback" (NaN). `pattern` names
+    how: "unused", "swapped" or "swapped PATH", "sign", "factor 2", "along 1.3",
+    "transpose", "conjugate", "stopped", "nonlinear", "measured" (by finite
+    differences alone), "zeros", "nan", "" for nothing in particular. `is_random`
+    where arguments were replaced by random values, for the rule ran on tracers.
     """
 
     function: Function

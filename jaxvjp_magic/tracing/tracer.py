@@ -90,12 +90,13 @@ class Tracer:
             self._context.__exit__(None, None, None)
         if self._listener is None:
             return Record(notes=tuple(self._notes))
-        _hooks().forget(self._listener)
         listener, self._listener = self._listener, None
+        with listener.recorder.paused():  # a check around this one need not see our own runs
+            found, notes = _verified(listener)
+        _hooks().forget(listener)
         with listener.noting("look at the names once more"):
             listener.looks.finish()
         record = listener.recorder.close(sys.modules["jax"].__version__)
-        found, notes = _verified(listener)
         return dataclasses.replace(record, facts=(*record.facts, *found), notes=(*self._notes, *record.notes, *notes))
 
 
