@@ -171,3 +171,50 @@ def test_nothing_of_the_comparison_is_seen_or_kept(capsys):
     assert kept() is None
     assert capsys.readouterr().out == "bwd\n"
     assert np.array_equal(np.random.get_state()[1], before)  # noqa: NPY002
+
+
+def test_a_kink_is_a_convention():
+    """Relu at 0: autodiff gives a half, the rule nothing; beside it they agree."""
+    report = check_program(
+        """
+        relu = jax.custom_vjp(lambda x: jnp.maximum(x, 0))
+        relu.defvjp(lambda x: (jnp.maximum(x, 0), x > 0), lambda m, g: (jnp.where(m, g, 0),))
+        jax.grad(lambda x: relu(x).sum())(jnp.array([-1.0, 0.0, 2.0]))
+        """,
+        verify=True,
+    )
+    assert report.findings == ()
+
+
+@pytest.mark.parametrize(
+    ("program", "line"),
+    [
+        (
+            """
+            def loss(x):
+                distance = jnp.sqrt(jnp.sum(x ** 2, axis=-1))
+                return jnp.where(distance > 0, distance, 0.0).sum()
+            jax.grad(loss)(jnp.zeros((2, 3)))
+            """,
+            3,
+        ),
+        (
+            """
+            @jax.custom_vjp
+            def length(v):
+                return jnp.sqrt(jnp.sum(v ** 2))
+            def bwd(res, g):
+                v, n = res
+                return (g * v / n,)
+            length.defvjp(lambda v: (length(v), (v, length(v))), bwd)
+            jax.grad(lambda V: jax.jit(jax.vmap(length))(V).sum())(jnp.zeros((2, 3)))
+            """,
+            7,
+        ),
+    ],
+)
+def test_a_nan_is_told_where_it_begins(program, line):
+    """The line of the operation, or the rule that makes it, also below jit and vmap."""
+    report = check_program(program, verify=True)
+    finding = next(finding for finding in report.findings if finding.code == "VAL304")
+    assert finding.line == line

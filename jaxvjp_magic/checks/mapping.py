@@ -22,11 +22,12 @@ def shared_outputs(case: Case) -> Iterator[Found]:
     paths = next((fwd.shared for fwd in case.fwds if fwd.shared), ())
     if not paths:
         return
+    raised = any("shared across the batch" in message for _, message in case.context.uncaught)
     outputs = words.listed(f"output {path}" for path in paths)
     one = len(paths) == 1
     size = f"{case.call.vmap[-1]} times" if case.call.vmap else "once for each"
     yield case.finding(
-        "VJP121", Severity.ERROR if case.uncaught else Severity.WARNING,
+        "VJP121", Severity.ERROR if raised else Severity.WARNING,
         case.program.definition(case.call.function.code),
         f"{outputs} of {case.name} {'is' if one else 'are'} shared by all examples of the vmap",
         f"{'Its cotangent is' if one else 'Their cotangents are'} given to the bwd rule with every example, and the "

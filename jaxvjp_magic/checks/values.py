@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from jaxvjp_magic.checks.case import Case, Found
-    from jaxvjp_magic.tracing.facts import ValueFact
+    from jaxvjp_magic.tracing.facts import Place, ValueFact
 
 _PATTERNS = {
     "": ("is not the derivative of {f}", "it agrees neither with autodiff of {f} nor with finite differences"),
@@ -34,7 +34,7 @@ def wrong_values(facts: Sequence[ValueFact], cases: Sequence[Case]) -> Iterator[
         if fact.pattern == "nan" and fact.phase == "bwd":
             yield _nan_of_rule(case, fact)
         elif fact.pattern == "nan" and case.call.id not in begun:  # otherwise the rule inside has been told of
-            yield _nan(case, fact)
+            yield _nan(case, fact, cases)
         elif fact.pattern == "zeros":
             yield _zeros(case)
         elif fact.phase == "fwd":
@@ -125,15 +125,33 @@ def _size_of(factor: float, case: Case) -> str:
     return f"; {number} is the size of {axes[0]}, so this may be {for_what}"
 
 
-def _nan(case: Case, fact: ValueFact) -> Found:
+def _nan(case: Case, fact: ValueFact, cases: Sequence[Case]) -> Found:
+    spot, begins = case.program.definition(case.call.function.code), ""
+    rule = _rule_at(fact.place, case, cases)
+    if rule is not None and rule.bwd is not None:
+        spot, begins = rule.returned(fact.path), f"The first NaN of the backward pass is made in {rule.bwd_name}. "
+    elif fact.place is not None:
+        spot, begins = case.program.spot(fact.place), "The first NaN of the backward pass is made here. "
     return case.finding(
-        "VAL304", Severity.WARNING, case.program.definition(case.call.function.code),
+        "VAL304", Severity.WARNING, spot,
         f"the gradient of {case.name} with respect to {fact.path or 'its argument'} is NaN",
-        "The cotangent has no NaN. A derivative that is infinite in a branch which jnp.where does not take is "
-        "multiplied by zero, and 0 * inf is NaN.",
+        f"{begins}The cotangent has none. A derivative that is infinite, even in a branch which jnp.where does not "
+        "take, is multiplied by zero, and 0 * inf is NaN.",
         fix="make the argument safe before the branch:  jnp.where(ok, f(jnp.where(ok, x, 1.0)), 0.0)",
         phase="pullback", path=fact.path,
     )  # fmt: skip
+
+
+def _rule_at(place: Place | None, outer: Case, cases: Sequence[Case]) -> Case | None:
+    """The custom_vjp function called on this line: what JAX says of a rule's operations is the line of the call."""
+    if place is None:
+        return None
+    for case in cases:
+        at = case.call.place
+        on_line = at is not None and (at.filename, at.line) == (place.filename, place.line)
+        if on_line and case.bwds and outer.call.id in case.ancestors():
+            return case
+    return None
 
 
 def _nan_of_rule(case: Case, fact: ValueFact) -> Found:

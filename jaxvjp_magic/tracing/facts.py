@@ -331,7 +331,8 @@ class ValueFact:
     how: "unused", "swapped" or "swapped PATH", "sign", "factor 2", "along 1.3",
     "transpose", "conjugate", "stopped", "nonlinear", "measured" (by finite
     differences alone), "zeros", "nan", "" for nothing in particular. `is_random`
-    where arguments were replaced by random values, for the rule ran on tracers.
+    where arguments were replaced by random values, for the rule ran on tracers;
+    `place` is where a NaN was made first.
     """
 
     function: Function
@@ -340,6 +341,7 @@ class ValueFact:
     path: str = ""
     pattern: str = ""
     is_random: bool = False
+    place: Place | None = None
 
 
 Fact = NameUse | Leak | ClosedOver | Edited | LateBound | Changed | ValueFact

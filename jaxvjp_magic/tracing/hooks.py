@@ -172,7 +172,7 @@ def vjp_hook(original: Callable[..., Any], current: Current) -> Callable[..., An
                 raise
             finally:
                 listener.recorder.leave()
-            listener.vjp_ran(handle, named, result)
+            listener.vjp_ran(handle, named, result, (fun, primals, options))
         except BaseException as error:
             frames.drop_own_frames(error)
             raise
@@ -201,7 +201,7 @@ def _pullback(
         known = listener.pullback_of(key_of(*arguments)) if listener is not None else None
         if listener is None or known is None:
             return original(*arguments)
-        handle, named = known
+        handle, named, asked = known
         cotangent = arguments[cotangent_at] if len(arguments) > cotangent_at else None
         try:
             listener.recorder.enter(handle)
@@ -212,7 +212,7 @@ def _pullback(
                 raise
             finally:
                 listener.recorder.leave()
-            listener.pullback_ran(handle, named, cotangent, result)
+            listener.pullback_ran(handle, named, cotangent, result, asked)
         except BaseException as error:
             frames.drop_own_frames(error)
             raise

@@ -147,6 +147,19 @@ def used_arguments(function: Callable[..., Any], arrays: Iterable[Any], outputs:
     return list(pe.dce_jaxpr(jaxpr, wanted)[1])
 
 
+def run_equation(jaxpr: Any, equation: Any, known: dict[Any, Any]) -> list[Any]:
+    """What one equation of a jaxpr gives, where its variables have these values."""
+    variables = list(dict.fromkeys(one for one in equation.invars if not isinstance(one, core.Literal)))
+    alone = jaxpr.replace(constvars=[], invars=variables, outvars=equation.outvars, eqns=[equation], debug_info=None)
+    return list(core.eval_jaxpr(alone, [], *(known[one] for one in variables)))
+
+
+def lines_of(equation: Any) -> Iterator[tuple[str, int]]:
+    """The files and lines that an equation of a jaxpr comes from, the innermost first, without JAX's own."""
+    for frame in source_info_util.user_frames(equation.source_info.traceback):
+        yield frame.file_name, frame.start_line
+
+
 def has_gradient(function: Callable[..., Any], arguments: Any, index: int) -> bool:
     """Whether the gradient of `function(*arguments)` by this leaf, an array or its shape, is no constant zero."""
     leaves, treedef = jax.tree_util.tree_flatten(arguments)

@@ -40,7 +40,7 @@ class Listener:
         self.probes = Probes() if verify else None
         self.functions = Functions()
         self.looks = Looks(recorder, self.functions)
-        self._pullbacks: dict[int, tuple[Handle, tuple[str, ...], Any]] = {}
+        self._pullbacks: dict[int, tuple[Handle, tuple[str, ...], Any, Any]] = {}
         self._outputs: weakref.WeakKeyDictionary[Any, dict[Any, Tree]] = weakref.WeakKeyDictionary()
 
     def noting(self, what: str, about: Any = None) -> _Noting:
@@ -198,8 +198,8 @@ class Listener:
             return self.recorder.start(fact), named
         return None
 
-    def vjp_ran(self, handle: Handle, named: tuple[str, ...], result: tuple[Any, ...]) -> None:
-        """`jax.vjp` returned its output and a pullback."""
+    def vjp_ran(self, handle: Handle, named: tuple[str, ...], result: tuple[Any, ...], asked: Any) -> None:
+        """`jax.vjp` returned its output and a pullback; `asked` is what it was given: function, primals, options."""
         with self.noting("record what jax.vjp returned"):
             output, pullback = result[0], result[1]
             primals, others = jax_internals.kept_residuals(pullback)
@@ -209,28 +209,33 @@ class Listener:
             handle.add(Forward(types_of.tree(output), residuals))
             owner, key = jax_internals.pullback_owner(pullback)
             forget = weakref.ref(owner, lambda _: self._pullbacks.pop(key, None))
-            self._pullbacks[key] = handle, named, forget
+            self._pullbacks[key] = handle, named, forget, asked if self.probes is not None else None
 
-    def pullback_of(self, key: int) -> tuple[Handle, tuple[str, ...]] | None:
-        """The call that made a pullback, and the names of its primals."""
+    def pullback_of(self, key: int) -> tuple[Handle, tuple[str, ...], Any] | None:
+        """The call that made a pullback, the names of its primals, and with `--verify` what jax.vjp was given."""
         known = self._pullbacks.get(key)
-        return known and known[:2]
+        return known and (known[0], known[1], known[3])
 
-    def pullback_ran(self, handle: Handle, named: tuple[str, ...], cotangent: Any, result: Any) -> None:
+    def pullback_ran(self, handle: Handle, named: tuple[str, ...], cotangent: Any, result: Any, asked: Any) -> None:
         """A pullback returned `result`."""
         with self.noting("record the call of a pullback"):
             types_of = self.recorder.types
             gradients = types_of.tree(result, named)
             handle.add(Pullback(types_of.tree(cotangent), gradients))
             if self.probes is not None:
-                self._look_for_nan(handle, cotangent, result, gradients)
+                self._look_for_nan(handle, cotangent, result, gradients, asked)
 
-    def _look_for_nan(self, handle: Handle, cotangent: Any, result: Any, gradients: Tree) -> None:
+    def _look_for_nan(self, handle: Handle, cotangent: Any, result: Any, gradients: Tree, asked: Any) -> None:
+        if values.has_nan(cotangent) or not values.has_nan(result):
+            return
+        from jaxvjp_magic.tracing import nan
+
+        with self.recorder.paused():
+            place = nan.began(asked[0], asked[1], cotangent, asked[2]) if asked else None
         fact = handle.state.origin.fact
-        if not values.has_nan(cotangent):
-            for path, leaf in zip(gradients.paths, tree_util.tree_leaves(result), strict=True):
-                if values.has_nan(leaf):
-                    self.recorder.fact(ValueFact(fact.function, fact.primals, "pullback", path, "nan"))
+        for path, leaf in zip(gradients.paths, tree_util.tree_leaves(result), strict=True):
+            if values.has_nan(leaf):
+                self.recorder.fact(ValueFact(fact.function, fact.primals, "pullback", path, "nan", place=place))
 
     def pullback_failed(self, handle: Handle, cotangent: Any, error: Exception) -> None:
         """A pullback raised."""

@@ -1,0 +1,53 @@
+"""`--verify`: where the first NaN of a backward pass is made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import jax
+from jax import tree_util
+
+from jaxvjp_magic.tracing import jax_internals, retrace, values
+from jaxvjp_magic.tracing.facts import Place
+from jaxvjp_magic.tracing.frames import is_user_code
+from jaxvjp_magic.tracing.listener import quiet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_INNER = ("jaxpr", "call_jaxpr", "fun_jaxpr")
+
+
+def began(function: Any, primals: tuple[Any, ...], cotangent: Any, options: dict[str, Any]) -> Place | None:
+    """The user's line that the first operation with a NaN, and none in what it takes, comes from.
+
+    The function is traced once more with its backward pass, and run operation
+    by operation. None where it cannot be, or where no line is known.
+    """
+    try:
+        with retrace.fresh(), quiet():
+            made = jax.make_jaxpr(lambda *primals: jax.vjp(function, *primals, **options)[1](cotangent))(*primals)
+            equations = _first(made.jaxpr, made.consts, tree_util.tree_leaves(primals))
+    except Exception:  # noqa: BLE001 (it needs what only the program has)
+        return None
+    lines = (line for equation in equations for line in jax_internals.lines_of(equation))
+    return next((Place(file, line) for file, line in lines if is_user_code(file)), None)
+
+
+def _first(jaxpr: Any, constants: Iterable[Any], arguments: Iterable[Any]) -> list[Any]:
+    """The first equation that makes a NaN: the innermost, and those that it is part of."""
+    known = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*constants, *arguments), strict=True))
+    for equation in jaxpr.eqns:
+        taken = [one.val if hasattr(one, "val") else known[one] for one in equation.invars]
+        outputs = jax_internals.run_equation(jaxpr, equation, known)
+        if values.has_nan(outputs) and not values.has_nan(taken):
+            return [*_first_inside(equation, taken), equation]
+        known.update(zip(equation.outvars, outputs, strict=True))
+    return []
+
+
+def _first_inside(equation: Any, taken: list[Any]) -> list[Any]:
+    inner = next((equation.params[name] for name in _INNER if name in equation.params), None)
+    if inner is None or not hasattr(inner, "consts") or len(inner.jaxpr.invars) != len(taken):
+        return []  # a loop takes its arguments in another way: its own line must do
+    return _first(inner.jaxpr, inner.consts, taken)
