@@ -43,7 +43,7 @@ class Types:
         if known is None:
             with_paths, _ = tree_util.tree_flatten_with_path(value, is_leaf=_is_none if keep_none else None)
             paths = tuple(_path(keys, names) for keys, _ in with_paths)
-            known = self._trees[key] = Tree(paths, types, _structure(treedef), names)
+            known = self._trees[key] = Tree(paths, types, _structure(treedef), names, NONE in types)
         return known
 
     def of(self, leaf: Any) -> ArrayType:
@@ -59,9 +59,8 @@ class Types:
         elif isinstance(leaf, bool | int | float | complex):
             note, aval = f"Python {type(leaf).__name__}", jax.typeof(leaf)
         else:
-            try:
-                aval = jax.typeof(leaf)
-            except TypeError:
+            aval = jax_internals.aval_of(leaf)
+            if aval is None:
                 return ArrayType(describe(leaf), note="static")
         key = (aval, note)
         known = self._types.get(key)

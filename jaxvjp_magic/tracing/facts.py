@@ -86,6 +86,7 @@ class Tree:
     types: tuple[ArrayType, ...]
     structure: Structure
     names: tuple[str, ...] = ()
+    has_none: bool = False
 
     def __str__(self) -> str:
         """The types in their containers: `float32[3]`, or `(float32[3], float32[])`."""

@@ -93,6 +93,7 @@ class Functions:
         """Start with nothing known."""
         self._by_code: dict[int, Function] = {}
         self._by_name: dict[str, Function] = {}
+        self._signatures: weakref.WeakKeyDictionary[Any, inspect.Signature] = weakref.WeakKeyDictionary()
         self._rules: dict[CustomRule, CustomRule] = {}
         self._custom: weakref.WeakKeyDictionary[Any, Custom] = weakref.WeakKeyDictionary()
 
@@ -106,6 +107,19 @@ class Functions:
         known = self._by_code.get(id(code))
         if known is None:
             known = self._by_code[id(code)] = Function(_name(inner), code, _arguments(code))
+        return known
+
+    def signature(self, function: Any) -> inspect.Signature | None:
+        """`inspect.signature`, read once; None where there is none."""
+        try:
+            known = self._signatures.get(function)
+        except TypeError:  # it cannot be weakly referenced, or has no hash
+            return None
+        if known is None:
+            try:
+                known = self._signatures[function] = inspect.signature(function)
+            except (TypeError, ValueError):
+                return None
         return known
 
     def custom(self, custom: Any) -> Custom:
@@ -127,7 +141,9 @@ class Functions:
                 None if changed else parameters(custom.bwd),
             )
             rule = self._rules.setdefault(rule, rule)
-            known = self._custom[custom] = Custom(function, rule, *map(_weak, parts))
+            closures = any(getattr(below_wrappers(one), "__closure__", None) for one in parts[:3])
+            names = argument_names(user_function)
+            known = self._custom[custom] = Custom(function, rule, names, closures, *map(_weak, parts))
         return known
 
     def _rule(self, rule: Any, inside: Function | None, name: str) -> Function | None:
@@ -145,6 +161,8 @@ class Custom:
 
     function: Function
     rule: CustomRule
+    names: tuple[str, ...]  # of the arguments
+    has_closures: bool
     fun: Any
     fwd: Any
     bwd: Any

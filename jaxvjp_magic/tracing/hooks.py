@@ -141,6 +141,8 @@ def _watch(rule: Any, phase: str, custom: Any, listener: Listener, handle: Handl
             raise
         return result
 
+    # JAX reads the signature of a rule in each call; through two wrappers that takes longer than all else here.
+    watched.__signature__ = listener.functions.signature(rule)  # type: ignore[attr-defined]
     return watched
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.custom_derivatives
-from jax._src import api, core, source_info_util, traceback_util
+from jax._src import api, array, core, source_info_util, traceback_util
 from jax._src import custom_derivatives as derivatives
 from jax._src.interpreters import ad, batching
 from jax._src.interpreters import partial_eval as pe
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 _JAX_SOURCES = os.path.dirname(jax.__file__)
 CustomVjp = derivatives.custom_vjp
 CustomVJPPrimal = derivatives.CustomVJPPrimal
+ArrayImpl = array.ArrayImpl
+OneDevice = jax.sharding.SingleDeviceSharding
 SymbolicZero = jax.custom_derivatives.SymbolicZero
 PjitFunction = type(jax.jit(lambda: None))
 
@@ -96,6 +98,16 @@ def pullback_owner(pullback: Any) -> tuple[Any, int]:
     return pullback.func, id(pullback.func.args[1])  # JAX 0.8: the list of the output's types
 
 
+def aval_of(value: Any) -> Any:
+    """`jax.typeof`, or None for what is no array; an array on one device has its type at hand."""
+    if isinstance(value, core.Tracer) or (isinstance(value, ArrayImpl) and isinstance(value.sharding, OneDevice)):
+        return value.aval
+    try:
+        return jax.typeof(value)
+    except TypeError:
+        return None
+
+
 def is_pullback(value: Any) -> bool:
     """Whether this is what `jax.vjp` returns beside the output."""
     if hasattr(api, "_vjp_pullback_wrapper") and isinstance(value, functools.partial):  # JAX 0.8
@@ -127,11 +139,14 @@ def is_being_traced() -> bool:
     return False
 
 
+def is_mapped() -> bool:
+    """Whether what runs now runs directly below a vmap."""
+    return isinstance(core.trace_ctx.trace, batching.BatchTrace)
+
+
 def shared_by_the_batch(leaves: Iterable[Any]) -> list[bool]:
-    """For each output of a function in a vmap whether it is the same for all examples; none outside of a vmap."""
+    """For each output of a function directly below a vmap whether it is the same for all examples."""
     trace = core.trace_ctx.trace
-    if not isinstance(trace, batching.BatchTrace):
-        return []
     return [id(trace) not in map(id, _batch_traces(leaf)) for leaf in leaves]
 
 

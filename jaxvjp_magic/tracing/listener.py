@@ -59,7 +59,7 @@ class Listener:
                 args = (*args, *kwargs.values())
             self.looks.at_call(custom, facts)
             static = set(custom.nondiff_argnums)
-            named = self._names(custom, len(args))
+            named = (*facts.names[: len(args)], *(f"[{i}]" for i in range(len(facts.names), len(args))))
             dynamic = tuple(arg for i, arg in enumerate(args) if i not in static)
             primals = self.recorder.types.tree(dynamic, tuple(one for i, one in enumerate(named) if i not in static))
             others = [(named[i], args[i]) for i in sorted(static) if i < len(args)]
@@ -80,16 +80,11 @@ class Listener:
             )
         return None
 
-    def _names(self, custom: Any, count: int) -> list[str]:
-        """The arguments' names, as far as they are known."""
-        known = argument_names(jax_internals.user_function(custom.fun).function)
-        return [known[i] if i < len(known) else f"[{i}]" for i in range(count)]
-
     def primal_ran(self, handle: Handle, custom: Any, args: tuple[Any, ...], output: Any) -> None:
         """The primal function returned `output`."""
         with self.noting("record what {} returned", custom):
             tree = self.recorder.types.tree(output)
-            self._known_outputs(custom.fun)[self._output_key(custom, args)] = tree
+            self._known_outputs(custom.fun)[_output_key(handle, custom, args)] = tree
             handle.add(Primal(tree))
             self.looks.at_rule(custom, custom.fun, "primal")
 
@@ -105,18 +100,18 @@ class Listener:
     def _fwd_returned(self, handle: Handle, custom: Any, args: tuple[Any, ...], pair: Any) -> None:
         output, residuals = map(self.recorder.types.tree, pair)
         handle.add(Fwd(output, residuals, shared=self.looks.shared_outputs(custom, args, pair[0])))
-        expected = self._primal_output(custom, args, output)
+        expected = self._primal_output(handle, custom, args, output)
         if expected is not None:
             handle.add(Primal(expected))
         self.looks.keep_types(handle, custom, args)
         if self.probes is not None:
-            fact, key = handle.state.origin.fact, (id(custom), *self._output_key(custom, args))
+            fact, key = handle.state.origin.fact, (id(custom), *_output_key(handle, custom, args))
             self.probes.add(key, custom, fact.function, fact.primals, args)
 
     def bwd_ran(self, handle: Handle, custom: Any, args: tuple[Any, ...], result: Any) -> None:
         """The bwd rule returned `result`."""
         with self.noting("record what the bwd rule of {} returned", custom):
-            residuals, cotangents = args[len(custom.nondiff_argnums) :][:PAIR]
+            cotangents = args[len(custom.nondiff_argnums) + 1]
             compared = not getattr(custom, "with_accums", False)
             if getattr(custom, "with_logs", False) and isinstance(result, (tuple, list)) and len(result) == PAIR:
                 result = result[0]
@@ -127,7 +122,7 @@ class Listener:
             self.looks.at_rule(custom, custom.bwd, "bwd")
             if tree is not None:
                 self.looks.dropped(handle, custom, tree)
-                self.looks.unused(handle, custom, args, self.recorder.types.tree(residuals))
+                self.looks.unused(handle, custom, args)
             if self.probes is not None and values.has_large_zeros(cotangents):
                 self.recorder.fact(ValueFact(handle.state.origin.fact.function, primals, "bwd", "", "zeros"))
 
@@ -148,18 +143,13 @@ class Listener:
     def _known_outputs(self, function: Any) -> dict[Any, Tree]:
         return self._outputs.setdefault(function, {})
 
-    def _output_key(self, custom: Any, args: tuple[Any, ...]) -> Any:
-        static = set(custom.nondiff_argnums)
-        dynamic = tuple(_without_marks(arg) for i, arg in enumerate(args) if i not in static)
-        return self.recorder.types.tree(dynamic), tuple(id(arg) for i, arg in enumerate(args) if i in static)
-
-    def _primal_output(self, custom: Any, args: tuple[Any, ...], got: Tree) -> Tree | None:
+    def _primal_output(self, handle: Handle, custom: Any, args: tuple[Any, ...], got: Tree) -> Tree | None:
         """The primal function's output types for these arguments, by `jax.eval_shape` if need be.
 
         None where they cannot be had: the function depends on values, or may
         have effects that must not happen twice.
         """
-        key = self._output_key(custom, args)
+        key = _output_key(handle, custom, args)
         known = self._known_outputs(custom.fun)
         expected = known.get(key)
         if expected is None or not same_types(expected, got):  # a second look before anything is said
@@ -266,6 +256,11 @@ def same_types(first: Tree, second: Tree) -> bool:
         return True
     pairs = zip(first.types, second.types, strict=False)
     return first.structure == second.structure and all(a.shape == b.shape and a.dtype == b.dtype for a, b in pairs)
+
+
+def _output_key(handle: Handle, custom: Any, args: tuple[Any, ...]) -> Any:
+    """What the types of the output depend on: those of the arguments, and which are in nondiff_argnums."""
+    return handle.state.origin.fact.primals, tuple([id(args[i]) for i in custom.nondiff_argnums if i < len(args)])
 
 
 def _nondiff_text(recorder: Recorder, value: Any) -> str:

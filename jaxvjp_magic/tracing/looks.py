@@ -47,7 +47,7 @@ class Looks:
         self._read: dict[tuple[Any, str, str], tuple[Any, _Value]] = {}
         self._edited: dict[Edited, tuple[Any, Any]] = {}
         self._specs: dict[Origin, tuple[Any, ...]] = {}
-        self._seen: set[tuple[Any, ...]] = set()
+        self._seen: set[Origin] = set()
 
     def finish(self) -> None:
         """What only the end of the program can tell; nothing is kept after it."""
@@ -70,6 +70,8 @@ class Looks:
 
     def at_call(self, custom: Any, facts: Custom) -> None:
         """A custom_vjp function is called: what it and its rules close over."""
+        if not facts.has_closures:
+            return
         for phase, rule in (("primal", custom.fun), ("fwd", custom.fwd), ("bwd", custom.bwd)):
             function = below_wrappers(rule)
             if not inspect.isfunction(function) or not function.__closure__:
@@ -141,6 +143,8 @@ class Looks:
 
     def shared_outputs(self, custom: Any, args: tuple[Any, ...], output: Any) -> tuple[str, ...]:
         """The outputs that are the same for all examples of a vmap and depend on an argument, where others are not."""
+        if not jax_internals.is_mapped():
+            return ()
         with_paths = tree_util.tree_flatten_with_path(output)[0]
         shared = jax_internals.shared_by_the_batch(leaf for _, leaf in with_paths)
         if not any(shared) or all(shared) or not purity.may_run_again(custom.fun):
@@ -153,6 +157,8 @@ class Looks:
         """The differentiated leaves that bwd returned None for, though the output depends on them."""
         fact = handle.state.origin.fact
         primals, specs = fact.primals, self._specs.get(handle.state.origin)
+        if not fact.differentiated or not result.has_none:
+            return
         nothing = {path for path, one in zip(result.paths, result.types, strict=True) if one.note == "None"}
         paths = [path for path in fact.differentiated if any(_is_at_or_below(path, none) for none in nothing)]
         if not paths or primals is None or specs is None or not purity.may_run_again(custom.fun):
@@ -162,15 +168,16 @@ class Looks:
         if needed:
             handle.add(Dropped(tuple(needed)))
 
-    def unused(self, handle: Handle, custom: Any, args: tuple[Any, ...], residuals: Tree) -> None:
-        """The residuals that bwd does not use."""
-        key = (handle.state.origin, residuals)
-        saves_nothing = not any(one.shape for one in residuals.types)
-        rules = custom.fwd, custom.bwd
-        if key in self._seen or saves_nothing or not all(map(_is_users, rules)) or not purity.may_run_again(custom.bwd):
+    def unused(self, handle: Handle, custom: Any, args: tuple[Any, ...]) -> None:
+        """The residuals that bwd does not use; looked at once for equal calls."""
+        if handle.state.origin in self._seen:
             return
-        self._seen.add(key)
+        self._seen.add(handle.state.origin)
         at = len(custom.nondiff_argnums)
+        residuals = self._recorder.types.tree(args[at])
+        saves_nothing = not any(one.shape for one in residuals.types)
+        if saves_nothing or not (_is_users(custom.fwd) and _is_users(custom.bwd) and purity.may_run_again(custom.bwd)):
+            return
         used = self._used(functools.partial(custom.bwd, *args[:at]), array_types.specs(args[at:], ()))
         pairs = zip(residuals.paths, residuals.types, used, strict=False)  # those of the cotangents follow
         left = [(path, one) for path, one, is_used in pairs if not is_used and one.shape]  # no Python values
