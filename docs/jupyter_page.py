@@ -18,14 +18,15 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from playwright.sync_api import Browser, Page, Playwright
 
+REPOSITORY = Path(__file__).resolve().parent.parent
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 CHROMIUM_OPTIONS = [
     "--no-sandbox",
@@ -103,8 +104,11 @@ def jupyter(folder: Path) -> Iterator[Server]:
         path = hidden / "settings" / "@jupyterlab" / "apputils-extension" / f"{plugin}.jupyterlab-settings"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(settings))
+    _link_extension(hidden / "share" / "labextensions" / "jaxvjp-magic")
     port, token = _free_port(), secrets.token_hex()
+    shared = (str(hidden / "share"), os.environ.get("JUPYTER_PATH", ""))
     environment = os.environ | {
+        "JUPYTER_PATH": os.pathsep.join(filter(None, shared)),
         "JUPYTER_CONFIG_DIR": str(hidden / "config"),
         "JUPYTERLAB_SETTINGS_DIR": str(hidden / "settings"),
         "JUPYTERLAB_WORKSPACES_DIR": str(hidden / "workspaces"),
@@ -124,6 +128,13 @@ def jupyter(folder: Path) -> Iterator[Server]:
     finally:
         server.terminate()
         server.wait()
+
+
+def _link_extension(place: Path) -> None:
+    """Our JupyterLab part as it is built now: an installation in development has a copy of an earlier one."""
+    place.mkdir(parents=True)
+    for file in (*(REPOSITORY / "jaxvjp_magic" / "labextension").iterdir(), REPOSITORY / "install.json"):
+        (place / file.name).symlink_to(file)
 
 
 def _free_port() -> int:

@@ -12,6 +12,7 @@ import argparse
 import dataclasses
 import json
 import math
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -54,6 +55,7 @@ class Shot:
     waits_for_rows: str = ""
     themes: tuple[str, ...] = ("light", "dark")
     width: int = 1180
+    marks: bool = False  # the checked cell with its marks, the button and a hover, in place of the report
 
 
 def shots() -> tuple[Shot, ...]:
@@ -64,6 +66,7 @@ def shots() -> tuple[Shot, ...]:
         Shot("contrast", bug, opens=1, themes=("contrast",)),
         Shot("changed", bug, edited=fixed[-1], opens=1, width=1260),
         Shot("many", (bug[0], MANY), waits_for_rows="5,000"),
+        Shot("marks", (bug[-1].partition("\n")[2],), marks=True, width=900),
     )
 
 
@@ -96,7 +99,7 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Take pictures of vjpcheck's reports in JupyterLab.")
     parser.add_argument("--folder", type=Path, default=REPOSITORY / "docs" / "images")
-    parser.add_argument("--only", default="", help="one picture: seed, contrast, changed, many")
+    parser.add_argument("--only", default="", help="one picture: seed, contrast, changed, many, marks")
     return parser.parse_args()
 
 
@@ -106,7 +109,7 @@ def take(browser: Browser, server: Server, shot: Shot, folder: Path) -> Iterator
     page = browser.new_page(viewport={"width": shot.width, "height": 2400}, device_scale_factor=2)
     opened(page, server.lab(f"{shot.name}.ipynb"))
     command(page, "application:toggle-left-area")
-    command(page, "notebook:run-all-cells")
+    command(page, "jaxvjp:check-cell" if shot.marks else "notebook:run-all-cells")
     _report(page).wait_for()
     if shot.edited:
         page.evaluate(SET_SOURCE, [len(shot.cells) - 1, shot.edited])
@@ -117,8 +120,12 @@ def take(browser: Browser, server: Server, shot: Shot, folder: Path) -> Iterator
         command(page, "apputils:change-theme", theme=THEMES[theme])
         page.wait_for_selector(f"body[data-jp-theme-name='{THEMES[theme]}']", state="attached")
         page.wait_for_timeout(1000)  # style sheets are loaded, but not yet laid out
+        if shot.marks:
+            _hover(page)
         path = folder / (f"{shot.name}-{theme}.png" if len(shot.themes) > 1 else f"{shot.name}.png")
-        page.screenshot(path=path, clip=_frame(page))
+        page.screenshot(
+            path=path, clip=_frame(page.locator(".jp-Cell-inputArea").first if shot.marks else _report(page))
+        )
         yield path
     page.close()
 
@@ -136,13 +143,21 @@ def _report(page: Page) -> Locator:
     return page.locator(".jp-OutputArea-output .vjpcheck").last
 
 
-def _frame(page: Page) -> FloatRect:
-    """Where the report is."""
-    report = _report(page)
-    report.scroll_into_view_if_needed()
-    box = report.bounding_box()
+def _hover(page: Page) -> None:
+    """Over the name that was overwritten."""
+    page.mouse.move(0, 0)
+    page.locator(".cm-tooltip-lint").wait_for(state="detached")
+    page.locator(".cm-lintRange", has_text=re.compile("^test_func$")).hover()
+    page.locator(".cm-tooltip-lint").wait_for()
+    page.wait_for_timeout(300)
+
+
+def _frame(shown: Locator) -> FloatRect:
+    """Where that is."""
+    shown.scroll_into_view_if_needed()
+    box = shown.bounding_box()
     if box is None:
-        message = "screenshots: the report is not to be seen"
+        message = "screenshots: there is nothing to be seen"
         raise SystemExit(message)
     top, bottom = math.ceil(box["y"]), math.floor(box["y"] + box["height"])  # no line of what is around it
     return {"x": box["x"], "y": top, "width": box["width"], "height": bottom - top}

@@ -36,3 +36,8 @@ def unload_ipython_extension(ipython: InteractiveShell) -> None:
     from jaxvjp_magic.notebook.extension import unload
 
     unload(ipython)
+
+
+def _jupyter_labextension_paths() -> list[dict[str, str]]:
+    """Where the built JupyterLab part lies, and its name: `jupyter labextension develop` asks."""
+    return [{"src": "labextension", "dest": "jaxvjp-magic"}]

@@ -44,22 +44,11 @@ class Check:
         """Record from now on."""
         self._tracer.start()
 
-    def calls_so_far(self) -> int:
-        """How many calls were recorded up to now; may be asked from any thread."""
-        listener = self._tracer._listener  # noqa: SLF001 (the check's own tracer)
-        if listener is None:
-            return 0
-        origins = list(listener.recorder._tops.values())  # noqa: SLF001 (only to count)
-        count = 0
-        while origins:
-            origin = origins.pop()
-            states = [origin.root]
-            while states:
-                state = states.pop()
-                count += state.count
-                states += list(state.later.values())
-            origins += list(origin.children.values())
-        return count
+    def so_far(self, sources: Sources) -> Report:
+        """The report of what was recorded up to now; may be asked from any thread."""
+        from jaxvjp_magic.build import build_report
+
+        return build_report(self._tracer.so_far(), Program(sources), ignore=self.options.ignore)
 
     def finish(self, sources: Sources, error: BaseException | None = None) -> Report:
         """Restore JAX and make the report. Never raises: what fails becomes a note in it."""

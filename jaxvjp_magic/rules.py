@@ -85,6 +85,12 @@ def section(code: str) -> str:
     return f"## {known}\n\n{body.strip() or CATALOGUE[known].title}\n"
 
 
+def summary(code: str) -> str:
+    """The first paragraph of a rule's section, as plain text; "" where the documentation is not there."""
+    paragraph = _sections().get(code, "").strip().split("\n\n", 1)[0]
+    return re.sub(r"[*`]", "", paragraph)
+
+
 def unknown_code_message(code: str) -> str:
     """One line for a code that there is not, with the nearest that there is."""
     near = difflib.get_close_matches(code.upper(), CATALOGUE, n=1, cutoff=0)

@@ -25,10 +25,12 @@ reports = {"calls": 0, "findings": 0}
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
     """Run the test's body in a check."""
-    with vjpcheck() as report:
-        result = yield
-    _take(item, report)
-    return result
+    report = Report()
+    try:
+        with vjpcheck() as report:
+            return (yield)
+    finally:
+        _take(item, report)
 
 
 def _take(item: pytest.Item, report: Report) -> None:
@@ -36,6 +38,9 @@ def _take(item: pytest.Item, report: Report) -> None:
         notes[item.nodeid] = note
     assert str(report)
     assert Report.from_json(report.to_json()) == report
+    # Travels with the test's result, from other processes and into a results file, too.
+    item.user_properties.append(("checked calls", len(report.calls)))
+    item.user_properties.extend(("check note", note) for note in report.notes)
     reports["calls"] += len(report.calls)
     reports["findings"] += len(report.findings)
     found.extend(

@@ -55,7 +55,12 @@ def test_findings_are_cards(show):
     )
     assert "× error NAM201" in card.inner_text()  # noqa: RUF001 (the sign of an error)
     assert "test_func_fwd (line 9) calls test_func" in card.inner_text()
-    assert [summary.inner_text().split()[2] for summary in card.locator("summary").all()] == ["VJP101", "VJP106"]
+    followers = card.locator("summary:not(.vc-grey)").all()
+    assert [summary.inner_text().split()[2] for summary in followers] == ["VJP101", "VJP106"]
+    about = card.locator("details.vc-about").first
+    about.locator("summary").click()
+    assert about.inner_text().startswith("what NAM201 is about\n\nA rule calls a name that has been overwritten.")
+    assert about.locator("code").inner_text() == "%vjpcheck explain NAM201"
 
 
 def test_the_fix_is_copied(show):

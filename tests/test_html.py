@@ -15,7 +15,7 @@ from jaxvjp_magic.rendering.html import render_html
 from jaxvjp_magic.rendering.text import plain, render_text
 from jaxvjp_magic.report import Call, Finding, Leaf, ProgramError, Report, Severity, Snippet
 
-TAGS = "div p b span article details summary pre code u table caption thead tbody tr th td br ul li"
+TAGS = "div p b span article details summary pre code u table caption thead tbody tr th td br ul li button"
 DRAWN = "svg title desc path circle rect text"
 
 
@@ -153,9 +153,22 @@ def test_html_has_no_style_sheet_script_class_or_link(report):
     nodes = [node for node in nodes if node.tag not in DRAWN.split()]
     assert {node.tag for node in drawn} <= set(DRAWN.split())
     assert {node.tag for node in nodes} <= set(TAGS.split())
-    plain_attributes = {"style", "scope", "role", "aria-label", "aria-hidden", "tabindex", "open"}
-    assert {name for node in nodes for name in node.attributes} <= plain_attributes
+    plain_attributes = {"style", "scope", "role", "aria-label", "aria-hidden", "tabindex", "open", "title"}
+    linked = {"data-commandlinker-command", "data-commandlinker-args"}  # JupyterLab's own, inert elsewhere
+    assert {name for node in nodes if node.tag != "button" for name in node.attributes} <= plain_attributes
+    assert {name for node in nodes if node.tag == "button" for name in node.attributes} <= {"style", *linked}
     assert "url(" not in render_html(report)
+
+
+def test_a_place_in_the_notebook_is_a_button_for_jupyterlab():
+    """It says which line of which cell; a place in a file is text."""
+    finding = SEED.findings[0]
+    places = [("", '{"line": 17, "source": ""}'), ("In[3]", '{"line": 17, "source": "In[3]"}'), ("rules.py", None)]
+    for source, expected in places:
+        report = dataclasses.replace(SEED, findings=(dataclasses.replace(finding, source=source, cause_of=()),))
+        buttons = parse(report).all("button")
+        assert [button.attributes["data-commandlinker-args"] for button in buttons] == [expected] * bool(expected)
+        assert {button.attributes["data-commandlinker-command"] for button in buttons} <= {"jaxvjp:go-to-line"}
 
 
 def test_container_sets_text_colour_and_background_together():

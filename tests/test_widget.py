@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import json
 import subprocess
 import sys
@@ -221,22 +223,27 @@ def lines(monkeypatch):
 
 
 def test_a_slow_cell_has_a_line_until_it_ends(lines):
-    """It counts, and it is closed when `stop` returns."""
+    """It counts calls and findings, and it is closed when `stop` returns."""
     made, make = lines
-    calls = iter(range(1, 10_000))
-    line = progress.Progress("text", lambda: next(calls), make)
+    calls = tuple(Call(number, "vjp", "f") for number in range(1, 3))
+    warning = Finding("VJP105", Severity.WARNING, "title", "message")
+    note = dataclasses.replace(warning, severity=Severity.NOTE)
+    reports = itertools.chain(
+        [Report(calls=calls[:1])], itertools.repeat(Report(calls=calls, findings=(warning, note)))
+    )
+    line = progress.Progress("text", lambda: next(reports), make)
     line.start()
     while not made or len(made[0].texts) < 3:
         threading.Event().wait(0.01)
     line.stop()
     assert made[0].ended.is_set()
-    assert made[0].texts[:2] == ["vjpcheck: 1 call so far, 0 s", "vjpcheck: 2 calls so far, 0 s"]
+    assert made[0].texts[:2] == ["vjpcheck: 1 call so far, 0 s", "vjpcheck: 2 calls so far, 1 finding, 0 s"]
 
 
 def test_a_fast_cell_has_none(lines):
     """It ends before the line would come."""
     made, make = lines
-    line = progress.Progress("text", lambda: 0, make)
+    line = progress.Progress("text", Report, make)
     line.start()
     line.stop()
     assert made == []

@@ -24,11 +24,14 @@ from jaxvjp_magic.tracing import tracer
 from jaxvjp_magic.tracing.frames import user_frame
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from IPython.core.interactiveshell import ExecutionInfo, ExecutionResult, InteractiveShell
 
     from jaxvjp_magic.changes import Changes
     from jaxvjp_magic.report import Report
 
+NOT_RUN = "vjpcheck: nothing was checked, the cell did not run"
 _loaded: weakref.WeakKeyDictionary[InteractiveShell, Extension] = weakref.WeakKeyDictionary()
 
 
@@ -55,15 +58,24 @@ class FindingsError(Exception):
         return [f"vjpcheck: {self}"]
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Asked:
+    """How a cell that the front end named is to be checked; `quiet` shows no report where nothing is found."""
+
+    options: Options
+    quiet: bool
+
+
 @dataclasses.dataclass(slots=True)
 class _RunningCheck:
     """The check of a cell that runs.
 
     `depth` counts the nested `run_cell` calls at which it began; `lines_above`
     has what stands above code of the cell, by the name of the code;
-    `in_passing` is a check that `%vjpcheck on` started; `error` is what a part
-    of the cell raised that `%%capture` or the like ran, and kept to itself;
-    `progress` is the line that tells how far it is.
+    `in_passing` is a check that nobody asked for at this cell, and `reports`
+    whether it shows its report, should something be found; `error` is what a
+    part of the cell raised that `%%capture` or the like ran, and kept to
+    itself; `progress` is the line that tells how far it is.
     """
 
     check: Check
@@ -71,6 +83,7 @@ class _RunningCheck:
     seen: str
     lines_above: dict[str, int]
     in_passing: bool
+    reports: bool
     error: BaseException | None = None
     progress: Progress | None = None
 
@@ -99,8 +112,10 @@ class Extension:
         self.last: Report | None = None
         self._last_changes: Changes | None = None
         self.every_cell: Options | None = None
+        self.reports_in_passing = False  # with every cell checked, a whole report where something is found
         self.ignored: tuple[str, ...] = ()  # for the whole session
         self.collecting = False  # show the data alone, for the command line
+        self._asked: dict[str, _Asked] = {}  # by the front end's name of the cell
         self._going = _Going()
         self._runs = Runs()
         self._screen = Screen(shell)
@@ -131,6 +146,14 @@ class Extension:
         """For the command line: check each cell from here on, and display the reports' data alone."""
         self.every_cell, self.collecting = options, True
 
+    def parse(self, line: str) -> Options:
+        """The options of `%%vjpcheck` in this line; raises UsageError."""
+        return self._magics.options(line)
+
+    def ask(self, cells: Iterable[str], options: Options, *, quiet: bool) -> None:
+        """Check these cells, by the front end's names, when they run next, and none that was named before."""
+        self._asked = dict.fromkeys(cells, _Asked(options, quiet))
+
     def begin(self, options: Options) -> None:
         """Check the rest of the cell that runs now.
 
@@ -153,15 +176,18 @@ class Extension:
             self._going.next = None
         return result
 
-    def _start(self, options: Options, filenames: tuple[str, ...], *, in_passing: bool = False) -> None:
+    def _start(
+        self, options: Options, filenames: tuple[str, ...], *, in_passing: bool = False, reports: bool = True
+    ) -> None:
         cell = self._going.cells[-1]
         check = Check(dataclasses.replace(options, ignore=(*options.ignore, *self.ignored)))
         check.start()
         above = {filename: cell.code_above for filename in filenames if not is_timed(filename)}
-        running = _RunningCheck(check, len(self._going.cells), cell.seen, above, in_passing)
+        running = _RunningCheck(check, len(self._going.cells), cell.seen, above, in_passing, reports)
         self._going.checks.append(running)
         if options.widget and not in_passing and self._screen.can_show_progress():
-            running.progress = Progress(cell.seen, check.calls_so_far)
+            sources = CellSources(self.shell, cell.seen, above)
+            running.progress = Progress(cell.seen, lambda: check.so_far(sources))
             running.progress.start()
 
     def _before_cell(self, info: ExecutionInfo) -> None:
@@ -169,9 +195,9 @@ class Extension:
         cell = Cell.inside(self._going.cells[-1] if self._going.cells else None, raw_cell)
         self._going.cells.append(cell)
         options, self._going.next = self._going.next, None
-        in_passing = options is None and len(self._going.cells) == 1 and not _is_own_magic(raw_cell)
-        if in_passing:
-            options = self.every_cell
+        in_passing, reports = False, True
+        if options is None and len(self._going.cells) == 1:
+            options, in_passing, reports = self._of_outermost(raw_cell)
         if options is None and not self._going.checks:
             return
         filenames = self._code_names(raw_cell, getattr(info, "transformed_cell", None))
@@ -179,7 +205,16 @@ class Extension:
             if running.seen is cell.seen:
                 running.lines_above.update(dict.fromkeys(filenames, cell.code_above))
         if options is not None:
-            self._start(options, filenames, in_passing=in_passing)
+            self._start(options, filenames, in_passing=in_passing, reports=reports)
+
+    def _of_outermost(self, raw_cell: str) -> tuple[Options | None, bool, bool]:
+        """The options of a check that no line of the cell asks for; whether it is in passing, and shows its report."""
+        asked = self._asked.pop(cell_name(self.shell), None)
+        if _is_own_magic(raw_cell):
+            return None, False, True
+        if asked is not None:
+            return asked.options, asked.quiet, True
+        return self.every_cell, True, self.reports_in_passing
 
     def _code_names(self, raw_cell: str, transformed: str | None) -> tuple[str, ...]:
         """The file names that IPython may give to the code of this cell.
@@ -206,7 +241,7 @@ class Extension:
             if running.seen is cell.seen:
                 running.error = error
         if not checked and _asks_for_check(cell.text) and result is not None and result.error_before_exec is not None:
-            print("vjpcheck: nothing was checked, the cell did not run")
+            print(NOT_RUN)
 
     def _finish(self, running: _RunningCheck, result: ExecutionResult | None, error: BaseException | None) -> None:
         options = running.check.options
@@ -215,7 +250,9 @@ class Extension:
         if options.into:
             self.shell.user_ns[options.into] = report
         if running.in_passing:
-            self._show_in_passing(report)
+            self._show_in_passing(report, running)
+        elif result is not None and result.error_before_exec is not None:
+            print(NOT_RUN)
         else:
             self.show_last(widget=options.widget)
         if result is not None and result.success and report.reaches(options.fail_on):
@@ -239,11 +276,13 @@ class Extension:
         if self.last is not None:
             self._screen.show(self.last, self._last_changes, widget=widget)
 
-    def _show_in_passing(self, report: Report) -> None:
+    def _show_in_passing(self, report: Report, running: _RunningCheck) -> None:
         """With every cell checked, say nothing where there is nothing to say."""
         if self.collecting:
             bundle: dict[str, Any] = {MIME_TYPE: full_data(report), "text/plain": ""}
             display(bundle, raw=True)
+        elif report.findings and running.reports:
+            self.show_last(widget=running.check.options.widget)
         elif report.findings:
             print(f"vjpcheck: {headline(report)}; %vjpcheck last shows them")
 

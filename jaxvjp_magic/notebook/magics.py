@@ -92,6 +92,14 @@ class VjpCheckMagics(Magics):
             message = f"%vjpcheck takes {', '.join(COMMANDS)}; %%vjpcheck on top of a cell checks it"
             raise UsageError(message)
 
+    def options(self, line: str) -> Options:
+        """What a line with options alone says."""
+        arguments = _parsed(self.vjpcheck, line)
+        if arguments.command or arguments.begin_cell:
+            message = f"{line.strip()}: only the options of %%vjpcheck stand here"
+            raise UsageError(message)
+        return _options(arguments)
+
     def _ignore(self, codes: list[str]) -> None:
         if codes == ["none"]:
             self._extension.ignored = ()

@@ -1,4 +1,4 @@
-"""A live line for a checked cell that takes longer than a second: the calls so far, and the time.
+"""A live line for a checked cell that takes longer than a second: calls and findings so far, and the time.
 
 It is no output of the cell: a display would cut the cell's own streams in two
 and stay in the notebook. A widget without a view puts the line into the page,
@@ -14,19 +14,26 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from jaxvjp_magic.rendering.table import number
+from jaxvjp_magic.report import Severity
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from jaxvjp_magic.report import Report
+
 FIRST = 1.0  # seconds until the line comes
 EVERY = 0.5
+SHARE = 50  # a look may take one part in so many of the time, for the cell has to wait for it
 
 
 class Progress:
-    """The live line of one cell. `calls` counts what was recorded so far, from any thread."""
+    """The live line of one cell. `report` is that of what was recorded so far, from any thread."""
 
-    def __init__(self, cell: str, calls: Callable[[], int], make: Callable[..., Any] | None = None) -> None:
+    def __init__(self, cell: str, report: Callable[[], Report], make: Callable[..., Any] | None = None) -> None:
         """`cell` is the text of the cell; `make` makes the widget."""
-        self._cell, self._calls, self._make = cell, calls, make or _widget
+        self._cell, self._report, self._make = cell, report, make or _widget
+        self._pause = EVERY
         self._done = threading.Event()
         # The messages belong to the request that runs the cell, which is known by the context.
         context = contextvars.copy_context()
@@ -49,16 +56,21 @@ class Progress:
                 return
             widget = self._make(cell=self._cell, text=self._text())
             try:
-                while not self._done.wait(EVERY):
+                while not self._done.wait(self._pause):
                     widget.text = self._text()
             finally:
                 widget.send({"done": True})
                 widget.close()
 
     def _text(self) -> str:
-        calls = self._calls()
-        seconds = int(time.monotonic() - self._began)
-        return f"vjpcheck: {calls:,} call{'' if calls == 1 else 's'} so far, {seconds} s"
+        before = time.monotonic()
+        report = self._report()
+        now = time.monotonic()
+        self._pause = max(EVERY, SHARE * (now - before))
+        found = sum(finding.severity is not Severity.NOTE for finding in report.findings)
+        calls = number(sum(call.count for call in report.calls), "call")
+        findings = f"{number(found, 'finding')}, " if found else ""
+        return f"vjpcheck: {calls} so far, {findings}{int(now - self._began)} s"
 
 
 def _widget(**state: str) -> Any:

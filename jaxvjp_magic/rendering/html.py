@@ -9,12 +9,13 @@ text colour, so that they are readable in light, dark and high contrast themes.
 from __future__ import annotations
 
 import html
+import json
 from typing import TYPE_CHECKING
 
 from jaxvjp_magic.rendering import flow, since, table
 from jaxvjp_magic.rendering.flow import HUES
 from jaxvjp_magic.rendering.groups import groups
-from jaxvjp_magic.rendering.source import plain, split_fix, split_line
+from jaxvjp_magic.rendering.source import GO_TO_LINE, is_in_a_cell, plain, split_fix, split_line
 from jaxvjp_magic.rendering.table import COLUMNS, SYMBOLS
 from jaxvjp_magic.report import Severity, size
 
@@ -119,7 +120,7 @@ def _pictures(report: Report, room: int) -> Iterator[str]:
 
 def _card(report: Report, index: int, followers: list[int]) -> str:
     finding = report.findings[index]
-    head = f"{_code(finding)} <b>{_text(table.heading(finding))}</b>{_relation(report, index)}"
+    head = f"{_code(finding)} <b>{_heading(finding)}</b>{_relation(report, index)}"
     style = f"border-left:3px solid {HUES[finding.severity]};margin:12px 0;padding-left:12px"
     parts = [_paragraph(head), *_body(finding), *(_folded(report, follower) for follower in followers)]
     return f'<article style="{style}">\n' + "\n".join(parts) + "\n</article>"
@@ -128,14 +129,25 @@ def _card(report: Report, index: int, followers: list[int]) -> str:
 def _folded(report: Report, index: int) -> str:
     """A finding that follows from another: one line, and the rest on demand."""
     finding = report.findings[index]
-    head = f"{_code(finding)} {_text(table.heading(finding))}{_relation(report, index)}"
+    head = f"{_code(finding)} {_text(table.heading(finding))}{_relation(report, index)}"  # no button in a button
     summary = f'<summary style="all:revert;cursor:pointer;padding-left:1.3em;text-indent:-1.3em">{head}</summary>'
     return f'<details style="all:revert;margin-top:8px">{summary}\n' + "\n".join(_body(finding)) + "\n</details>"
 
 
 def _code(finding: Finding) -> str:
     sign = f"{SYMBOLS[finding.severity]} {finding.severity} {_text(finding.code)}"
-    return f'<b style="{_ink(finding.severity)}">{sign}</b>&ensp;'
+    about = f"%vjpcheck explain {_text(finding.code)}"  # where the rule's section is to be read
+    return f'<b style="{_ink(finding.severity)}" title="{about}">{sign}</b>&ensp;'
+
+
+def _heading(finding: Finding) -> str:
+    """The heading; the place in it is a button that our part of JupyterLab answers, and plain text elsewhere."""
+    place = table.place(finding.line, finding.source)
+    if finding.line is None or not is_in_a_cell(finding.source):
+        return _text(table.heading(finding))
+    target = html.escape(json.dumps({"line": finding.line, "source": finding.source}))
+    button = f'<button data-commandlinker-command="{GO_TO_LINE}" data-commandlinker-args="{target}"'
+    return f'{button} style="all:unset">{_text(place)}:</button> {_text(finding.title)}'
 
 
 def _relation(report: Report, index: int) -> str:

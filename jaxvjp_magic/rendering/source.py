@@ -8,6 +8,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from jaxvjp_magic.report import Snippet
 
+GO_TO_LINE = "jaxvjp:go-to-line"  # a command of our part of JupyterLab
+
+
+def is_in_a_cell(source: str) -> bool:
+    """Whether a place is in the checked cell or in an earlier one, and so in the notebook."""
+    return not source or source.startswith("In[")
+
 
 def plain(line: str) -> str:
     """One line without control characters and without marks that turn its direction."""

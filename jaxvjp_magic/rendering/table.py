@@ -42,8 +42,8 @@ class Row:
 def headline(report: Report) -> str:
     """`2 errors, 1 warning, 3 calls`, or `nothing wrong in 3 calls`."""
     left_out = report.omitted.calls if report.omitted else 0
-    calls = _number(sum(call.count for call in report.calls) + left_out, "call")
-    counts = [_number(report.count(level), level.value) for level in Severity if report.count(level)]
+    calls = number(sum(call.count for call in report.calls) + left_out, "call")
+    counts = [number(report.count(level), level.value) for level in Severity if report.count(level)]
     if counts:
         return f"{', '.join(counts)}, {calls}"
     if not report.calls:
@@ -51,7 +51,8 @@ def headline(report: Report) -> str:
     return f"nothing wrong in {calls}"
 
 
-def _number(count: int, word: str) -> str:
+def number(count: int, word: str) -> str:
+    """`1 call`, `1,200 calls`."""
     return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from jaxvjp_magic import rules
 from jaxvjp_magic.rendering import flow, since, table
 from jaxvjp_magic.rendering.groups import groups
 from jaxvjp_magic.rendering.shorten import shortened
-from jaxvjp_magic.rendering.source import plain, split_fix, split_line
+from jaxvjp_magic.rendering.source import is_in_a_cell, plain, split_fix, split_line
 from jaxvjp_magic.rendering.table import SYMBOLS
 from jaxvjp_magic.report import short_type, size
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from jaxvjp_magic.changes import Changes
-    from jaxvjp_magic.report import Finding, Leaf, Leaves, Report
+    from jaxvjp_magic.report import Call, Finding, Leaf, Leaves, Report
 
 COLUMNS = ("call", "line", "vmap", "primals", "output", "residuals", "memory", "cotangent", "gradients", "count")
 _NO_TANGENT = ("int", "uint", "bool", "key")
@@ -73,6 +74,7 @@ class View:
             "id": call.id,
             "depth": row.depth,
             "line": None if call.source else call.line,
+            "elsewhere": _elsewhere(call),
             "held": table.held_bytes(call),
             "count": call.count if call.count > 1 else 0,
             "severities": sorted(self._severities.get(call.id, ())),
@@ -162,16 +164,24 @@ def _card(report: Report, finding: Finding, index: int, changes: Changes | None)
         "severity": finding.severity.value,
         "place": "" if finding.line and not finding.source else table.place(finding.line, finding.source),
         "line": None if finding.source else finding.line,
+        "elsewhere": _elsewhere(finding),
         "title": finding.title,
         "relation": table.relation(report, index),
         "message": finding.message,
         "fix": [words, code] if finding.fix else None,
+        "about": rules.summary(finding.code),
         "calls": list(finding.calls[:1]),
         "new": changes is not None and index in changes.new_findings,
     }
     if finding.snippet:
         data["snippet"] = [str(finding.snippet.line), *split_line(finding.snippet)]
     return {key: _plain(value) for key, value in data.items() if value}
+
+
+def _elsewhere(place: Finding | Call) -> list[Any]:
+    """The line and the number of another cell, which our part of JupyterLab finds in the notebook."""
+    known = place.line is not None and place.source and is_in_a_cell(place.source)
+    return [place.line, place.source] if known else []
 
 
 def _plain(value: Any) -> Any:

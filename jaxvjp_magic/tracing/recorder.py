@@ -136,14 +136,19 @@ class Recorder:
         self._local.in_flight = error if self._local.stack else None
         return True
 
+    def so_far(self, jax_version: str) -> Record:
+        """What is recorded by now; may be asked from any thread."""
+        rows: list[CallFact] = []
+        numbers = itertools.count(1)
+        with self._lock:
+            for origin in self._tops.values():
+                _collect(origin, 0, rows, numbers)
+        return Record(jax_version, tuple(rows), tuple(self._facts.copy()), tuple(self._notes.copy()))
+
     def close(self, jax_version: str) -> Record:
         """Stop recording, let go of everything, and return the facts."""
         self.active = False
-        rows: list[CallFact] = []
-        numbers = itertools.count(1)
-        for origin in self._tops.values():
-            _collect(origin, 0, rows, numbers)
-        record = Record(jax_version, tuple(rows), tuple(self._facts), tuple(self._notes))
+        record = self.so_far(jax_version)
         self._tops, self.types, self._local = {}, Types(), _Local()
         return record
 

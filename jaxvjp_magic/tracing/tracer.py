@@ -81,6 +81,11 @@ class Tracer:
         except Exception as error:  # noqa: BLE001 (the program runs on without the check)
             self._notes.append(f"could not trace JAX: {type(error).__name__}: {error}")
 
+    def so_far(self) -> Record:
+        """What is recorded by now; may be asked from any thread."""
+        listener = self._listener
+        return Record() if listener is None else listener.recorder.so_far(sys.modules["jax"].__version__)
+
     def stop(self) -> Record:
         """Restore JAX and return what was recorded."""
         if self._waiting is not None:

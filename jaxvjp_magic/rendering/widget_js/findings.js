@@ -27,7 +27,7 @@ function heading(state, finding, element) {
     h("b", { class: "vc-sign" }, sign(view, finding.severity, finding.code)),
     " ",
     finding.line ? [state.lineButton(finding.line, `line ${finding.line}`), ": "] : null,
-    finding.place ? `${finding.place}: ` : null,
+    finding.place ? [state.elsewhereButton(finding.elsewhere, finding.place), ": "] : null,
     h(element, {}, finding.title),
     finding.relation ? h("span", { class: "vc-grey" }, ` (${finding.relation})`) : null,
     finding.new ? h("span", { class: "vc-tag" }, "new") : null,
@@ -39,6 +39,11 @@ function body(state, finding) {
   if (finding.snippet) parts.push(snippet(finding.snippet));
   if (finding.message) parts.push(h("p", {}, finding.message));
   if (finding.fix) parts.push(fix(finding.fix));
+  if (finding.about) {
+    const summary = h("summary", { class: "vc-grey" }, `what ${finding.code} is about`);
+    const more = h("p", {}, "In full: ", h("code", {}, `%vjpcheck explain ${finding.code}`));
+    parts.push(h("details", { class: "vc-about" }, summary, h("p", {}, finding.about), more));
+  }
   if (finding.calls) {
     const [call] = finding.calls;
     parts.push(h("p", {}, h("button", { class: "vc-link", onclick: () => state.openCall(call) }, `show call ${call}`)));

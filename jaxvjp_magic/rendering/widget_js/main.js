@@ -131,6 +131,18 @@ class State {
     return button;
   }
 
+  /** A line of another cell: our part of JupyterLab goes there, and says on the page that it is here. */
+  elsewhereButton(elsewhere, text) {
+    if (!elsewhere || !("vjpcheckLines" in document.body.dataset)) return text;
+    const [line, source] = elsewhere;
+    return h("button", {
+      class: "vc-link vc-goto",
+      title: `go to line ${line} of ${source}`,
+      "data-commandlinker-command": "jaxvjp:go-to-line",
+      "data-commandlinker-args": JSON.stringify({ line, source }),
+    }, text);
+  }
+
   attached() {
     if (!this.root.isConnected) return;
     if (!this.still && !cellAround(this.root)) {

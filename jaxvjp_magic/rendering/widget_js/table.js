@@ -206,6 +206,9 @@ class Calls {
     const right = RIGHT.has(column) ? "vc-right" : null;
     if (column === "call") return h("th", { scope: "row" }, this.opener(row), wasLine(row, column));
     if (column === "line" && row.line) return h("td", { class: right }, this.state.lineButton(row.line, String(row.line)));
+    if (column === "line" && row.elsewhere) {
+      return h("td", { class: right }, this.state.elsewhereButton(row.elsewhere, cell.lines.join(" ")));
+    }
     const lines = (cell?.lines ?? (cell ? [""] : [])).map((text, number) =>
       h("div", { class: "vc-line", title: text.length > WIDEST ? text : null },
         cell.mark && number === cell.marked ? marked(this.state.view, cell.mark, text) : text),

@@ -1,0 +1,143 @@
+/**
+ * Notebooks that are open: their reports as marks, and ways to get to a line of them.
+ */
+import { CodeCell, ICellModel, isCodeCellModel } from '@jupyterlab/cells';
+import { INotebookTracker, NotebookPanel } from '@jupyterlab/notebook';
+import { Marks } from './marks';
+import { cellOf, marksOf } from './places';
+import { IRunCell } from './report';
+
+const CALM = 50; // milliseconds without news, before the outputs are looked at
+
+/** The code cells of a notebook, in order, as far as reports are concerned. */
+export function runCells(panel: NotebookPanel): IRunCell[] {
+  return cellModels(panel)
+    .filter(isCodeCellModel)
+    .map(model => {
+      const outputs = [];
+      for (let i = 0; i < model.outputs.length; i++) {
+        outputs.push(model.outputs.get(i).data);
+      }
+      return { id: model.id, count: model.executionCount, outputs };
+    });
+}
+
+function cellModels(panel: NotebookPanel): ICellModel[] {
+  return [...(panel.content.model?.cells ?? [])];
+}
+
+/** Keep the marks of a notebook what its outputs say, for as long as it is open. */
+export class WatchedNotebook {
+  constructor(
+    private readonly _panel: NotebookPanel,
+    private readonly _marks: Marks,
+    private readonly _enabled: () => boolean
+  ) {
+    _panel.content.modelChanged.connect(this._connect, this);
+    this._connect();
+    _panel.disposed.connect(() => {
+      window.clearTimeout(this._timer);
+    });
+  }
+
+  /** Look at the outputs as soon as they are calm. */
+  later(): void {
+    window.clearTimeout(this._timer);
+    this._timer = window.setTimeout(() => {
+      this._paint();
+    }, CALM);
+  }
+
+  private _connect(): void {
+    this._panel.content.model?.cells.changed.connect(this._connectCells, this);
+    this._connectCells();
+  }
+
+  private _connectCells(): void {
+    for (const model of cellModels(this._panel).filter(isCodeCellModel)) {
+      // Connecting what is connected changes nothing.
+      model.outputs.changed.connect(this.later, this);
+      model.stateChanged.connect(this.later, this);
+    }
+    this.later();
+  }
+
+  private _paint(): void {
+    if (this._panel.isDisposed) {
+      return;
+    }
+    const marks = this._enabled()
+      ? marksOf(runCells(this._panel))
+      : new Map<string, never[]>();
+    for (const model of cellModels(this._panel)) {
+      this._marks.set(model.sharedModel, marks.get(model.id) ?? []);
+    }
+  }
+
+  private _timer = 0;
+}
+
+/** A line of a notebook; `cell` is a cell's name, and without it and `source` the active cell is meant. */
+export interface ILine {
+  line: number;
+  source?: string;
+  cell?: string;
+}
+
+/** Put the cursor on a line; whether there is such a line. */
+export async function goToLine(
+  panel: NotebookPanel,
+  place: ILine
+): Promise<boolean> {
+  const notebook = panel.content;
+  const cells = runCells(panel);
+  const active = cells.find(cell => cell.id === notebook.activeCell?.model.id);
+  const named = place.cell
+    ? cells.find(cell => cell.id === place.cell)
+    : (active ?? cells[0]);
+  const meant = named && cellOf(place, named, cells);
+  const index = notebook.widgets.findIndex(cell => cell.model.id === meant?.id);
+  const cell = notebook.widgets[index];
+  if (!cell) {
+    return false;
+  }
+  notebook.activeCellIndex = index;
+  await notebook.scrollToCell(cell);
+  await cell.ready;
+  const { editor } = cell;
+  if (!editor) {
+    return false;
+  }
+  notebook.mode = 'edit';
+  const line = Math.min(Math.max(place.line, 1), editor.lineCount) - 1;
+  editor.setCursorPosition({ line, column: 0 });
+  editor.revealPosition({ line, column: 0 });
+  editor.focus();
+  return true;
+}
+
+/** How many cells below the one with this shared model use a name. */
+export function usesBelow(
+  tracker: INotebookTracker,
+  shared: object,
+  name: string
+): number {
+  const models = tracker.currentWidget
+    ? cellModels(tracker.currentWidget).filter(isCodeCellModel)
+    : [];
+  const at = models.findIndex(model => model.sharedModel === shared);
+  const word = new RegExp(
+    `(?<![\\p{L}\\p{N}_.])${name}(?![\\p{L}\\p{N}_])`,
+    'u'
+  );
+  return models
+    .slice(at + 1)
+    .filter(model => at >= 0 && word.test(model.sharedModel.getSource()))
+    .length;
+}
+
+/** The active cell, if it has code. */
+export function activeCodeCell(tracker: INotebookTracker): CodeCell | null {
+  const cell = tracker.activeCell;
+  return cell instanceof CodeCell ? cell : null;
+}

@@ -1,0 +1,68 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { python } from '@codemirror/lang-python';
+import { EditorState } from '@codemirror/state';
+import { newName, renamed } from '../src/renaming';
+
+/** The text with the name at its first `«f»` renamed to `g`; null where that is not offered. */
+function fixed(marked: string): string | null {
+  const from = marked.indexOf('«');
+  const to = marked.indexOf('»') - 1;
+  const doc = marked.replace('«', '').replace('»', '');
+  const state = EditorState.create({ doc, extensions: [python()] });
+  const changes = renamed(state, { from, to }, 'g');
+  return changes && state.update({ changes }).state.doc.toString();
+}
+
+test('the new name is in the words of the fix', () => {
+  const fix = (text: string) =>
+    newName({ code: 'NAM201', severity: 'error', fix: text });
+  assert.equal(fix('keep the original name:  f_mapped = vmap(f)'), 'f_mapped');
+  assert.equal(fix('keep the original name:  größe_ = vmap(größe)'), 'größe_');
+  assert.equal(fix('keep the name f'), null);
+  assert.equal(newName({ code: 'NAM201', severity: 'error' }), null);
+});
+
+test('what follows means the new name, what stands before the old one', () => {
+  assert.equal(
+    fixed('def r(x): return f(x)\n«f» = vmap(f)\ny = f(x)\nprint(f)'),
+    'def r(x): return f(x)\ng = vmap(f)\ny = g(x)\nprint(g)'
+  );
+});
+
+test('below the magic too, which is no Python', () => {
+  assert.equal(
+    fixed('%%vjpcheck\nimport jax\n«f» = jax.vmap(f)\nf(x)'),
+    '%%vjpcheck\nimport jax\ng = jax.vmap(f)\ng(x)'
+  );
+});
+
+test('texts, comments, attributes and the names of parameters stay', () => {
+  const rest = 'x.f\ncall(f=1)\n"f"\n# f';
+  assert.equal(fixed(`«f» = vmap(f)\n${rest}`), `g = vmap(f)\n${rest}`);
+  assert.equal(fixed('«f» = vmap(f)\ncall(f=f)'), 'g = vmap(f)\ncall(f=g)');
+});
+
+test('a name that is bound again means something else from there on', () => {
+  assert.equal(
+    fixed('«f» = vmap(f)\nf = jit(f)\nf(x)'),
+    'g = vmap(f)\nf = jit(g)\nf(x)'
+  );
+  assert.equal(
+    fixed('«f» = vmap(f)\nf(x)\ndef f(x): pass\nf(x)'),
+    'g = vmap(f)\ng(x)\ndef f(x): pass\nf(x)'
+  );
+});
+
+test('a name of a function ends with the function', () => {
+  assert.equal(
+    fixed('def h(f):\n    «f» = vmap(f)\n    return f(1)\nf(2)'),
+    'def h(f):\n    g = vmap(f)\n    return g(1)\nf(2)'
+  );
+});
+
+test('no fix is offered where it is not certain', () => {
+  assert.equal(fixed('for i in x:\n    «f» = vmap(f)'), null);
+  assert.equal(fixed('«m.f» = vmap(m.f)'), null);
+  assert.equal(fixed('call(«f»)'), null);
+});
