@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import sys
 import threading
@@ -251,12 +252,22 @@ class Extension:
             self.shell.user_ns[options.into] = report
         if running.in_passing:
             self._show_in_passing(report, running)
-        elif result is not None and result.error_before_exec is not None:
+        elif not self._has_run(result):
             print(NOT_RUN)
         else:
             self.show_last(widget=options.widget)
         if result is not None and result.success and report.reaches(options.fail_on):
             self._fail(result, FindingsError(f"{headline(report)} (--fail-on {options.fail_on})"))
+
+    def _has_run(self, result: ExecutionResult | None) -> bool:
+        """Whether the cell ran at all: what Python sees only when it compiles comes after the statements above it."""
+        if result is None or result.error_before_exec is None or result.info is None:
+            return True
+        try:
+            ast.parse(self.shell.transform_cell(result.info.raw_cell or ""))
+        except (SyntaxError, ValueError):
+            return False
+        return True
 
     def _changes(self, text: str, report: Report) -> Changes | None:
         """What changed since the last run of the same cell, if it has run before."""
