@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import TYPE_CHECKING, TypeVar
 
@@ -12,6 +13,8 @@ from jaxvjp_magic.tracing.frames import describe_error, place_of_error
 from jaxvjp_magic.tracing.namespace import error_fact
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jaxvjp_magic.report import Leaves
     from jaxvjp_magic.sources import Program
     from jaxvjp_magic.tracing.facts import CallFact, Event, Record, Tree
@@ -29,11 +32,13 @@ def build_report(
         return finding.code in ignore or finding.code in _silenced_on_line(finding)
 
     findings, notes = diagnose(record, program, ignore=ignored, uncaught=_uncaught(error), error=error_fact(error))
+    leaves = functools.cache(_leaves)  # calls share pytrees, which are compared by identity
     wrong = {call for finding in findings if finding.severity is Severity.ERROR for call in finding.calls}
+    leaves = functools.cache(_leaves)  # many calls share a pytree, which is compared by identity
     return Report(
         jax=record.jax,
         findings=findings,
-        calls=tuple(_call(fact, program, wrong=fact.id in wrong) for fact in record.calls),
+        calls=tuple(_call(fact, program, leaves, wrong=fact.id in wrong) for fact in record.calls),
         error=_program_error(error, program) if error is not None else None,
         notes=(*record.notes, *notes),
     )
@@ -64,7 +69,7 @@ def _program_error(error: BaseException, program: Program) -> ProgramError:
     return ProgramError(type(error).__name__, str(error), spot.line, spot.source)
 
 
-def _call(fact: CallFact, program: Program, *, wrong: bool) -> Call:
+def _call(fact: CallFact, program: Program, leaves: Callable[..., Leaves | None], *, wrong: bool) -> Call:
     spot = program.spot(fact.place)
     primal, fwd, bwd = _first(fact, Primal), _first(fact, Fwd), _first(fact, Bwd)
     forward, pullback = _first(fact, Forward), _first(fact, Pullback)
@@ -81,13 +86,13 @@ def _call(fact: CallFact, program: Program, *, wrong: bool) -> Call:
         parent=fact.parent,
         vmap=fact.vmap,
         status=_status(fact, wrong=wrong),
-        primals=_leaves(fact.primals, with_bytes=True),
+        primals=leaves(fact.primals, with_bytes=True),
         nondiff=tuple(Leaf(path, text) for path, text in fact.nondiff) or None,
-        outputs=_leaves(outputs),
-        fwd_outputs=_leaves(fwd.output) if fwd else None,
-        residuals=_leaves(residuals, with_bytes=True),
-        cotangents_in=_leaves(back.cotangents) if back else None,
-        cotangents_out=_leaves(back.result) if back else None,
+        outputs=leaves(outputs),
+        fwd_outputs=leaves(fwd.output) if fwd else None,
+        residuals=leaves(residuals, with_bytes=True),
+        cotangents_in=leaves(back.cotangents) if back else None,
+        cotangents_out=leaves(back.result) if back else None,
     )
 
 

@@ -59,6 +59,15 @@ def server(browser, tmp_path_factory):
         yield server
 
 
+@pytest.fixture
+def settings(server):
+    """Set what a person has set, before a page is opened."""
+    path = server.folder / ".jupyter" / "settings" / "jaxvjp-magic" / "plugin.jupyterlab-settings"
+    path.parent.mkdir(exist_ok=True)
+    yield lambda **values: path.write_text(json.dumps(values))
+    path.unlink()
+
+
 PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>a report</title></head>
 <body style="margin:20px"><main id="place"></main></body></html>"""
 START = """async ([text, css, report, theme, session]) => {

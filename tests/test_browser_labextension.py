@@ -1,99 +1,53 @@
-"""The JupyterLab part in a real JupyterLab and Notebook 7: checks by a click, marks, fixes, jumps, settings."""
+"""The JupyterLab part in a real JupyterLab and Notebook 7: checks by a click, of a cell or of all, and settings."""
 
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
+from browser_notebook import (
+    FINE,
+    GUTTER,
+    MARK,
+    OVERWRITTEN,
+    REPORT,
+    RULES,
+    SEED,
+    USE,
+    WAIT,
+    activate,
+    cell,
+    check,
+    marked,
+    opened,
+    source,
+    tag,
+    told,
+    wait_for_cursor,
+    wait_for_marks,
+)
 from jupyter_page import IDLE, command
-from jupyter_page import opened as opened_slowly
-from test_browser_jupyter import example, outputs, save
+from test_browser_jupyter import outputs, save
 
 pytestmark = pytest.mark.xdist_group("browser")  # one browser, one server
-SEED = example("seed_bug")[-1].split("\n", 1)[1]  # without %%vjpcheck
-OVERWRITTEN = "test_func = jax.vmap(test_func, in_axes=(None, 0))"
-RULES, USE = SEED.split("\nprimal, ")
-USE = f"primal, {USE}"
-FINE = "import jax\njax.grad(lambda x: x * x)(3.0)"
-REPORT = ".jp-OutputArea .vjpcheck"
-MARK, GUTTER = ".cm-lintRange", ".cm-lint-marker"
-WAIT = 40_000  # milliseconds
+ECHO = """from ipykernel.kernelapp import IPKernelApp
+from ipykernel.kernelbase import Kernel
+class Echo(Kernel):
+    implementation, implementation_version, banner = "echo", "1", "echo"
+    language_info = {"name": "echo", "mimetype": "text/plain", "file_extension": ".txt"}
+    async def do_execute(self, code, silent, *_, **__):
+        if not silent:
+            content = {"name": "stdout", "text": f"heard: {code}"}
+            self.send_response(self.iopub_socket, "stream", content)
+        return {"status": "ok", "execution_count": self.execution_count, "payload": [], "user_expressions": {}}
+IPKernelApp.launch_instance(kernel_class=Echo)"""
 GONE = """import sys
 class Gone:
     def find_spec(self, name, *_):
         if name == "jaxvjp_magic":
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Gone())"""
-
-
-def opened(page, address):
-    """Open a notebook, and wait for its kernel."""
-    opened_slowly(page, address)
-    page.set_default_timeout(WAIT)
-
-
-def cell(page, index):
-    """The widget of a cell."""
-    return page.locator(".jp-Notebook .jp-Cell").nth(index)
-
-
-def source(page, index):
-    """The text of a cell."""
-    return page.evaluate(
-        "(index) => jupyterapp.shell.currentWidget.content.widgets[index].model.sharedModel.getSource()", index
-    )
-
-
-def edit(page, index, start, end, text):
-    """Change a part of a cell's text, as typing would."""
-    change = "([index, start, end, text]) => jupyterapp.shell.currentWidget.content.widgets[index]"
-    page.evaluate(f"{change}.model.sharedModel.updateSource(start, end, text)", [index, start, end, text])
-
-
-def activate(page, index):
-    """Make a cell the active one."""
-    page.evaluate("(index) => { jupyterapp.shell.currentWidget.content.activeCellIndex = index; }", index)
-
-
-def check(page, index):
-    """Check a cell by its button."""
-    activate(page, index)
-    cell(page, index).locator(".jp-cell-toolbar [data-command='jaxvjp:check-cell']").first.click()
-
-
-def marked(page, index=0):
-    """What is underlined in a cell."""
-    return cell(page, index).locator(MARK).all_inner_texts()
-
-
-def wait_for_marks(page, count, index=0):
-    """Wait until so many parts of a cell are underlined."""
-    found = f"document.querySelectorAll('.jp-Notebook .jp-Cell')[{index}].querySelectorAll('{MARK}').length"
-    page.wait_for_function(f"{found} === {count}", timeout=WAIT)
-
-
-def cursor(page):
-    """The active cell, and the line of its cursor, from 1."""
-    notebook = "jupyterapp.shell.currentWidget.content"
-    return page.evaluate(
-        f"[{notebook}.activeCellIndex, {notebook}.activeCell.editor.getCursorPosition().line + 1, {notebook}.mode]"
-    )
-
-
-@pytest.fixture
-def settings(server):
-    """Set what a person has set, before a page is opened."""
-    path = server.folder / ".jupyter" / "settings" / "jaxvjp-magic" / "plugin.jupyterlab-settings"
-    path.parent.mkdir(exist_ok=True)
-    yield lambda **values: path.write_text(json.dumps(values))
-    path.unlink()
-
-
-def told(page):
-    """The notifications, as their list shows them."""
-    command(page, "apputils:display-notifications")
-    page.locator(".jp-Notification-List-Item").first.wait_for()
-    return page.locator(".jp-Notification-List-Item").all_inner_texts()
 
 
 @pytest.mark.parametrize("application", ["lab", "notebook"])
@@ -177,123 +131,99 @@ def test_wrong_options_are_told_of(server, page, settings):
     opened(page, server.lab("wrong.ipynb"))
     check(page, 0)
     page.wait_for_timeout(2000)
-    assert any("unrecognized arguments: --nonsense" in text for text in told(page))
+    check(page, 0)
+    page.wait_for_timeout(1000)
+    (text,) = [text for text in told(page) if "vjpcheck" in text]  # once
+    assert "vjpcheck: Options in the settings: unrecognized arguments: --nonsense" in text
 
 
-def test_marks_are_in_the_cell_that_a_finding_is_about(server, page):
-    """An earlier one; they go when that cell runs again, for it has another number then."""
-    server.write("earlier.ipynb", RULES, USE)
-    opened(page, server.lab("earlier.ipynb"))
-    activate(page, 0)
-    command(page, "notebook:run-cell")
+def test_what_an_exception_takes_along_is_no_error(server, page):
+    """A check that waits is dropped as cells are, without a word, and the cell is not checked some other time."""
+    server.write("aborted.ipynb", "import time; time.sleep(2); 1 / 0", FINE)
+    opened(page, server.lab("aborted.ipynb"))
     check(page, 1)
-    wait_for_marks(page, 2)
-    assert "test_func" in marked(page)
-    assert marked(page, 1) == ["f_vjp(jnp.ones(10))"]
-    go_to = page.locator(f"{REPORT} .vc-goto", has_text="In[1], line 22").first
-    go_to.click()
-    page.wait_for_function("jupyterapp.shell.currentWidget.content.activeCellIndex === 0")
-    assert cursor(page) == [0, 22, "edit"]
-    activate(page, 0)
-    command(page, "notebook:run-cell")
-    wait_for_marks(page, 0)
-    assert len(marked(page, 1)) == 1
-    go_to.click()
-    assert any("In[1] is not here any more" in text for text in told(page))
-    page.errors.clear()  # the exception of the cell
+    page.locator(REPORT).wait_for()
+    for first in (False, True):  # whether the kernel has never been asked before
+        if first:
+            page.reload()
+            page.wait_for_function(IDLE)
+            command(page, "editmenu:clear-all")
+        activate(page, 0)
+        command(page, "notebook:run-cell", wait=False)
+        check(page, 1)
+        page.locator(".jp-OutputArea-output", has_text="ZeroDivisionError").wait_for()
+        page.wait_for_function(IDLE)
+        assert cell(page, 1).locator(".jp-InputPrompt").inner_text().strip() == "[ ]:"
+        activate(page, 1)
+        command(page, "notebook:run-cell")
+        page.locator(".jp-OutputArea-output", has_text="Array(6.").wait_for()
+        assert page.locator(REPORT).count() == 0
+    command(page, "apputils:display-notifications")
+    page.wait_for_timeout(300)
+    assert not [text for text in page.locator(".jp-Notification-List-Item").all_inner_texts() if "vjpcheck" in text]
+    page.errors.clear()  # the exceptions of the cell
 
 
-def test_marks_follow_edits(server, page):
-    """They move with their lines, go when a line is changed, and are back when that is undone."""
-    server.write("edits.ipynb", SEED)
-    opened(page, server.lab("edits.ipynb"))
+def test_cells_that_are_not_to_be_edited(server, page):
+    """Are checked; nothing offers to change them."""
+    path = server.write("fixed.ipynb", SEED)
+    tag(path, 0, editable=False)
+    opened(page, server.lab(path.name))
     check(page, 0)
     wait_for_marks(page, 3)
-    command(page, "jaxvjp:toggle-line")
-    at = source(page, 0).index(OVERWRITTEN)
-    wait_for_marks(page, 3)
-    assert "test_func" in marked(page)
-    edit(page, 0, at + len(OVERWRITTEN) - 2, at + len(OVERWRITTEN) - 2, "+ 0")
-    wait_for_marks(page, 2)
-    cell(page, 0).locator(".cm-content").click()
-    page.keyboard.press("Control+z")
-    wait_for_marks(page, 3)
-    at = source(page, 0).index(OVERWRITTEN)
-    edit(page, 0, at, at, "  # a comment of its own\n")
-    wait_for_marks(page, 3)
-    page.errors.clear()  # the exception of the cell
-
-
-def test_marks_are_back_in_a_saved_notebook(server, page):
-    """Without a run, at the lines that still read as they did."""
-    path = server.write("back.ipynb", SEED)
-    opened(page, server.lab("back.ipynb"))
-    check(page, 0)
-    wait_for_marks(page, 3)
-    save(page, path)
-    page.errors.clear()  # the exception of the cell
-    notebook = json.loads(path.read_text())
-    text = "".join(notebook["cells"][0]["source"])
-    notebook["cells"][0]["source"] = "# edited elsewhere\n" + text.replace("f_vjp(jnp.ones(10))", "f_vjp(primal)")
-    path.write_text(json.dumps(notebook))
-    page.goto("about:blank")
-    opened(page, server.lab("back.ipynb"))
-    wait_for_marks(page, 2)
-    assert "test_func" in marked(page)
-
-
-def test_the_message_and_the_fix_are_in_the_hover(server, page):
-    """The fix is one change, which one undo takes back; with it the cell has no findings."""
-    server.write("fix.ipynb", SEED, "test_func(lambda x: x, jnp.ones((10, 3)))")
-    opened(page, server.lab("fix.ipynb"))
-    check(page, 0)
-    wait_for_marks(page, 3)
-    cell(page, 0).locator(MARK, has_text="test_func").last.scroll_into_view_if_needed()
+    assert not page.evaluate("jupyterapp.commands.isEnabled('jaxvjp:toggle-line')")
     cell(page, 0).locator(".cm-line", has_text=OVERWRITTEN).locator(MARK).hover()
-    hover = page.locator(".cm-tooltip-lint")
-    hover.wait_for()
-    assert "error NAM201: test_func was overwritten; test_func_fwd calls it" in hover.inner_text()
-    assert f"keep the original name: {OVERWRITTEN.replace('test_func', 'test_func_mapped', 1)}" in hover.inner_text()
-    hover.get_by_role("button", name="Fix it").click()
-    fixed = SEED.replace("test_func = ", "test_func_mapped = ").replace(
-        "partial(test_func,", "partial(test_func_mapped,"
-    )
-    assert source(page, 0) == fixed
-    assert any("1 cell below still says test_func" in text for text in told(page))
-    page.keyboard.press("Escape")
+    page.locator(".cm-tooltip-lint").wait_for()
+    assert page.get_by_role("button", name="Fix it").count() == 0
     page.errors.clear()  # the exception of the cell
-    check(page, 0)
-    wait_for_marks(page, 0)
-    page.locator(REPORT, has_text="nothing wrong").wait_for()
-    cell(page, 0).locator(".cm-content").click()
-    page.keyboard.press("Control+z")
-    assert source(page, 0) == SEED
 
 
-def test_the_fix_by_keyboard(server, page):
-    """A command applies the fix of the line that the cursor is on."""
-    server.write("keyboard.ipynb", SEED)
-    opened(page, server.lab("keyboard.ipynb"))
-    check(page, 0)
-    wait_for_marks(page, 3)
-    page.errors.clear()  # the exception of the cell
-    command(page, "jaxvjp:go-to-line", line=22)
-    assert cursor(page) == [0, 22, "edit"]
-    page.keyboard.press("Control+Alt+f")
-    assert "\ntest_func_mapped = jax.vmap(test_func" in source(page, 0)
+def test_commands_mean_the_notebook_in_front(server, page):
+    """Not one behind the settings; a button belongs to the notebook that it is in."""
+    page.set_viewport_size({"width": 2300, "height": 900})
+    server.write("left.ipynb", FINE)
+    server.write("right.ipynb", FINE)
+    opened(page, server.lab("left.ipynb"))
+    page.evaluate("""async () => {
+        const left = jupyterapp.shell.currentWidget;
+        const right = await jupyterapp.commands.execute('docmanager:open', {path: 'right.ipynb'});
+        await right.context.ready;
+        await right.sessionContext.ready;
+        right.parent = null;
+        jupyterapp.shell.add(right, 'main', {mode: 'split-right', ref: left.id});
+        jupyterapp.shell.activateById(right.id);
+    }""")
+    page.wait_for_function(IDLE)
+    panels = page.locator(".jp-NotebookPanel")
+    panels.nth(0).locator("[data-command='jaxvjp:check-cell']").click()
+    panels.nth(0).locator(REPORT).wait_for()
+    assert panels.nth(1).locator(".jp-InputPrompt").inner_text().strip() == "[ ]:"
+    assert page.evaluate("jupyterapp.commands.isEnabled('jaxvjp:check-notebook')")
+    command(page, "settingeditor:open", wait=False)
+    page.locator(".jp-SettingsForm").first.wait_for()
+    for name in ("check-cell", "check-notebook", "toggle-line", "apply-fix"):
+        assert not page.evaluate(f"jupyterapp.commands.isEnabled('jaxvjp:{name}')")
 
 
-def test_a_line_number_in_the_static_page(server, page):
-    """A button that JupyterLab answers, without a script in the page."""
-    server.write("static-lines.ipynb", f"%load_ext jaxvjp_magic\n{RULES}", f"%%vjpcheck --no-widget\n{USE}")
-    opened(page, server.lab("static-lines.ipynb"))
-    command(page, "notebook:run-all-cells")
-    button = page.locator("button[data-commandlinker-command]").first
-    assert button.inner_text() == "In[1], line 23:"
-    button.click()
-    page.wait_for_function("jupyterapp.shell.currentWidget.content.activeCellIndex === 0")
-    assert cursor(page) == [0, 23, "edit"]
-    page.errors.clear()  # the exception of the cell
+def test_notebooks_of_other_languages_have_no_button(server, page, settings):
+    """Their cells run as ever, with the setting on too."""
+    settings(automatic=True)
+    folder = server.folder / ".jupyter" / "share" / "kernels" / "echo"
+    folder.mkdir(parents=True)
+    (folder / "echo.py").write_text(ECHO)
+    kernel = {"argv": [sys.executable, str(folder / "echo.py"), "-f", "{connection_file}"], "display_name": "Echo"}
+    (folder / "kernel.json").write_text(json.dumps(kernel | {"language": "echo"}))
+    path = server.write("echo.ipynb", "hello")
+    notebook = json.loads(path.read_text())
+    notebook["metadata"] = {"kernelspec": {"name": "echo", "display_name": "Echo", "language": "echo"}}
+    path.write_text(json.dumps(notebook))
+    opened(page, server.lab(path.name))
+    page.locator(".jp-cell-toolbar [data-command='notebook:move-cell-up']").wait_for()
+    command(page, "notebook:run-cell")
+    page.locator(".jp-OutputArea-output", has_text="heard: hello").wait_for()
+    assert page.locator("[data-command='jaxvjp:check-cell']:visible").count() == 0
+    for name in ("check-cell", "check-notebook"):
+        assert not page.evaluate(f"jupyterapp.commands.isEnabled('jaxvjp:{name}')")
 
 
 def test_the_whole_notebook(server, page):
@@ -312,10 +242,37 @@ def test_the_whole_notebook(server, page):
     assert "NAM201 In[2], line 22: test_func was overwritten" in entry.inner_text()
     assert page.locator(REPORT).count() == 2
     entry.get_by_role("button").click()
-    page.wait_for_function("jupyterapp.shell.currentWidget.content.activeCellIndex === 1")
-    assert cursor(page) == [1, 22, "edit"]
+    wait_for_cursor(page, 1, 22)
     assert dialog.count() == 0
     page.errors.clear()  # the exception of the cell
+
+
+def test_an_exception_that_is_expected_does_not_end_the_run(server, page):
+    """Nor the summary: cells that run after it are in it."""
+    path = server.write("expected.ipynb", RULES, USE, FINE, USE, "1 + 1")
+    tag(path, 1, tags=["raises-exception"])
+    opened(page, server.lab(path.name))
+    command(page, "jaxvjp:check-notebook", wait=False)
+    dialog = page.locator(".jp-Dialog")
+    dialog.locator(".jp-vjp-summary").wait_for()
+    assert "3 cells with findings; an exception ended the run at In [4]" in dialog.inner_text()
+    assert dialog.locator("b").all_inner_texts() == ["In [1]", "In [2]", "In [4]"]
+    dialog.get_by_role("listitem").nth(1).get_by_role("button").press("Enter")
+    wait_for_cursor(page, 0, 22)
+    page.errors.clear()  # the exceptions of the cells
+
+
+def test_a_run_that_a_restart_cuts_off(server, page):
+    """Has no summary, and nothing is told."""
+    server.write("cut.ipynb", "import time; time.sleep(60)", FINE)
+    opened(page, server.lab("cut.ipynb"))
+    command(page, "jaxvjp:check-notebook", wait=False)
+    page.wait_for_function("jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'busy'")
+    page.wait_for_timeout(1000)
+    page.evaluate("jupyterapp.shell.currentWidget.sessionContext.restartKernel()")
+    page.wait_for_timeout(2000)
+    assert page.locator(".jp-Dialog").count() == 0
+    page.errors.clear()  # what JupyterLab's debugger says of a restart
 
 
 def test_a_whole_notebook_without_findings(server, page):

@@ -3,17 +3,40 @@
  */
 import { ISessionContextDialogs, Notification } from '@jupyterlab/apputils';
 import { Cell, CodeCell, isCodeCellModel } from '@jupyterlab/cells';
-import { NotebookActions, NotebookPanel } from '@jupyterlab/notebook';
+import {
+  KernelError,
+  Notebook,
+  NotebookActions,
+  NotebookPanel
+} from '@jupyterlab/notebook';
 import { Kernel } from '@jupyterlab/services';
 import { ITranslator, TranslationBundle } from '@jupyterlab/translation';
-import { checkEveryCell, checkNext, isPython, KernelProblem } from './kernel';
+import {
+  Aborted,
+  checkEveryCell,
+  checkNext,
+  isPython,
+  KernelProblem
+} from './kernel';
+import { mayBePython, runCells } from './notebooks';
 import { Settings } from './settings';
 
-/** Which cells of a run came to their end, and the one that an exception ended the run at. */
+/** Which cells of a run have run, and the one that an exception ended the run at. */
 export interface IRun {
-  finished: string[];
-  failed: string | null;
+  ran: Set<string>;
+  stopped: string | null;
 }
+
+/** What is told of a cell that has come to its end. */
+interface IEnd {
+  notebook: Notebook;
+  cell: Cell;
+  success: boolean;
+  error?: KernelError | null;
+}
+
+const GOES_ON = 'raises-exception'; // the tag of cells whose exceptions do not end a run
+const FORGETTING = 3; // attempts
 
 export class Checker {
   constructor(
@@ -46,20 +69,32 @@ export class Checker {
       this._dialogs,
       this._translator
     );
-    this._forget(kernel);
+    void this._forget(kernel);
   }
 
-  /** Run all cells with checks; null where that could not be. */
+  /** Run all cells with checks; null where that could not be, or was cut off. */
   async checkAll(panel: NotebookPanel): Promise<IRun | null> {
-    const cells = panel.content.widgets.map(cell => cell.model);
-    const ids = cells.filter(isCodeCellModel).map(model => model.id);
+    const ids = runCells(panel).map(cell => cell.id);
     const kernel = await this._kernel(panel);
     if (!kernel || !(await this._ask(kernel, ids, true))) {
       return null;
     }
-    const ended = new Map<string, boolean>();
-    const note = (_: unknown, end: { cell: Cell; success: boolean }) => {
-      ended.set(end.cell.model.id, end.success);
+    const run: IRun = { ran: new Set(), stopped: null };
+    const ended = new Set<string>();
+    const note = (_: unknown, { notebook, cell, success, error }: IEnd) => {
+      const { model } = cell;
+      if (notebook !== panel.content || !isCodeCellModel(model)) {
+        return;
+      }
+      ended.add(model.id);
+      const raised = !success && Boolean(error?.errorName); // else it has not run
+      if (success || raised) {
+        run.ran.add(model.id);
+      }
+      const tags = model.getMetadata('tags') as unknown;
+      if (raised && !(Array.isArray(tags) && tags.includes(GOES_ON))) {
+        run.stopped = model.id;
+      }
     };
     NotebookActions.executed.connect(note);
     try {
@@ -69,14 +104,15 @@ export class Checker {
         this._dialogs,
         this._translator
       );
+      // That is over at the first exception, though cells may still run: this waits in the same queue.
+      await this._forget(kernel);
     } finally {
       NotebookActions.executed.disconnect(note);
-      this._forget(kernel);
     }
-    return {
-      finished: ids.filter(id => ended.get(id) === true),
-      failed: ids.find(id => ended.get(id) === false) ?? null
-    };
+    const isWhole =
+      !panel.isDisposed &&
+      runCells(panel).every(({ id }) => ended.has(id) || !ids.includes(id));
+    return isWhole ? run : null; // a restart of the kernel leaves cells without an end
   }
 
   /** Load the kernel's part, for a cell that is going to ask for its check itself. */
@@ -132,16 +168,25 @@ export class Checker {
   }
 
   /** Cells that an exception or an interrupt kept from running are not checked some other time. */
-  private _forget(kernel: Kernel.IKernelConnection): void {
-    checkNext(kernel, [], '', false).catch(ignore);
+  private async _forget(kernel: Kernel.IKernelConnection): Promise<void> {
+    for (let attempt = 0; attempt < FORGETTING; attempt++) {
+      try {
+        await checkNext(kernel, [], '', false);
+        return;
+      } catch (problem) {
+        ignore(problem);
+        if (!(problem instanceof Aborted)) {
+          return; // a kernel that has gone away has nothing to forget
+        }
+      }
+    }
   }
 
   /** With the setting on, have the kernel check every cell, from the one that is about to run. */
   private _checkAutomatically(panel: NotebookPanel): void {
     const kernel = panel.sessionContext.session?.kernel;
-    const language = panel.content.model?.defaultKernelLanguage;
     const { automatic, options } = this._settings;
-    if (!automatic || !kernel || (language && language !== 'python')) {
+    if (!automatic || !kernel || !mayBePython(panel)) {
       return;
     }
     if (!this._followed.has(kernel)) {
@@ -177,23 +222,35 @@ export class Checker {
   }
 
   private _tell(problem: unknown): void {
-    const missing = problem instanceof KernelProblem ? problem.missing : '';
     const message = problem instanceof Error ? problem.message : '';
-    const text = missing
-      ? this._trans.__(
-          'vjpcheck: this kernel has no %1. Run %pip install %1 in a cell, and check again.',
-          missing
-        )
-      : this._trans.__('vjpcheck: %1', message);
-    Notification.error(text, { autoClose: false });
+    if (problem instanceof Aborted || message.startsWith('Canceled')) {
+      return; // what has become of the kernel is plain to see
+    }
+    const { missing, kind } =
+      problem instanceof KernelProblem ? problem : { missing: '', kind: '' };
+    let text = this._trans.__(
+      'vjpcheck: %1',
+      message || this._trans.__('the kernel gave no answer')
+    );
+    if (missing) {
+      text = this._trans.__(
+        'vjpcheck: this kernel has no %1. Run %pip install %1 in a cell, and check again.',
+        missing
+      );
+    } else if (kind === 'UsageError') {
+      text = this._trans.__('vjpcheck: Options in the settings: %1', message);
+    }
+    Notification.dismiss(this._told); // the last one is enough
+    this._told = Notification.error(text, { autoClose: false });
   }
+
+  private _told = '';
 
   private _known = new WeakMap<Kernel.IKernelConnection, string>();
   private _followed = new WeakSet<Kernel.IKernelConnection>();
   private _automatic = new Map<Kernel.IKernelConnection, string>();
 }
 
-/** A kernel that has gone away has nothing to forget. */
 function ignore(problem: unknown): void {
   console.debug('vjpcheck:', problem);
 }

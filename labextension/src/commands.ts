@@ -8,8 +8,9 @@ import { TranslationBundle } from '@jupyterlab/translation';
 import { Checker, IRun } from './checking';
 import { showSummary } from './dialog';
 import { checkIcon } from './icon';
+import { followLinks, GO_TO_LINE, lineIn } from './links';
 import { Marks } from './marks';
-import { activeCodeCell, goToLine, ILine, runCells } from './notebooks';
+import { activeCodeCell, goToLine, mayBePython, runCells } from './notebooks';
 import { Settings } from './settings';
 import { summaryOf } from './summary';
 
@@ -17,7 +18,7 @@ export const CommandIDs = {
   checkCell: 'jaxvjp:check-cell',
   checkNotebook: 'jaxvjp:check-notebook',
   toggleLine: 'jaxvjp:toggle-line',
-  goToLine: 'jaxvjp:go-to-line',
+  goToLine: GO_TO_LINE,
   applyFix: 'jaxvjp:apply-fix'
 };
 
@@ -31,7 +32,7 @@ export interface IContext {
   trans: TranslationBundle;
 }
 
-const MAGIC = /^%%vjpcheck\b[^\n]*\n?/;
+const MAGIC = /^(\s*)%%vjpcheck\b[^\n]*\n?/;
 
 /** Register the commands. */
 export function addCommands(
@@ -39,7 +40,14 @@ export function addCommands(
   palette: ICommandPalette | null
 ): void {
   const { app, tracker, checker, marks, settings, trans } = context;
-  const isEnabled = () => activeCodeCell(tracker) !== null;
+  const isVisible = () => activeCodeCell(tracker) !== null;
+  // A button belongs to its notebook, everything else to what is in front.
+  const isInFront = (args: { readonly [key: string]: unknown }) =>
+    args['toolbar'] === true ||
+    (tracker.currentWidget !== null &&
+      tracker.currentWidget === app.shell.currentWidget);
+  const isEnabled = (args: { readonly [key: string]: unknown }) =>
+    isInFront(args) && isVisible();
 
   app.commands.addCommand(CommandIDs.checkCell, {
     label: trans.__('Check Cell with vjpcheck'),
@@ -48,7 +56,7 @@ export function addCommands(
     ),
     icon: checkIcon,
     isEnabled,
-    isVisible: isEnabled,
+    isVisible,
     execute: async () => {
       const panel = tracker.currentWidget;
       const cell = activeCodeCell(tracker);
@@ -63,7 +71,7 @@ export function addCommands(
     caption: trans.__(
       'Run all cells with checks, and list those with findings'
     ),
-    isEnabled: () => tracker.currentWidget !== null,
+    isEnabled: args => isInFront(args) && mayBePython(tracker.currentWidget),
     execute: async () => {
       const panel = tracker.currentWidget;
       const run = panel && (await checker.checkAll(panel));
@@ -75,8 +83,9 @@ export function addCommands(
 
   app.commands.addCommand(CommandIDs.toggleLine, {
     label: trans.__('Put %%vjpcheck on Top of the Cell, or Take It Away'),
-    isEnabled,
-    isVisible: isEnabled,
+    isEnabled: args =>
+      isEnabled(args) && activeCodeCell(tracker)?.readOnly === false,
+    isVisible,
     execute: async () => {
       const panel = tracker.currentWidget;
       const shared = activeCodeCell(tracker)?.model.sharedModel;
@@ -85,7 +94,8 @@ export function addCommands(
       }
       const magic = MAGIC.exec(shared.getSource());
       if (magic) {
-        shared.updateSource(0, magic[0].length, '');
+        const above = magic[1]?.length ?? 0;
+        shared.updateSource(above, magic[0].length, '');
         return;
       }
       shared.updateSource(0, 0, `%%vjpcheck ${settings.options}`.trim() + '\n');
@@ -111,7 +121,7 @@ export function addCommands(
     label: trans.__('Go to the Line of a Finding'),
     execute: async args => {
       const panel = tracker.currentWidget;
-      const place = placeIn(args);
+      const place = lineIn(args);
       if (panel && place && !(await goToLine(panel, place))) {
         Notification.info(
           trans.__('vjpcheck: %1 is not here any more', place.source ?? ''),
@@ -122,27 +132,41 @@ export function addCommands(
   });
 
   const category = trans.__('vjpcheck');
-  for (const command of [
+  const listed = [
     CommandIDs.checkCell,
     CommandIDs.checkNotebook,
     CommandIDs.toggleLine,
     CommandIDs.applyFix
-  ]) {
+  ];
+  for (const command of listed) {
     palette?.addItem({ command, category });
   }
+  const changed = () => {
+    for (const command of listed) {
+      app.commands.notifyCommandChanged(command);
+    }
+  };
+  tracker.currentChanged.connect((_, panel) => {
+    // A new notebook has no language before its kernel is there.
+    panel?.context.model.metadataChanged.connect(changed);
+    changed();
+  });
+  tracker.activeCellChanged.connect(changed);
+  followLinks(tracker, line => {
+    void app.commands.execute(CommandIDs.goToLine, { ...line });
+  });
 }
 
 /** Tell which cells have findings, and go to the one that is clicked. */
 async function summarise(
   panel: NotebookPanel,
   run: IRun,
-  { trans }: IContext
+  { app, trans }: IContext
 ): Promise<void> {
   const cells = runCells(panel);
-  const { failed } = run;
-  const ran = new Set([...run.finished, ...(failed ? [failed] : [])]);
+  const { ran } = run;
   const entries = summaryOf(cells, ran);
-  const stopped = cells.find(cell => cell.id === failed);
+  const stopped = cells.find(cell => cell.id === run.stopped);
   const sentences = [
     entries.length > 0
       ? trans._n(
@@ -162,23 +186,8 @@ async function summarise(
   const head = sentences.filter(Boolean).join('; ');
   const picked = await showSummary(entries, head, trans);
   if (picked) {
+    app.shell.activateById(panel.id);
     const { line = 1, source = '' } = picked.first;
     await goToLine(panel, { cell: picked.cell, line, source });
   }
-}
-
-/** A line, from what a button in an output says. */
-function placeIn(args: Record<string, unknown>): ILine | null {
-  const line = Number(args['line']);
-  if (!Number.isInteger(line) || line < 1) {
-    return null;
-  }
-  const place: ILine = { line };
-  for (const name of ['source', 'cell'] as const) {
-    const value = args[name];
-    if (typeof value === 'string') {
-      place[name] = value;
-    }
-  }
-  return place;
 }

@@ -5,15 +5,22 @@ import type { Kernel } from '@jupyterlab/services';
 
 const MODULE = 'jaxvjp_magic.notebook.front_end';
 
-/** Why a kernel cannot check a cell. `missing` is the Python package that it does not have. */
+/**
+ * Why a kernel cannot check a cell: `missing` is the Python package that it does not have, `kind`
+ * the type of its exception.
+ */
 export class KernelProblem extends Error {
   constructor(
     message: string,
-    readonly missing = ''
+    readonly missing = '',
+    readonly kind = ''
   ) {
     super(message);
   }
 }
+
+/** An exception or an interrupt of an earlier cell took this request along, as it does cells. */
+export class Aborted extends Error {}
 
 /** Whether what this kernel runs is Python. */
 export async function isPython(
@@ -65,6 +72,9 @@ async function ask(
     }
   });
   const reply = await future.done;
+  if (reply.content.status === 'aborted') {
+    throw new Aborted();
+  }
   if (reply.content.status !== 'ok') {
     throw new KernelProblem(reply.content.status);
   }
@@ -78,7 +88,7 @@ async function ask(
 /** What went wrong, by the answer to an expression; null where nothing did. */
 export function problemIn(answer: unknown): KernelProblem | null {
   if (typeof answer !== 'object' || answer === null) {
-    return new KernelProblem('the kernel gave no answer');
+    return new KernelProblem('');
   }
   const { status, ename, evalue } = answer as Record<string, unknown>;
   if (status === 'ok') {
@@ -89,5 +99,9 @@ export function problemIn(answer: unknown): KernelProblem | null {
     ename === 'ModuleNotFoundError'
       ? /^No module named '([\w.]+)'/.exec(text)?.[1]
       : undefined;
-  return new KernelProblem(text || String(ename), missing?.split('.')[0] ?? '');
+  return new KernelProblem(
+    text || String(ename),
+    missing?.split('.')[0],
+    String(ename)
+  );
 }

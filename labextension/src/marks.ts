@@ -14,7 +14,7 @@ import {
 } from '@codemirror/view';
 import { TranslationBundle } from '@jupyterlab/translation';
 import { findLine, IMark, rangeIn } from './places';
-import { newName, renamed } from './renaming';
+import { renamed } from './renaming';
 
 const SEVERITIES = {
   error: 'error',
@@ -254,7 +254,7 @@ class MarkedEditor implements PluginValue {
 
   /** What the fix of a finding changes; null where it has none that is certain. */
   private _changes(mark: IMark) {
-    const name = newName(mark.finding);
+    const name = mark.finding.new_name;
     const tracked = this._tracked.find(one => one.mark === mark);
     const line = tracked && this._lineOf(tracked);
     if (!name || !line || this._view.state.readOnly) {

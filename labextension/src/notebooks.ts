@@ -4,8 +4,8 @@
 import { CodeCell, ICellModel, isCodeCellModel } from '@jupyterlab/cells';
 import { INotebookTracker, NotebookPanel } from '@jupyterlab/notebook';
 import { Marks } from './marks';
-import { cellOf, marksOf } from './places';
-import { IRunCell } from './report';
+import { cellOf, findLine, marksOf } from './places';
+import { IRunCell, reportsOf } from './report';
 
 const CALM = 50; // milliseconds without news, before the outputs are looked at
 
@@ -18,7 +18,8 @@ export function runCells(panel: NotebookPanel): IRunCell[] {
       for (let i = 0; i < model.outputs.length; i++) {
         outputs.push(model.outputs.get(i).data);
       }
-      return { id: model.id, count: model.executionCount, outputs };
+      const text = model.sharedModel.getSource();
+      return { id: model.id, count: model.executionCount, text, outputs };
     });
 }
 
@@ -95,7 +96,15 @@ export async function goToLine(
   const named = place.cell
     ? cells.find(cell => cell.id === place.cell)
     : (active ?? cells[0]);
-  const meant = named && cellOf(place, named, cells);
+  if (!named) {
+    return false;
+  }
+  const findings = reportsOf(named).flatMap(report => report.findings);
+  const snippet = findings.find(
+    ({ line, source = '' }) =>
+      line === place.line && source === (place.source ?? '')
+  )?.snippet;
+  const meant = cellOf(place, named, cells, snippet);
   const index = notebook.widgets.findIndex(cell => cell.model.id === meant?.id);
   const cell = notebook.widgets[index];
   if (!cell) {
@@ -109,7 +118,9 @@ export async function goToLine(
     return false;
   }
   notebook.mode = 'edit';
-  const line = Math.min(Math.max(place.line, 1), editor.lineCount) - 1;
+  const lines = editor.model.sharedModel.getSource().split('\n');
+  const found = findLine(lines, place.line, snippet);
+  const line = found < 0 ? Math.min(place.line, lines.length) - 1 : found;
   editor.setCursorPosition({ line, column: 0 });
   editor.revealPosition({ line, column: 0 });
   editor.focus();
@@ -136,8 +147,16 @@ export function usesBelow(
     .length;
 }
 
-/** The active cell, if it has code. */
+/** Whether a notebook is one of Python, as far as is known before its kernel is there. */
+export function mayBePython(panel: NotebookPanel | null): boolean {
+  const language = panel?.content.model?.defaultKernelLanguage;
+  return !language || language === 'python';
+}
+
+/** The active cell, if it has Python code. */
 export function activeCodeCell(tracker: INotebookTracker): CodeCell | null {
   const cell = tracker.activeCell;
-  return cell instanceof CodeCell ? cell : null;
+  return cell instanceof CodeCell && mayBePython(tracker.currentWidget)
+    ? cell
+    : null;
 }

@@ -36,7 +36,7 @@ export function marksOf(cells: readonly IRunCell[]): Map<string, IMark[]> {
   for (const cell of cells) {
     for (const report of reportsOf(cell)) {
       for (const [index, finding] of report.findings.entries()) {
-        const target = cellOf(finding, cell, cells);
+        const target = cellOf(finding, cell, cells, finding.snippet);
         if (target !== null && finding.line) {
           const mark = markOf(report, finding, index, finding.line);
           marks.set(target.id, merged(marks.get(target.id) ?? [], mark));
@@ -67,17 +67,25 @@ function rank(severity: Severity): number {
   return ['error', 'warning', 'note'].indexOf(severity);
 }
 
-/** The cell with this number: `In[3]`, or the cell itself where there is no source. */
-export function cellOf<T extends { count: number | null }>(
+/**
+ * The cell with this number: `In[3]`, or the cell itself where there is no source.
+ *
+ * After a restart of the kernel several cells may have the same number: the one that has the line.
+ */
+export function cellOf(
   place: { source?: string },
-  own: T,
-  cells: readonly T[]
-): T | null {
+  own: IRunCell,
+  cells: readonly IRunCell[],
+  snippet?: ISnippet
+): IRunCell | null {
   if (!place.source) {
     return own;
   }
   const number = /^In\[(\d+)\]$/.exec(place.source)?.[1];
-  return cells.find(cell => String(cell.count) === number) ?? null;
+  const numbered = cells.filter(cell => String(cell.count) === number);
+  const reads = (cell: IRunCell) =>
+    snippet && findLine(cell.text.split('\n'), snippet.line, snippet) >= 0;
+  return numbered.find(reads) ?? numbered[0] ?? null;
 }
 
 /**

@@ -4,30 +4,24 @@
  */
 import { ensureSyntaxTree } from '@codemirror/language';
 import type { EditorState } from '@codemirror/state';
-import { IFinding } from './report';
 import { IRange } from './places';
 
 const LONGEST_PARSE = 500; // milliseconds
-const FIX = /^keep the original name: {2}([\p{L}_][\p{L}\p{N}_]*) = /u;
-const LOOPS = ['ForStatement', 'WhileStatement'];
 const DEFINITIONS = ['FunctionDefinition', 'ClassDefinition'];
+const OTHERS = ['ImportStatement', 'ScopeStatement']; // where a name is none of a value here
 
 /** A part of the text, and what stands there instead. */
 export interface IChange extends IRange {
   insert: string;
 }
 
-/** The other name that a finding proposes; null where its fix is another one. */
-export function newName(finding: IFinding): string | null {
-  return FIX.exec(finding.fix ?? '')?.[1] ?? null;
-}
-
 /**
  * The changes that give the name at `range`, which a statement overwrites, another name.
  *
  * What follows the statement meant what the statement made; what stands before it, the function's
- * rules above all, meant the function. Null where that cannot be told: in a loop, for an
- * attribute, where the text does not parse.
+ * rules above all, meant the function. Null where that cannot be told: in a loop or below an `if`,
+ * for an attribute, where something else gets the same name in some inner part, where the text
+ * does not parse.
  */
 export function renamed(
   state: EditorState,
@@ -38,50 +32,51 @@ export function renamed(
   const tree = ensureSyntaxTree(state, state.doc.length, LONGEST_PARSE);
   const target = tree?.resolveInner(range.from, 1);
   const statement = target?.parent;
+  const block = statement?.parent;
   if (
     !tree ||
-    !target ||
-    target.name !== 'VariableName' ||
+    target?.name !== 'VariableName' ||
     target.to !== range.to ||
-    statement?.name !== 'AssignStatement'
+    statement?.name !== 'AssignStatement' ||
+    !(block?.name === 'Script' || block?.parent?.name === 'FunctionDefinition')
   ) {
     return null;
   }
-  let scope = statement.parent;
-  while (scope && !DEFINITIONS.includes(scope.name) && scope.parent) {
-    if (LOOPS.includes(scope.name)) {
-      return null;
-    }
-    scope = scope.parent;
-  }
   const changes = [{ ...range, insert: name }];
-  let end = scope?.to ?? state.doc.length;
+  let end = block.to; // or -1: it cannot be told
   tree.iterate({
     from: statement.to,
     to: end,
-    enter: node => {
+    enter: ({ node }) => {
       const isOld =
         node.name === 'VariableName' &&
         node.from >= statement.to &&
         state.sliceDoc(node.from, node.to) === old;
-      if (!isOld || node.from >= end) {
+      const parent = node.parent;
+      if (!isOld || node.from >= end || !parent) {
         return;
       }
-      const parent = node.node.parent;
-      const next = node.node.nextSibling;
-      if (parent?.name === 'ArgList' && next?.name === 'AssignOp') {
+      const isAssigned = node.nextSibling?.name === 'AssignOp';
+      const isDefined = DEFINITIONS.includes(parent.name);
+      if (parent.name === 'ArgList' && isAssigned) {
         return; // f(name=...): the name of a parameter
       }
-      if (parent && DEFINITIONS.includes(parent.name)) {
-        end = node.from; // defined again: from here on the name means that
-        return;
+      if (isDefined || (parent.name === 'AssignStatement' && isAssigned)) {
+        // Bound again: from here on the name means that, and the value still means ours.
+        const outer = parent.parent;
+        const owner =
+          outer?.name === 'DecoratedStatement' ? outer.parent : outer;
+        const isHere = owner?.from === block.from && owner.to === block.to;
+        end = isHere ? (isDefined ? node.from : parent.to) : -1;
+      } else if (
+        OTHERS.includes(parent.name) ||
+        (parent.name === 'ParamList' && node.prevSibling?.name !== 'AssignOp')
+      ) {
+        end = -1;
+      } else {
+        changes.push({ from: node.from, to: node.to, insert: name });
       }
-      if (parent?.name === 'AssignStatement' && next?.name === 'AssignOp') {
-        end = parent.to; // overwritten again: the value still means ours
-        return;
-      }
-      changes.push({ from: node.from, to: node.to, insert: name });
     }
   });
-  return changes;
+  return end < 0 ? null : changes;
 }

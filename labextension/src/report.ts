@@ -22,6 +22,8 @@ export interface IFinding {
   title?: string;
   message?: string;
   fix?: string;
+  /** Where the fix is certain: what the name at `snippet` is called instead. */
+  new_name?: string;
   line?: number;
   source?: string;
   snippet?: ISnippet;
@@ -33,10 +35,11 @@ export interface IReport {
   findings: IFinding[];
 }
 
-/** A cell as far as reports are concerned: its name, `In [count]`, and the data of its outputs. */
+/** A cell as far as reports are concerned: its name, `In [count]`, its text, the data of its outputs. */
 export interface IRunCell {
   id: string;
   count: number | null;
+  text: string;
   outputs: readonly unknown[];
 }
 

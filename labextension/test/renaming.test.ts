@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { python } from '@codemirror/lang-python';
 import { EditorState } from '@codemirror/state';
-import { newName, renamed } from '../src/renaming';
+import { renamed } from '../src/renaming';
 
 /** The text with the name at its first `«f»` renamed to `g`; null where that is not offered. */
 function fixed(marked: string): string | null {
@@ -13,15 +13,6 @@ function fixed(marked: string): string | null {
   const changes = renamed(state, { from, to }, 'g');
   return changes && state.update({ changes }).state.doc.toString();
 }
-
-test('the new name is in the words of the fix', () => {
-  const fix = (text: string) =>
-    newName({ code: 'NAM201', severity: 'error', fix: text });
-  assert.equal(fix('keep the original name:  f_mapped = vmap(f)'), 'f_mapped');
-  assert.equal(fix('keep the original name:  größe_ = vmap(größe)'), 'größe_');
-  assert.equal(fix('keep the name f'), null);
-  assert.equal(newName({ code: 'NAM201', severity: 'error' }), null);
-});
 
 test('what follows means the new name, what stands before the old one', () => {
   assert.equal(
@@ -52,6 +43,10 @@ test('a name that is bound again means something else from there on', () => {
     fixed('«f» = vmap(f)\nf(x)\ndef f(x): pass\nf(x)'),
     'g = vmap(f)\ng(x)\ndef f(x): pass\nf(x)'
   );
+  assert.equal(
+    fixed('«f» = vmap(f)\nf(x)\n@d\ndef f(x): pass\nf(x)'),
+    'g = vmap(f)\ng(x)\n@d\ndef f(x): pass\nf(x)'
+  );
 });
 
 test('a name of a function ends with the function', () => {
@@ -63,6 +58,26 @@ test('a name of a function ends with the function', () => {
 
 test('no fix is offered where it is not certain', () => {
   assert.equal(fixed('for i in x:\n    «f» = vmap(f)'), null);
+  assert.equal(fixed('if x:\n    «f» = vmap(f)\nf(x)'), null);
   assert.equal(fixed('«m.f» = vmap(m.f)'), null);
   assert.equal(fixed('call(«f»)'), null);
+});
+
+test('nor where some inner part has the same name for something of its own', () => {
+  for (const below of [
+    'def h(f): return f',
+    'y = lambda f: f',
+    'def h():\n    f = 1\nf(x)',
+    'if x:\n    f = 1\nf(x)',
+    'class C:\n    f = 1',
+    'class C:\n    def f(self): pass',
+    'def h():\n    global f',
+    'from m import f'
+  ]) {
+    assert.equal(fixed(`«f» = vmap(f)\n${below}`), null, below);
+  }
+  assert.equal(
+    fixed('«f» = vmap(f)\ndef h(x=f): return f(x)'),
+    'g = vmap(f)\ndef h(x=g): return g(x)'
+  );
 });

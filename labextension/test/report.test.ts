@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { problemIn } from '../src/kernel';
+import { lineIn } from '../src/links';
 import { cellOf, findLine, marksOf, rangeIn } from '../src/places';
 import { causesOf, IFinding, MIME_TYPE, reportIn } from '../src/report';
 import { summaryOf } from '../src/summary';
@@ -20,7 +21,7 @@ function output(...findings: unknown[]): unknown {
 }
 
 function cell(id: string, count: number | null, ...outputs: unknown[]) {
-  return { id, count, outputs };
+  return { id, count, text: '', outputs };
 }
 
 test('outputs that are no report of schema 1 are left alone', () => {
@@ -51,6 +52,19 @@ test('a mark is in the cell that the finding names, or in the cell of the report
   assert.deepEqual(marks.get('use'), [
     { finding: SHAPE, line: 1, causes: ['NAM201'] }
   ]);
+});
+
+test('of two cells with one number, which a restart makes, the one that has the line', () => {
+  const snippet = { line: 2, text: 'f = vmap(f)' };
+  const finding = { ...NAME, snippet };
+  const stale = { ...cell('stale', 1), text: '1 + 1' };
+  const rules = { ...cell('rules', 1), text: '# moved\n\nf = vmap(f)' };
+  const use = cell('use', 2, output(finding));
+  const marks = marksOf([stale, rules, use]);
+  assert.deepEqual([...marks.keys()], ['rules']);
+  const source = 'In[1]';
+  assert.equal(cellOf({ source }, use, [stale, rules, use], snippet), rules);
+  assert.equal(cellOf({ source }, use, [stale, rules, use]), stale);
 });
 
 test('a cell that has run again has another number, and no marks of earlier reports', () => {
@@ -134,5 +148,18 @@ test('a kernel says what it does not have, or what is wrong', () => {
   const usage = failed('UsageError', 'unrecognized arguments: --x');
   assert.equal(usage?.missing, '');
   assert.equal(usage.message, 'unrecognized arguments: --x');
-  assert.match(problemIn(undefined)?.message ?? '', /no answer/);
+  assert.equal(usage.kind, 'UsageError');
+  assert.equal(problemIn(undefined)?.message, '');
+});
+
+test('a button says a line, and nothing else is taken from it', () => {
+  assert.deepEqual(lineIn({ line: 3, source: 'In[1]', cell: 'a', x: 1 }), {
+    line: 3,
+    source: 'In[1]',
+    cell: 'a'
+  });
+  assert.deepEqual(lineIn({ line: 3, source: 4, cell: null }), { line: 3 });
+  for (const args of [{}, { line: 0 }, { line: 1.5 }, { line: '3' }, []]) {
+    assert.equal(lineIn(args), null);
+  }
 });
