@@ -26,9 +26,10 @@ __all__ = ["Call", "Finding", "Leaf", "Report", "Severity", "vjpcheck"]
 
 def load_ipython_extension(ipython: InteractiveShell) -> None:
     """`%load_ext jaxvjp_magic`."""
-    from jaxvjp_magic.notebook.extension import load
+    from jaxvjp_magic.notebook.extension import load, tell_of_jax
 
     load(ipython)
+    tell_of_jax()
 
 
 def unload_ipython_extension(ipython: InteractiveShell) -> None:

@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from jaxvjp_magic import rules
-from jaxvjp_magic.report import Report
+from jaxvjp_magic.report import Report, noted, one_a_fault
 from jaxvjp_magic.sources import FileSources, Program
 from jaxvjp_magic.tracing.facts import Record
 from jaxvjp_magic.tracing.frames import is_user_code
@@ -33,35 +33,51 @@ class Options:
 
 
 class Check:
-    """Watches JAX between `start` and `finish`."""
+    """Watches JAX between `start` and `finish`. Neither raises: what fails becomes a note in the report."""
 
     def __init__(self, options: Options) -> None:
         """A check that has not started."""
         self.options = options
-        self._tracer = Tracer(retrace=options.retrace, verify=options.verify)
+        self._tracer: Tracer | None = None
+        self._notes: tuple[str, ...] = ()
 
     def start(self) -> None:
         """Record from now on."""
-        self._tracer.start()
+        try:
+            self._tracer = Tracer(retrace=self.options.retrace, verify=self.options.verify)
+            self._tracer.start()
+        except Exception as error:  # noqa: BLE001 (the program runs on without the check)
+            self._notes = noted(Report(), "start the check", error).notes
+        except BaseException:  # an interrupt: the program that was to be checked does not run
+            self.abandon()
+            raise
 
     def so_far(self, sources: Sources) -> Report:
         """The report of what was recorded up to now; may be asked from any thread."""
         from jaxvjp_magic.build import build_report
 
-        return build_report(self._tracer.so_far(), Program(sources), ignore=self.options.ignore)
+        record = Record() if self._tracer is None else self._tracer.so_far()
+        return build_report(record, Program(sources), ignore=self.options.ignore)
 
     def finish(self, sources: Sources, error: BaseException | None = None) -> Report:
-        """Restore JAX and make the report. Never raises: what fails becomes a note in it."""
+        """Restore JAX and make the report."""
         record = Record()
         try:
-            record = self._tracer.stop()
+            if self._tracer is not None:
+                record = self._tracer.stop()
             from jaxvjp_magic.build import build_report
 
             report = build_report(record, Program(sources), error=error, ignore=self.options.ignore)
         except Exception as failure:  # noqa: BLE001 (the program's own result matters more than the report)
-            note = f"could not make the report: {type(failure).__name__}: {failure}"
-            report = Report(jax=record.jax, notes=(*record.notes, note))
-        return report
+            report = noted(Report(jax=record.jax, notes=record.notes), "make the report", failure)
+        finally:
+            self.abandon()
+        return dataclasses.replace(report, notes=one_a_fault((*self._notes, *report.notes)))
+
+    def abandon(self) -> None:
+        """Restore JAX, and make no report; after `finish` there is nothing left to do."""
+        if self._tracer is not None:
+            self._tracer.abandon()
 
 
 @contextlib.contextmanager
@@ -84,20 +100,28 @@ def vjpcheck(*, verify: bool = False, ignore: Iterable[str] = (), retrace: bool 
     codes = rules.parse_codes(ignore if isinstance(ignore, str) else ",".join(ignore))
     check = Check(Options(verify=verify, ignore=codes, retrace=retrace))
     report = Report()
-    main = _file_of_caller()
-    check.start()
     error: BaseException | None = None
+    main = ""
     try:
+        with contextlib.suppress(Exception):  # places have the name of their file, then
+            main = _file_of_caller()
+        check.start()
         yield report
     except BaseException as raised:
         error = raised
         raise
     finally:
-        # The report is frozen for everybody else: the block holds it already, so it is filled in place.
-        finished = check.finish(FileSources(main), error)
-        for field in dataclasses.fields(Report):
-            object.__setattr__(report, field.name, getattr(finished, field.name))
-        error = None
+        try:
+            _fill(report, check.finish(FileSources(main), error))
+        finally:
+            check.abandon()
+            error = None
+
+
+def _fill(report: Report, finished: Report) -> None:
+    """The report is frozen for everybody else: the block holds it already, so it is filled in place."""
+    for field in dataclasses.fields(Report):
+        object.__setattr__(report, field.name, getattr(finished, field.name))
 
 
 def _file_of_caller() -> str:

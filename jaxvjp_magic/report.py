@@ -105,7 +105,8 @@ class Finding:
     `fix` what to write instead. `line` counts from 1 in the checked cell or
     file, or in `source` where that is not empty. `cause_of` has the indices, in
     the report's findings, of those that follow from this one, `calls` the ids
-    of the calls that show it.
+    of the calls that show it. `new_name` is for tools: where the name at the
+    snippet had better be another, that one.
     """
 
     code: str
@@ -124,6 +125,7 @@ class Finding:
     calls: tuple[int, ...] = ()
     cause_of: tuple[int, ...] = ()
     explains_error: bool = False
+    new_name: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -193,39 +195,41 @@ class Report:
     def from_json(cls, text: str) -> Report:
         """Read what `to_json` wrote; keys that this version does not know are left out.
 
-        Raises ValueError, in one line, for text that is no report of schema 1.
+        The text may be anybody's: sizes and types are checked. Raises
+        ValueError, in one line, for text that is no report of schema 1.
         """
-        try:
-            data = json.loads(text)
-        except ValueError as error:
-            message = f"not a vjpcheck report: {error}"
-            raise ValueError(message) from None
-        if not isinstance(data, dict) or data.get("schema") != SCHEMA:
-            message = f"not a vjpcheck report of schema {SCHEMA}"
-            raise ValueError(message)
-        try:
-            return cls(
-                jax=str(data.get("jax", "")),
-                findings=tuple(_finding(item) for item in data["findings"]),
-                calls=tuple(_call(item) for item in data["calls"]),
-                error=_load(ProgramError, data["error"]) if data.get("error") else None,
-                notes=tuple(map(str, data.get("notes", ()))),
-                omitted=_load(Omitted, data["omitted"]) if data.get("omitted") else None,
-            )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            message = f"a damaged vjpcheck report: {type(error).__name__}: {error}"
-            raise ValueError(message) from None
+        from jaxvjp_magic.reading import read
+
+        return read(text)
 
     def __str__(self) -> str:
-        """The report as text, as `text/plain` shows it."""
-        from jaxvjp_magic.rendering.text import render_text
+        """The report as text, as `text/plain` shows it; one line where that fails."""
+        try:
+            from jaxvjp_magic.rendering.text import render_text
 
-        return render_text(self)
+            return render_text(self)
+        except Exception as error:  # noqa: BLE001 (a report is printed in somebody's program)
+            return f"vjpcheck: could not show the report: {type(error).__name__}: {error}"
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
         from jaxvjp_magic.rendering.bundle import mime_bundle
 
         return mime_bundle(self)
+
+
+def noted(report: Report, what: str, error: Exception) -> Report:
+    """The report with a note on what could not be done; of one fault of ours there is one note."""
+    note = f"could not {what}: {type(error).__name__}: {error}"
+    return dataclasses.replace(report, notes=one_a_fault((*report.notes, note)))
+
+
+def one_a_fault(notes: tuple[str, ...]) -> tuple[str, ...]:
+    """The notes, and of those that tell of the same exception of ours the first."""
+    kept: dict[str, str] = {}
+    for note in notes:
+        what, _, detail = note.partition(": ")
+        kept.setdefault(detail if what.startswith(("could not ", "a check failed ")) else note, note)
+    return tuple(kept.values())
 
 
 _LEAVES = ("primals", "nondiff", "outputs", "fwd_outputs", "residuals", "cotangents_in", "cotangents_out")
@@ -244,32 +248,9 @@ def _compact(item: Any) -> dict[str, Any]:
             data[field.name] = [_compact(leaf) for leaf in value] or None
         elif dataclasses.is_dataclass(value):
             data[field.name] = _compact(value)
-        elif field.name in _KEPT or not (value is None or value in ("", (), False)):
+        elif field.name in _KEPT or not (value is None or value is field.default or value in ("", ())):
             data[field.name] = value
     return data
-
-
-def _load(cls: type, data: dict[str, Any]) -> Any:
-    known = {field.name for field in dataclasses.fields(cls)}
-    return cls(**{key: value for key, value in data.items() if key in known})
-
-
-def _finding(data: dict[str, Any]) -> Finding:
-    data = {**data, "severity": Severity(data["severity"])}
-    for key in ("calls", "cause_of"):
-        data[key] = tuple(data.get(key, ()))
-    if data.get("snippet"):
-        data["snippet"] = _load(Snippet, data["snippet"])
-    data.setdefault("title", "")
-    return _load(Finding, data)  # type: ignore[no-any-return]
-
-
-def _call(data: dict[str, Any]) -> Call:
-    data = {**data, "vmap": tuple(data.get("vmap", ()))}
-    for key in _LEAVES:
-        if key in data:
-            data[key] = tuple(_load(Leaf, leaf) for leaf in data[key] or ())
-    return _load(Call, data)  # type: ignore[no-any-return]
 
 
 _SHORT = (("bfloat", "bf"), ("float", "f"), ("uint", "u"), ("int", "i"), ("complex", "c"))

@@ -20,7 +20,7 @@ _ADDS = {"append", "extend", "insert", "update", "setdefault", "add"}
 def rule_at(text: str, line: int, column: int | None = None) -> Rule | None:
     """The function whose first line this is, or the lambda on it: of several the one around the column."""
     lambdas: list[Rule] = []
-    for node in ast.walk(syntax.parse(text) or ast.Module([], [])):
+    for node in syntax.nodes(text):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and syntax.first_line(node) == line:
             return node
         if isinstance(node, ast.Lambda) and node.lineno == line:
@@ -35,6 +35,7 @@ def parameters(rule: Rule) -> list[str]:
     return [argument.arg for argument in (*rule.args.posonlyargs, *rule.args.args)]
 
 
+@functools.lru_cache(maxsize=256)
 def element_line(rule: Rule, index: int) -> int | None:
     """Where the element of the tuple that a rule returns gets its value, where it is returned by a name."""
     returned = _returned(rule)
@@ -47,6 +48,7 @@ def element_line(rule: Rule, index: int) -> int | None:
     return max((line for line in lines if line < returned.lineno), default=None)
 
 
+@functools.lru_cache(maxsize=256)
 def packed(rule: Rule) -> tuple[list[str], int] | None:
     """The names that a fwd rule returns as its residuals, in order, and the line; None for other than plain names."""
     pair = _returned(rule)
@@ -60,6 +62,7 @@ def packed(rule: Rule) -> tuple[list[str], int] | None:
     return (names, residuals.lineno) if names and residuals is not None else None
 
 
+@functools.lru_cache(maxsize=256)
 def unpacked(rule: Rule, parameter: str) -> tuple[list[str], int] | None:
     """The names that a bwd rule takes its residuals apart into, in order, and the line."""
     for node in _assignments(rule):
@@ -76,6 +79,7 @@ def _plain_names(node: ast.AST | None) -> list[str]:
     return names if len(names) == len(elements) == len(set(names)) else []
 
 
+@functools.lru_cache(maxsize=256)
 def kept_outside(rule: Rule) -> dict[str, int]:
     """Where a rule stores a value of its own in a global, in a container of one, or in `self`: name and line."""
     own, declared = set(parameters(rule)), set()
@@ -127,6 +131,7 @@ def _holder(target: ast.expr, declared: set[str], local: set[str], first: list[s
     return ast.unparse(inner) if isinstance(inner, ast.Attribute) and ast.unparse(inner).startswith("self.") else ""
 
 
+@functools.lru_cache(maxsize=256)
 def reads(rule: Rule, name: str) -> bool:
     """Whether a rule reads a name, or the attribute `self.n`."""
     for node in ast.walk(rule):

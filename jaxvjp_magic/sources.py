@@ -88,19 +88,35 @@ class Program:
     """The checked program, for the checks: lines and their text."""
 
     def __init__(self, sources: Sources) -> None:
-        """Ask `sources` for texts."""
+        """Ask `sources` for texts; each is read once, for a report has many places in few texts."""
         self.sources = sources
+        self._texts: dict[str, Text] = {}
+        self._lines: dict[str, list[str]] = {}
+        self._spots: dict[Place, Spot] = {}
+        self._rules: dict[int, tuple[types.CodeType, Rule | None]] = {}
+
+    def text_of(self, filename: str) -> Text:
+        """The cell or file that code with this filename comes from."""
+        known = self._texts.get(filename)
+        if known is None:
+            known = self._texts[filename] = self.sources.text_of(filename)
+        return known
 
     def spot(self, place: Place | None) -> Spot:
         """A recorded place, as the person sees it."""
         if place is None:
             return Spot()
-        text = self.sources.text_of(place.filename)
-        return self.spot_in(text, place.line, place.start, place.end)
+        known = self._spots.get(place)
+        if known is None:
+            known = self.spot_in(self.text_of(place.filename), place.line, place.start, place.end)
+            self._spots[place] = known
+        return known
 
     def spot_in(self, text: Text, line: int, start: int | None = None, end: int | None = None) -> Spot:
         """A line of a text, with the columns that are meant, if any."""
-        lines = text.text.splitlines()
+        lines = self._lines.get(text.text)
+        if lines is None:
+            lines = self._lines[text.text] = text.text.splitlines()
         snippet = None
         if 0 < line <= len(lines):
             shown = lines[line - 1]
@@ -114,7 +130,7 @@ class Program:
         """The `def` of a function."""
         if code is None:
             return Spot()
-        text = self.sources.text_of(code.co_filename)
+        text = self.text_of(code.co_filename)
         return self.spot_in(text, syntax.def_line(text.text, code.co_firstlineno))
 
     def class_definition(self, name: str) -> Spot | None:
@@ -129,9 +145,12 @@ class Program:
         """The syntax tree of a rule."""
         if code is None:
             return None
-        text, line = self.sources.text_of(code.co_filename).text, code.co_firstlineno
-        columns = [start for first, _, start, _ in code.co_positions() if first == line and start]
-        return rule_text.rule_at(text, line, columns[0] if columns else None)
+        known = self._rules.get(id(code))  # by identity: a code object is hashed, and compared, as a whole
+        if known is None:
+            text, line = self.text_of(code.co_filename).text, code.co_firstlineno
+            columns = [start for first, _, start, _ in code.co_positions() if first == line and start]
+            known = self._rules[id(code)] = code, rule_text.rule_at(text, line, columns[0] if columns else None)
+        return known[1]
 
     def returned(self, code: types.CodeType | None, index: int) -> Spot:
         """Where a rule makes the element of the tuple that it returns, or its `return`."""
@@ -139,21 +158,21 @@ class Program:
         line = rule_text.element_line(rule, index) if rule is not None else None
         if code is None or line is None:
             return self.returning(code)
-        return self.spot_in(self.sources.text_of(code.co_filename), line)
+        return self.spot_in(self.text_of(code.co_filename), line)
 
     def use_of(self, code: types.CodeType | None, name: str) -> Spot:
         """The first place where a function looks a name up, or its definition."""
         columns = syntax.lookup(code, name) if code is not None else None
         if code is None or columns is None:
             return self.definition(code)
-        return self.spot_in(self.sources.text_of(code.co_filename), *columns)
+        return self.spot_in(self.text_of(code.co_filename), *columns)
 
     def returning(self, code: types.CodeType | None) -> Spot:
         """The only `return` of a function, or its `def`."""
         line = syntax.return_line(code) if code is not None else None
         if code is None or line is None:
             return self.definition(code)
-        return self.spot_in(self.sources.text_of(code.co_filename), line)
+        return self.spot_in(self.text_of(code.co_filename), line)
 
 
 def _column(line: str, offset: int) -> int:

@@ -91,8 +91,8 @@ def imported_over(text: str) -> Iterator[tuple[str, int, int, int]]:
 
 def repeated_pullbacks(text: str) -> Iterator[tuple[str, str, int, int, int]]:
     """`2 * pullback(...)`, with a pullback that `y, pullback = jax.vjp(...)` made: name, text, line and columns."""
-    tree = syntax.parse(text) or ast.Module([], [])
-    assigned = [node for node in ast.walk(tree) if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call)]
+    nodes = syntax.nodes(text)
+    assigned = [node for node in nodes if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call)]
     made = {
         target.elts[1].id
         for node in assigned
@@ -100,7 +100,7 @@ def repeated_pullbacks(text: str) -> Iterator[tuple[str, str, int, int, int]]:
         if isinstance(target, ast.Tuple) and len(target.elts) > 1 and isinstance(target.elts[1], ast.Name)
         and isinstance(node.value, ast.Call) and _last_part(node.value.func) == "vjp"
     }  # fmt: skip
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Mult, ast.Add)):
             for side, other in ((node.left, node.right), (node.right, node.left)):
                 is_call = isinstance(side, ast.Call) and isinstance(side.func, ast.Name) and side.func.id in made

@@ -38,9 +38,20 @@ class Binding:
 def parse(text: str) -> ast.Module | None:
     """The syntax tree, None where the text is no Python."""
     try:
-        return ast.parse(text)
+        try:
+            return ast.parse(text)
+        except SystemError:
+            # Python miscounts its levels where a garbage collection comes in between and switches stacks.
+            return ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
+
+
+@functools.lru_cache(maxsize=64)
+def nodes(text: str) -> tuple[ast.AST, ...]:
+    """Every node of the syntax tree, the outer ones first; none where the text is no Python."""
+    tree = parse(text)
+    return () if tree is None else tuple(ast.walk(tree))
 
 
 def bindings(text: str, name: str, inside_line: int | None = None) -> list[Binding]:
@@ -55,8 +66,8 @@ def bindings(text: str, name: str, inside_line: int | None = None) -> list[Bindi
     scope: ast.AST = tree
     if inside_line is not None:
         scope = _function_around(tree, inside_line) or tree
-    nodes = ast.walk(tree) if name.startswith("self.") else statements(scope)
-    found = [binding for node in nodes for binding in _bindings_of(node, name, text)]
+    places = nodes(text) if name.startswith("self.") else statements(scope)
+    found = [binding for node in places for binding in _bindings_of(node, name, text)]
     return sorted(found, key=lambda binding: (binding.line, binding.start))
 
 
@@ -141,7 +152,7 @@ def first_line(function: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) 
 
 def def_line(text: str, line: int) -> int:
     """The line of the `def` whose first decorator stands at `line`."""
-    for node in ast.walk(parse(text) or ast.Module([], [])):
+    for node in nodes(text):
         if isinstance(node, _FUNCTIONS) and first_line(node) == line:
             return node.lineno
     return line
@@ -171,7 +182,7 @@ def lookup(code: types.CodeType, name: str) -> tuple[int, int | None, int | None
 
 def method_call(text: str, method: str, names: set[str]) -> int | None:
     """The line of the last `f.method(g)` that names one of these, as `f` or as `g`."""
-    calls = (node for node in ast.walk(parse(text) or ast.Module([], [])) if isinstance(node, ast.Call))
+    calls = (node for node in nodes(text) if isinstance(node, ast.Call))
     lines = [
         call.lineno
         for call in calls
@@ -229,12 +240,12 @@ def names_with_attribute(text: str, line: int, attribute: str) -> list[str]:
 
 
 def _nodes_at(text: str, line: int) -> Iterator[ast.AST]:
-    for node in ast.walk(parse(text) or ast.Module([], [])):
+    for node in nodes(text):
         if getattr(node, "lineno", line + 1) <= line <= (getattr(node, "end_lineno", None) or 0):
             yield node
 
 
 def uses(text: str, name: str) -> bool:
     """Whether a name, or the attribute `Layer.norm`, stands anywhere in the text."""
-    kind, nodes = ast.Attribute if "." in name else ast.Name, ast.walk(parse(text) or ast.Module([], []))
-    return any(isinstance(node, kind) and ast.unparse(node) == name for node in nodes)
+    kind = ast.Attribute if "." in name else ast.Name
+    return any(isinstance(node, kind) and ast.unparse(node) == name for node in nodes(text))

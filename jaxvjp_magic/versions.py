@@ -6,11 +6,21 @@ OLDEST, NEWEST = (0, 8), (0, 12)
 SUPPORTED = f"{OLDEST[0]}.{OLDEST[1]} to {NEWEST[0]}.{NEWEST[1]}"
 
 
-def is_supported(version: tuple[int, ...]) -> bool:
-    """Whether a JAX of this version can be traced."""
-    return OLDEST <= tuple(version[:2]) <= NEWEST
+def is_too_old(version: tuple[int, ...]) -> bool:
+    """Whether a JAX of this version lacks what the check rests on."""
+    return tuple(version[:2]) < OLDEST
 
 
-def unsupported_message(version: str) -> str:
-    """What to say to a person who has another JAX."""
+def is_untested(version: tuple[int, ...]) -> bool:
+    """Whether a JAX of this version is newer than what was there to be tested."""
+    return tuple(version[:2]) > NEWEST
+
+
+def too_old_message(version: str) -> str:
+    """What to say to a person who has an older JAX."""
     return f"JAX {version} is not supported, nothing is traced: install JAX {SUPPORTED}"
+
+
+def untested_message(version: str) -> str:
+    """What to say to a person who has a newer JAX: nothing in it is known to have moved."""
+    return f"JAX {version} is newer than what is tested ({SUPPORTED}): the check tries, and says what it cannot see"

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from browser_pages import browser, page, server, show  # noqa: F401 (fixtures)
+from browser_pages import browser, page, server, settings, show  # noqa: F401 (fixtures)
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import KernelManager
 
@@ -180,6 +180,12 @@ def _steady(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return type(value)(_steady(item) for item in value)
     return value
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a machine that has much else to do any compilation is long: no test is about that, but its own."""
+    monkeypatch.setattr("jaxvjp_magic.tracing.compilation.LONG", float("inf"))
 
 
 @pytest.fixture(scope="session")

@@ -55,6 +55,7 @@ def test_the_seed_bug_is_explained_by_the_overwritten_name():
         "instead of the custom_vjp function."
     )
     assert cause.fix == "keep the original name:  test_func_mapped = jax.vmap(test_func, in_axes=(None, 0))"
+    assert [finding.new_name for finding in report.findings] == ["test_func_mapped", "", ""]
     assert (cause.snippet.text[cause.snippet.start : cause.snippet.end], cause.cause_of) == ("test_func", (1, 2))
     assert cause.explains_error
     assert (fwd.code, fwd.line, fwd.expected, fwd.got, fwd.fix) == ("VJP101", 8, "float32[]", "float32[3]", "")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import gc
+import sys
 import weakref
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import LOAD
+from test_faults import PROGRAMS, options_of, outcome
 from test_tracing import X, scale, total
 
 from jaxvjp_magic import vjpcheck
@@ -54,6 +57,33 @@ def test_hooks_stand_only_during_a_check():
     assert [slot().original for slot in slots] == before
 
 
+def test_checks_leave_no_list_of_jax_or_of_ours_longer():
+    """What a check puts into a list or table of a module, the next one does not put there again."""
+
+    def sizes():
+        return {
+            f"{name}.{one}": len(value)
+            for name, module in list(sys.modules.items())
+            if name.startswith(("jax.", "jaxlib.", "jaxvjp_magic."))
+            for one, value in list(vars(module).items())
+            if isinstance(value, (list, dict, set)) and one != "__builtins__"
+        }
+
+    def check():
+        with vjpcheck():
+            compiled(X)
+            jax.grad(total)(X)
+            with pytest.raises(TypeError):
+                jax.grad(scale)(X, 2.0)
+
+    compiled = jax.jit(jax.grad(total))
+    check()
+    before = sizes()
+    for _ in range(3):
+        check()
+    assert sizes() == before
+
+
 def test_nested_checks_report_each_call_once():
     """The inner check has its calls, the outer one the rest."""
     with vjpcheck() as outer:
@@ -62,3 +92,52 @@ def test_nested_checks_report_each_call_once():
             jax.grad(total)(X)
     assert len(outer.calls) == len(inner.calls) == 2
     assert {call.count for call in (*outer.calls, *inner.calls)} == {1}
+
+
+@pytest.mark.parametrize("program", PROGRAMS[:20], ids=lambda program: program.__name__)
+def test_no_array_is_alive_because_of_a_check(program):
+    """As many arrays live afterwards as after the same program without a check, also where it raises."""
+
+    def alive_after(**options):
+        outcome(program, **options)
+        gc.collect()
+        return len(jax.live_arrays())
+
+    plain = [alive_after(), alive_after()]
+    checked = [alive_after(**options_of(program)) for _ in range(3)]
+    assert checked[0] - plain[1] <= len("ab")  # constants of JAX, made once
+    assert checked[1] == checked[2]
+
+
+@pytest.mark.parametrize("program", PROGRAMS[:14], ids=lambda program: program.__name__)
+def test_leak_checking_stays_quiet_in_a_check(program):
+    """`jax.checking_leaks()` finds what it finds without the check, and nothing of ours."""
+
+    def leaks():
+        with jax.checking_leaks():
+            return program()
+
+    leaks.__name__ = program.__name__
+    plain, _ = outcome(leaks)
+    got, report = outcome(leaks, retrace=False)
+    assert str(got)[:200] == str(plain)[:200]
+    assert report.notes == ()
+
+
+def test_after_an_exception_and_an_unload_nothing_of_ours_holds_an_array(start_kernel):
+    """IPython holds the last exception, and with it the program's arrays: just as many as without a check."""
+
+    def alive(*, checked):
+        kernel = start_kernel()
+        if checked:
+            kernel.run(LOAD)
+        kernel.run("import jax, jax.numpy as jnp, gc\njax.grad(lambda x: (x * x).sum())(jnp.ones(5));")
+        magic = "%%vjpcheck --verify\n" if checked else ""
+        failing = f"{magic}x = jnp.ones(7)\nout, pull = jax.vjp(jnp.sin, x)\npull(jnp.ones(3))"
+        assert kernel.run(failing).reply["ename"] == "ValueError"
+        kernel.run("del x, out, pull")
+        if checked:
+            kernel.run("%unload_ext jaxvjp_magic")
+        return kernel.evaluate("(gc.collect(), len(jax.live_arrays()))[1]")
+
+    assert alive(checked=True) == alive(checked=False)

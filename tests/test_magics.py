@@ -379,7 +379,7 @@ def assert_one_line(outcome: Outcome, message: str) -> None:
             "%%vjpcheck",
             "%%vjpcheck is a cell magic, but the cell body is empty. Did you mean the line magic %vjpcheck (single %)?",
         ),
-        ("%vjpcheck", "%vjpcheck takes on, off, last, ignore, explain; %%vjpcheck on top of a cell checks it"),
+        ("%vjpcheck", "%vjpcheck takes on, off, last, ignore, explain, cache; %%vjpcheck on top of a cell checks it"),
         ("get_ipython().run_cell_magic('vjpcheck', '--nope', 'print(1)')", "unrecognized arguments: --nope"),
     ],
 )

@@ -51,6 +51,18 @@ def test_a_name_in_a_closure_is_looked_at_too():
     assert finding.fix == "keep the original name:  f_mapped = jax.vmap(f)"
 
 
+def test_a_name_whose_uses_below_mean_the_function_has_no_new_name():
+    """For tools, which would rename what raised too: the words of the fix say enough."""
+    report = check_program("""
+        from jax import grad
+        grad = grad(jnp.sin)(1.0)
+        grad(jnp.cos)(1.0)
+    """)
+    finding = only(report, "NAM204")
+    assert finding.fix == "keep the original name:  grad_result = grad(jnp.sin)(1.0)"
+    assert finding.new_name == ""
+
+
 def test_a_name_behind_a_helper_is_found():
     """The rule calls a helper, and the helper calls the name."""
     report = check_program("""

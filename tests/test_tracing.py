@@ -98,10 +98,12 @@ def test_shapes_of_a_rule_have_the_names_of_its_arguments():
 
 def test_residuals_of_a_vjp_are_what_its_pullback_keeps():
     """A kept argument has its name, a kept intermediate its number."""
-    report = checked(lambda: jax.vjp(lambda x, y: x * jnp.sin(y), X, X + 1)[1](X))
+    pullbacks = []
+    report = checked(lambda: pullbacks.append(jax.vjp(lambda x, y: x * jnp.sin(y), X, X + 1)[1]))
     (call,) = report.calls
     assert sorted(leaf.type for leaf in call.residuals) == ["float32[3]"] * 3
-    assert sum(leaf.path in ("x", "y") for leaf in call.residuals) == (1 if jax.__version_info__ >= (0, 9) else 0)
+    is_named = hasattr(pullbacks[0], "args_res")  # JAX 0.8 up to 0.8.2 has a Partial
+    assert sum(leaf.path in ("x", "y") for leaf in call.residuals) == (1 if is_named else 0)
 
 
 def test_the_line_is_the_users_and_not_a_librarys():

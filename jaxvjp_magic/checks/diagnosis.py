@@ -24,10 +24,10 @@ from jaxvjp_magic.report import Finding, Severity
 from jaxvjp_magic.tracing.facts import ValueFact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from jaxvjp_magic.sources import Program
-    from jaxvjp_magic.tracing.facts import ErrorFact, Fact, Record
+    from jaxvjp_magic.tracing.facts import ErrorFact, Fact, Function, Record
 
 OF_CALLS: tuple[Callable[[Case], Iterator[Found]], ...] = (
     signatures.rules_take_what_they_are_given,
@@ -49,6 +49,7 @@ OF_CALLS: tuple[Callable[[Case], Iterator[Found]], ...] = (
     residuals.unused_residuals,
     residuals.large_residuals,
 )
+MOST_ALIKE = 20  # findings of one code at one place: a rule that is wrong for a thousand shapes is wrong once
 OF_EXCEPTIONS = {  # these are errors only where an exception has ended the program
     "NAM204", "VJP107", "VJP108", "VJP109", "VJP110", "VJP111", "VJP112", "VJP113", "VJP114", "VJP106", "VJP116",
     "VJP117", "VJP118", "VJP120", "VJP122", "VJP124",
@@ -91,7 +92,8 @@ def diagnose(
     found += run(values.wrong_values, [fact for fact in record.facts if isinstance(fact, ValueFact)], cases)
     exceptions = run(usage.wrong_use, error, program)
     exceptions += [one for case in cases for one in run(raised.failures, case)]
-    found += [one for one in exceptions if not any(explains(other, one) for other in found)]
+    causes = Causes(found)
+    found += [one for one in exceptions if not causes.explain(one)]
     wrong = {one.finding.function for one in found if one.finding.severity is Severity.ERROR}
     found = [one for one in found if not (_is_about_residuals(one.finding) and one.finding.function in wrong)]
     found = [one for one in found if not ignore(one.finding)]
@@ -129,18 +131,27 @@ def _rank(found: Found) -> int:
 
 
 def _merged(found: Sequence[Found]) -> list[Found]:
-    """One finding for what several calls show alike."""
-    merged: dict[tuple[object, ...], Found] = {}
+    """One finding for what several calls show alike; where the same is said of very many types, of the first few."""
+    merged: dict[tuple[object, ...], list[Found]] = {}
+    alike: dict[tuple[object, ...], list[tuple[object, ...]]] = {}
     for one in found:
         finding = one.finding
-        key = (finding.code, finding.function, finding.line, finding.source, finding.path, finding.title)
-        known = merged.get(key)
-        if known is None:
-            merged[key] = one
-        else:
-            calls = tuple(dict.fromkeys((*known.finding.calls, *finding.calls)))
-            merged[key] = dataclasses.replace(known, finding=dataclasses.replace(known.finding, calls=calls))
-    return list(merged.values())
+        place = (finding.code, finding.function, finding.line, finding.source, finding.path)
+        key: tuple[object, ...] = (*place, finding.title)
+        if key not in merged:
+            keys = alike.setdefault(place, [])
+            if len(keys) >= MOST_ALIKE:
+                key = keys[-1]
+            else:
+                keys.append(key)
+        merged.setdefault(key, []).append(one)
+    return [_of_all_calls(same) for same in merged.values()]
+
+
+def _of_all_calls(same: Sequence[Found]) -> Found:
+    first = same[0]
+    calls = tuple(dict.fromkeys(call for one in same for call in one.finding.calls))
+    return first if calls == first.finding.calls else Found(dataclasses.replace(first.finding, calls=calls), first.case)
 
 
 def explains(cause: Found, effect: Found) -> bool:
@@ -154,13 +165,38 @@ def explains(cause: Found, effect: Found) -> bool:
     return effect.case.call.id in cause.case.ancestors() or cause.case.call.id in effect.case.ancestors()
 
 
+class Causes:
+    """Findings, so arranged that whether one of them explains another is known without asking each."""
+
+    def __init__(self, found: Iterable[Found]) -> None:
+        """For each function and call, the least rank of an error in it, and of one in the calls inside it."""
+        self._of_function: dict[Function, int] = {}
+        self._of_call: dict[int, int] = {}
+        self._inside: dict[int, int] = {}
+        for one in found:
+            if one.case is not None and one.finding.severity is Severity.ERROR:
+                rank, call = _rank(one), one.case.call
+                self._of_function[call.function] = min(rank, self._of_function.get(call.function, rank))
+                self._of_call[call.id] = min(rank, self._of_call.get(call.id, rank))
+                for around in one.case.ancestors():
+                    self._inside[around] = min(rank, self._inside.get(around, rank))
+
+    def explain(self, effect: Found) -> bool:
+        """Whether one of the findings `explains` this one."""
+        if effect.case is None:
+            return False
+        call, rank = effect.case.call, _rank(effect)
+        ranks = [self._of_function.get(call.function, rank), self._inside.get(call.id, rank)]
+        return min(*ranks, *(self._of_call.get(around, rank) for around in effect.case.ancestors())) < rank
+
+
 def _with_causes(found: Sequence[Found], *, raised_error: bool) -> tuple[Finding, ...]:
     """Each finding with the ones that follow from it, and these without a fix: it would be no cure."""
-    findings = []
+    findings, causes = [], Causes(found)
     for index, one in enumerate(found):
-        follows = any(explains(other, one) for other in found[:index])
+        follows = causes.explain(one)
         effects = () if follows else tuple(i for i, other in enumerate(found) if explains(one, other))
         explains_error = raised_error and index == 0 and one.finding.severity is Severity.ERROR
-        fix = "" if follows else one.finding.fix
-        findings.append(dataclasses.replace(one.finding, fix=fix, cause_of=effects, explains_error=explains_error))
+        finding = dataclasses.replace(one.finding, cause_of=effects, explains_error=explains_error)
+        findings.append(dataclasses.replace(finding, fix="", new_name="") if follows else finding)
     return tuple(findings)

@@ -153,12 +153,13 @@ def _finding(use: NameUse, severity: Severity, found: _Overwriting, program: Pro
     if severity is Severity.NOTE:
         same = all(step in SAME_FUNCTION for step in use.chain)
         effect = ". Both compute the same, so this is harmless." if same else ", which returns the same types."
+    new, fix = _fix(use, found)
     return Finding(
         "NAM201", severity,
         f"{use.name} was overwritten; {role(use.rule, use.phase, use.function)} calls it",
         f"{caller}, and now gets {now} instead of the custom_vjp function{effect}",
-        fix=_fix(use, found), function=use.function.name, line=found.spot.line, source=found.spot.source,
-        snippet=found.spot.snippet, phase=use.phase, expected="the custom_vjp function", got=now,
+        fix=fix, function=use.function.name, line=found.spot.line, source=found.spot.source,
+        snippet=found.spot.snippet, phase=use.phase, expected="the custom_vjp function", got=now, new_name=new,
     )  # fmt: skip
 
 
@@ -183,15 +184,21 @@ def _overwriting(use: NameUse, program: Program) -> _Overwriting:
     return _Overwriting(Spot())
 
 
-def _fix(use: NameUse, found: _Overwriting) -> str:
+def _fix(use: NameUse, found: _Overwriting) -> tuple[str, str]:
     made_by = use.chain[0] if use.chain else "new"
     value = found.value or (f"{made_by}({use.name}, ...)" if use.chain else "...")
-    return new_name(use.name, made_by, value, found.text.text if found.text is not None else "")
+    new = new_name(use.name, made_by, found.text.text if found.text is not None else "")
+    return new, keep_original(new, value)
 
 
-def new_name(name: str, made_by: str, value: str, text: str) -> str:
-    """The fix for an overwritten name: another one that the text does not use."""
+def keep_original(new: str, value: str) -> str:
+    """The fix for an overwritten name, in words."""
+    return f"keep the original name:  {new} = {value}"
+
+
+def new_name(name: str, made_by: str, text: str) -> str:
+    """A name that the text does not use, for what overwrites another."""
     new = f"{name.replace('.', '_')}_{_SUFFIXES.get(made_by, made_by)}"
     while syntax.uses(text, new):
         new += "_"
-    return f"keep the original name:  {new} = {value}"
+    return new

@@ -20,14 +20,17 @@ MANY = 8  # times the bytes of everything that is differentiated
 
 def stacked_residuals(cases: Sequence[Case]) -> Iterator[Found]:
     """RES402: a pullback keeps a rule's residual once for each step of a loop, far more than the inputs."""
+    inside: dict[int, list[Case]] = {}
+    for case in cases:
+        for around in case.ancestors() if case.fwds else ():
+            inside.setdefault(around, []).append(case)
     for outer in cases:
         if not outer.forwards or outer.call.primals is None:
             continue
         limit = max(LARGE, MANY * _bytes(outer.call.primals))
         stacks = [kept for kept in outer.forwards[0].residuals.types if (kept.bytes or 0) >= limit]
-        rules = [case for case in cases if outer.call.id in case.ancestors() and case.fwds]
         for stack in stacks:
-            yield from _first_stacked(outer, rules, stack)
+            yield from _first_stacked(outer, inside.get(outer.call.id, ()), stack)
 
 
 def unused_residuals(case: Case) -> Iterator[Found]:

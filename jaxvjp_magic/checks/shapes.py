@@ -144,8 +144,9 @@ def _argument(primals: Tree, path: str) -> str:
 def _bwd_leaves(case: Case, primals: Tree, bwd: Bwd) -> Iterator[Found]:
     if bwd.result is None or case.bwd is None:
         return
+    leaves = dict(zip(bwd.result.paths, bwd.result.types, strict=True))
     for path, argument in zip(primals.paths, primals.types, strict=True):
-        got = _leaf_for(bwd.result, path)
+        got = _leaf_for(leaves, path)
         if got is None or got.note in ("None", "symbolic zero") or got.shape is None:
             continue
         if argument.shape is None or got.is_float0 or not _is_inexact(argument):
@@ -174,13 +175,10 @@ def _bwd_leaves(case: Case, primals: Tree, bwd: Bwd) -> Iterator[Found]:
             )  # fmt: skip
 
 
-def _leaf_for(result: Tree, path: str) -> ArrayType | None:
+def _leaf_for(leaves: dict[str, ArrayType], path: str) -> ArrayType | None:
     """The leaf at this path, or the one that stands for the subtree around it."""
-    best = None
-    for candidate, array_type in zip(result.paths, result.types, strict=True):
-        if path == candidate or (path.startswith(candidate) and path[len(candidate) :][:1] in ("[", ".")):
-            best = array_type
-    return best
+    ends = [len(path), *(i for i in range(len(path) - 1, -1, -1) if path[i] in "[.")]
+    return next((leaves[path[:end]] for end in ends if path[:end] in leaves), None)
 
 
 def _is_inexact(array_type: ArrayType) -> bool:
@@ -220,6 +218,8 @@ def primals_have_gradients(case: Case) -> Iterator[Found]:
         return
     outputs = [one for forward in case.forwards for one in forward.output.types]
     if any(map(_is_inexact, primals.types)) or not any(map(_is_inexact, outputs)):
+        return
+    if case.call.kind != "vjp":  # grad and the others raise, unless they are told allow_int=True: then it is meant
         return
     path, one = primals.paths[0], primals.types[0]
     if not one.dtype.startswith(("int", "uint", "bool")):

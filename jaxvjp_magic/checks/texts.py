@@ -36,15 +36,15 @@ def overwritten_names(_: Sequence[Fact], cases: Sequence[Case], program: Program
         spot = _spot(one, history, program)
         rule_at = program.spot_in(history[rule.rule_text], rule.rule_line)
         effect = "Both compute the same, so this is harmless." if harmless else "It has not run here."
+        new = names.new_name(one.name, one.transformation, history[-1].text)
         yield Found(
             Finding(
                 "NAM201", Severity.NOTE if harmless else Severity.WARNING,
                 f"{one.name} was overwritten; {rule.rule} calls it",
                 f"{rule.rule} ({rule_at}) calls {one.name}, and would get {one.value} instead of the custom_vjp "
                 f"function. {effect}",
-                fix=names.new_name(one.name, one.transformation, one.value, history[-1].text),
-                function=one.name, line=spot.line, source=spot.source, snippet=spot.snippet,
-                phase=rule.phase, expected="the custom_vjp function", got=one.value,
+                fix=names.keep_original(new, one.value), function=one.name, line=spot.line, source=spot.source,
+                snippet=spot.snippet, phase=rule.phase, expected="the custom_vjp function", got=one.value, new_name=new,
             ),
             None,
         )  # fmt: skip
@@ -70,7 +70,7 @@ def repeated_transformations(_: Sequence[Fact], cases: Sequence[Case], program: 
         again = times >= TWICE
         if not again and statements.registered(texts, one.name) is not None:
             continue  # NAM201 has said it
-        spot = _spot(one, history, program)
+        spot, new = _spot(one, history, program), names.new_name(one.name, one.transformation, texts[last])
         yield Found(
             Finding(
                 "NAM202", Severity.WARNING if again else Severity.NOTE,
@@ -78,23 +78,22 @@ def repeated_transformations(_: Sequence[Fact], cases: Sequence[Case], program: 
                 else f"running this cell again applies {one.transformation} to {one.name} again",
                 f"{one.name} is defined in {history[defined].source}, and this cell overwrites it by {one.value}; each "
                 "run of the cell takes what the last one has made.",
-                fix=names.new_name(one.name, one.transformation, one.value, texts[last]),
-                function=one.name, line=spot.line, source=spot.source, snippet=spot.snippet, got=one.value,
+                fix=names.keep_original(new, one.value), function=one.name, line=spot.line, source=spot.source,
+                snippet=spot.snippet, got=one.value, new_name=new,
             ),
             None,
         )  # fmt: skip
 
 
 def _in_a_loop(one: Overwriting, history: Sequence[Text], program: Program, cases: Sequence[Case]) -> Found:
-    spot = _spot(one, history, program)
+    spot, new = _spot(one, history, program), names.new_name(one.name, one.transformation, history[one.text].text)
     ended = bool(cases) and bool(cases[0].context.uncaught)
     return Found(
         Finding(
             "NAM202", Severity.ERROR if ended else Severity.WARNING,
             f"each round of the loop applies {one.transformation} to {one.name} once more",
             f"{one.name} is overwritten by {one.value}, which takes what the round before has made.",
-            fix="do it once, before the loop, and under another name:  "
-            + names.new_name(one.name, one.transformation, one.value, history[one.text].text).split(":  ", 1)[1],
+            fix=f"do it once, before the loop, and under another name:  {new} = {one.value}",
             function=one.name, line=spot.line, source=spot.source, snippet=spot.snippet, got=one.value,
         ),
         None,

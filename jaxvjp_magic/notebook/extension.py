@@ -21,6 +21,8 @@ from jaxvjp_magic.notebook.runs import Runs, cell_name
 from jaxvjp_magic.notebook.showing import Screen
 from jaxvjp_magic.rendering.bundle import MIME_TYPE, full_data
 from jaxvjp_magic.rendering.table import headline
+from jaxvjp_magic.report import noted
+from jaxvjp_magic.sources import FileSources
 from jaxvjp_magic.tracing import tracer
 from jaxvjp_magic.tracing.frames import user_frame
 
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
     from jaxvjp_magic.changes import Changes
     from jaxvjp_magic.report import Report
+    from jaxvjp_magic.sources import Sources
 
 NOT_RUN = "vjpcheck: nothing was checked, the cell did not run"
 _loaded: weakref.WeakKeyDictionary[InteractiveShell, Extension] = weakref.WeakKeyDictionary()
@@ -43,6 +46,15 @@ def load(shell: InteractiveShell) -> Extension:
         extension = _loaded[shell] = Extension(shell)
         extension.register()
     return extension
+
+
+def tell_of_jax() -> None:
+    """Say what a check cannot see with this JAX; nothing, where that is known to be nothing."""
+    try:
+        for line in tracer.about_jax():
+            print(f"vjpcheck: {line}")
+    except Exception as error:  # noqa: BLE001 (loading an extension does not end a session)
+        print(f"vjpcheck: could not look at JAX: {type(error).__name__}: {error}")
 
 
 def unload(shell: InteractiveShell) -> None:
@@ -87,12 +99,22 @@ class _RunningCheck:
     reports: bool
     error: BaseException | None = None
     progress: Progress | None = None
+    faults: list[tuple[str, Exception]] = dataclasses.field(default_factory=list)
 
     def finish(self, shell: InteractiveShell, error: BaseException | None = None) -> Report:
         """End the check."""
-        if self.progress is not None:
-            self.progress.stop()
-        return self.check.finish(CellSources(shell, self.seen, self.lines_above), error or self.error)
+        fault = None if self.progress is None else self.progress.stop()
+        if fault is not None:
+            self.faults.append(("show how far the cell is", fault))
+        sources: Sources = FileSources("")
+        try:
+            sources = CellSources(shell, self.seen, self.lines_above)
+        except Exception as failure:  # noqa: BLE001 (places have other names, then)
+            self.faults.append(("find the lines of the cell", failure))
+        report = self.check.finish(sources, error or self.error)
+        for what, one in self.faults:
+            report = noted(report, what, one)
+        return report
 
 
 class _Going(threading.local):
@@ -125,7 +147,6 @@ class Extension:
 
     def register(self) -> None:
         """Add the magics, the transformation of cells, and what runs before and after each cell."""
-        self._withdraw = tracer.prepare()
         self.shell.register_magics(self._magics)
         self.shell.input_transformers_cleanup.append(self._rewrite)
         self.shell.events.register("pre_run_cell", self._before_cell)
@@ -133,15 +154,14 @@ class Extension:
 
     def unregister(self) -> None:
         """Leave the shell as it was."""
-        self._withdraw()
         for kind in ("line", "cell"):
             self.shell.magics_manager.magics[kind].pop("vjpcheck", None)
         self.shell.magics_manager.registry.pop(type(self._magics).__name__, None)
         self.shell.input_transformers_cleanup.remove(self._rewrite)
         self.shell.events.unregister("pre_run_cell", self._before_cell)
         self.shell.events.unregister("post_run_cell", self._after_cell)
-        for running in self._going.checks:
-            running.finish(self.shell)
+        while self._going.checks:  # in a checked cell: what it did up to here
+            self._end(self._going.checks[-1], None, None)
 
     def check_every_cell(self, options: Options) -> None:
         """For the command line: check each cell from here on, and display the reports' data alone."""
@@ -164,9 +184,12 @@ class Extension:
         depth = len(self._going.cells)
         if depth == 0 or any(running.depth == depth and not running.in_passing for running in self._going.checks):
             return
-        frame = user_frame(sys._getframe(1))  # noqa: SLF001 (the cell whose first statement this is)
-        filename = frame.f_code.co_filename if frame else ""
-        self._start(options, (filename,))
+        try:
+            frame = user_frame(sys._getframe(1))  # noqa: SLF001 (the cell whose first statement this is)
+            filename = frame.f_code.co_filename if frame else ""
+            self._start(options, (filename,))
+        except Exception as error:  # noqa: BLE001 (the cell runs, whatever becomes of its check)
+            self._could_not("check this cell", error)
 
     def run_inside(self, options: Options, cell: str) -> ExecutionResult:
         """Run a cell inside the one that runs now, and check it."""
@@ -182,10 +205,10 @@ class Extension:
     ) -> None:
         cell = self._going.cells[-1]
         check = Check(dataclasses.replace(options, ignore=(*options.ignore, *self.ignored)))
-        check.start()
         above = {filename: cell.code_above for filename in filenames if not is_timed(filename)}
         running = _RunningCheck(check, len(self._going.cells), cell.seen, above, in_passing, reports)
-        self._going.checks.append(running)
+        self._going.checks.append(running)  # before it starts: an interrupt may come at any moment
+        check.start()
         if options.widget and not in_passing and self._screen.can_show_progress():
             sources = CellSources(self.shell, cell.seen, above)
             running.progress = Progress(cell.seen, lambda: check.so_far(sources))
@@ -193,8 +216,17 @@ class Extension:
 
     def _before_cell(self, info: ExecutionInfo) -> None:
         raw_cell = info.raw_cell or ""
-        cell = Cell.inside(self._going.cells[-1] if self._going.cells else None, raw_cell)
-        self._going.cells.append(cell)
+        self._going.cells.append(Cell(raw_cell, raw_cell))  # first of all, for its end takes it away
+        if len(self._going.cells) == 1:
+            self._screen.told.clear()
+        try:
+            self._begin_cell(info, raw_cell)
+        except Exception as error:  # noqa: BLE001 (the cell runs, whatever becomes of its check)
+            self._could_not("check this cell", error)
+
+    def _begin_cell(self, info: ExecutionInfo, raw_cell: str) -> None:
+        outer = self._going.cells[-2] if len(self._going.cells) > 1 else None
+        cell = self._going.cells[-1] = Cell.inside(outer, raw_cell)
         options, self._going.next = self._going.next, None
         in_passing, reports = False, True
         if options is None and len(self._going.cells) == 1:
@@ -232,22 +264,39 @@ class Extension:
         depth = len(self._going.cells)
         if depth == 0:
             return  # the cell that loaded the extension
-        cell = self._going.cells.pop()
+        try:
+            self._end_cell(depth, result)
+        except Exception as error:  # noqa: BLE001 (the cell has run; what it gave is not ours to change)
+            self._could_not("show what this cell does", error, depth)
+        finally:
+            del self._going.cells[depth - 1 :]
+            while self._going.checks and self._going.checks[-1].depth >= depth:  # an interrupt came in between
+                self._going.checks.pop().check.abandon()
+
+    def _end_cell(self, depth: int, result: ExecutionResult | None) -> None:
+        cell = self._going.cells[-1]
         error = None if result is None else result.error_in_exec or result.error_before_exec
         checked = False
         while self._going.checks and self._going.checks[-1].depth >= depth:
-            self._finish(self._going.checks.pop(), result, error)
+            self._end(self._going.checks[-1], result, error)
             checked = True
         for running in self._going.checks:
             if running.seen is cell.seen:
                 running.error = error
-        if not checked and _asks_for_check(cell.text) and result is not None and result.error_before_exec is not None:
+        did_not_run = result is not None and result.error_before_exec is not None
+        if not checked and did_not_run and _asks_for_check(cell.text):
             print(NOT_RUN)
 
-    def _finish(self, running: _RunningCheck, result: ExecutionResult | None, error: BaseException | None) -> None:
+    def _end(self, running: _RunningCheck, result: ExecutionResult | None, error: BaseException | None) -> None:
+        """End the innermost check, and say what it found; JAX is restored before anything is said."""
+        try:
+            report = running.finish(self.shell, error)
+        finally:
+            running.check.abandon()
+            self._going.checks.remove(running)
         options = running.check.options
-        report = self.last = running.finish(self.shell, error)
-        self._last_changes = self._changes(running.seen, report)
+        self._last_changes, fault = self._changes(running.seen, report)
+        report = self.last = report if fault is None else noted(report, "compare with the last run", fault)
         if options.into:
             self.shell.user_ns[options.into] = report
         if running.in_passing:
@@ -269,18 +318,29 @@ class Extension:
             return False
         return True
 
-    def _changes(self, text: str, report: Report) -> Changes | None:
-        """What changed since the last run of the same cell, if it has run before."""
+    def _changes(self, text: str, report: Report) -> tuple[Changes | None, Exception | None]:
+        """What changed since the last run of the same cell, if it has run before; and what that failed with."""
         try:
-            return self._runs.add(cell_name(self.shell), text, report)
-        except Exception:  # noqa: BLE001 (the report says as much without it)
-            return None
+            return self._runs.add(cell_name(self.shell), text, report), None
+        except Exception as error:  # noqa: BLE001 (the report is worth as much without it)
+            return None, error
 
     def _fail(self, result: ExecutionResult, failure: FindingsError) -> None:
         """Let the cell, which has run to its end, count as one that raised."""
         result.error_in_exec = failure
         self.shell.last_execution_succeeded = False
         self.shell.showtraceback((type(failure), failure, None))
+
+    def _could_not(self, what: str, error: Exception, ended: int | None = None) -> None:
+        """A fault of ours, as a note in the report that is to come; as a line where none is.
+
+        `ended` is the depth of the cell that ends, whose checks report no more.
+        """
+        going = [one for one in self._going.checks if ended is None or one.depth < ended]
+        if going:
+            going[-1].faults.append((what, error))
+        else:
+            self._screen.could_not(what, error)
 
     def show_last(self, *, widget: bool) -> None:
         """Display the last report in full."""

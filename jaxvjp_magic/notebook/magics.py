@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from jaxvjp_magic.notebook.extension import Extension
 
 
-COMMANDS = ("on", "off", "last", "ignore", "explain")
+COMMANDS = ("on", "off", "last", "ignore", "explain", "cache")
 
 
 class _AlreadyShownError(Exception):
@@ -39,8 +39,8 @@ class VjpCheckMagics(Magics):
         self._extension = extension
 
     @magic_arguments()
-    @argument("command", nargs="?", choices=COMMANDS, help="%%vjpcheck only: on, off, last, ignore, explain")
-    @argument("codes", nargs="*", metavar="CODE", help="of ignore and explain")
+    @argument("command", nargs="?", choices=COMMANDS, help="%%vjpcheck only: on, off, last, ignore, explain, cache")
+    @argument("codes", nargs="*", metavar="CODE", help="of ignore and explain; of cache: on or off")
     @argument("--verify", action="store_true", help="compare the rules' values too")
     @argument("--ignore", metavar="CODE[,CODE]", default="", help="do not report these")
     @argument("--into", metavar="NAME", default="", help="bind the report to this name")
@@ -56,15 +56,24 @@ class VjpCheckMagics(Magics):
         %%vjpcheck [options] on top of a cell checks it. `%vjpcheck on` checks
         every cell from here on, `%vjpcheck off` stops that, `%vjpcheck last`
         shows the last report again. `%vjpcheck ignore CODE ...` leaves findings
-        out for the rest of the session (`ignore none` ends that), and
-        `%vjpcheck explain CODE` shows what a rule is about.
+        out for the rest of the session (`ignore none` ends that),
+        `%vjpcheck explain CODE` shows what a rule is about, and `%vjpcheck
+        cache on` lets JAX keep on disk what it compiles.
         """
-        arguments = _parsed(self.vjpcheck, line)
-        options = _options(arguments)
+        try:
+            arguments = _parsed(self.vjpcheck, line)
+            options = _options(arguments)
+        except UsageError:
+            raise
+        except Exception as error:
+            if BEGIN not in line:
+                raise
+            print(f"vjpcheck: could not check this cell: {type(error).__name__}: {error}")
+            return  # and the cell runs
         if arguments.command and (arguments.begin_cell or cell is not None):
             message = f"%%vjpcheck takes options only; without a cell: %vjpcheck {arguments.command}"
             raise UsageError(message)
-        if arguments.codes and arguments.command not in ("ignore", "explain"):
+        if arguments.codes and arguments.command not in ("ignore", "explain", "cache"):
             message = f"%vjpcheck {arguments.command} takes options only"
             raise UsageError(message)
         if arguments.begin_cell:
@@ -88,6 +97,8 @@ class VjpCheckMagics(Magics):
             self._ignore(codes)
         elif command == "explain":
             _explain(codes)
+        elif command == "cache":
+            _cache(codes)
         else:
             message = f"%vjpcheck takes {', '.join(COMMANDS)}; %%vjpcheck on top of a cell checks it"
             raise UsageError(message)
@@ -143,6 +154,20 @@ def _explain(codes: list[str]) -> None:
     for code in _codes(",".join(codes)):
         text = rules.section(code)
         display({"text/markdown": text, "text/plain": text}, raw=True)
+
+
+def _cache(words: list[str]) -> None:
+    if words not in (["on"], ["off"]):
+        message = "%vjpcheck cache takes on or off"
+        raise UsageError(message)
+    from platformdirs import user_cache_dir
+
+    from jaxvjp_magic.tracing import compilation
+
+    folder = (compilation.kept_in() or user_cache_dir("jaxvjp_magic")) if words == ["on"] else None
+    shortest = compilation.keep_in(folder)
+    kept = f"keeps what takes longer than {shortest:g} s to compile in {folder}" if folder else "keeps nothing on disk"
+    print(f"vjpcheck: JAX {kept}")
 
 
 def _options(arguments: Any) -> Options:

@@ -8,7 +8,6 @@ its own, and whatever fails there ends the line and nothing else.
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
 import threading
 import time
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
 FIRST = 1.0  # seconds until the line comes
 EVERY = 0.5
+LAST = 1.0  # that the end of the cell waits for the line's
 SHARE = 50  # a look may take one part in so many of the time, for the cell has to wait for it
 
 
@@ -35,6 +35,7 @@ class Progress:
         self._cell, self._report, self._make = cell, report, make or _widget
         self._pause = EVERY
         self._done = threading.Event()
+        self._fault: Exception | None = None
         # The messages belong to the request that runs the cell, which is known by the context.
         context = contextvars.copy_context()
         self._thread = threading.Thread(target=context.run, args=(self._run,), name="vjpcheck progress", daemon=True)
@@ -44,23 +45,29 @@ class Progress:
         self._began = time.monotonic()
         self._thread.start()
 
-    def stop(self) -> None:
-        """The line is gone when this returns."""
+    def stop(self) -> Exception | None:
+        """The line is gone when this returns; gives what it failed with, if it did."""
         self._done.set()
         if self._thread.ident is not None:
-            self._thread.join(timeout=FIRST)
+            self._thread.join(timeout=LAST)
+        return self._fault
 
     def _run(self) -> None:
-        with contextlib.suppress(Exception):
-            if self._done.wait(FIRST):
-                return
-            widget = self._make(cell=self._cell, text=self._text())
-            try:
-                while not self._done.wait(self._pause):
-                    widget.text = self._text()
-            finally:
-                widget.send({"done": True})
-                widget.close()
+        try:
+            self._show()
+        except Exception as error:  # noqa: BLE001 (the cell is not to notice)
+            self._fault = error
+
+    def _show(self) -> None:
+        if self._done.wait(FIRST):
+            return
+        widget = self._make(cell=self._cell, text=self._text())
+        try:
+            while not self._done.wait(self._pause):
+                widget.text = self._text()
+        finally:
+            widget.send({"done": True})
+            widget.close()
 
     def _text(self) -> str:
         before = time.monotonic()

@@ -25,19 +25,34 @@ def rewriter(cell_magic: Callable[[list[str]], list[str]]) -> Callable[[list[str
     """
 
     def rewrite(lines: list[str]) -> list[str]:
-        match = _MAGIC.match(lines[0]) if lines else None
-        if match is None or lines[0].rstrip().endswith("?"):
-            return lines
-        body = lines[1:]
-        first = next((number for number, line in enumerate(body) if line.strip()), None)
-        if first is None:
-            return lines  # IPython says that the cell is empty
-        options = f"{BEGIN} {match['options'] or ''}".strip()
-        if body[first].startswith("%%"):
-            body = body[:first] + cell_magic(body[first:])
-        return [f"get_ipython().run_line_magic('vjpcheck', {options!r})\n", *body]
+        try:
+            return _rewritten(lines, cell_magic)
+        except Exception as error:  # noqa: BLE001 (the cell runs all the same)
+            return _unchecked(lines, error)
 
     # IPython asks for this before it looks whether an input in a terminal is complete, and leaves
     # such a transformation out: the cell stays one that begins with %%, and ends at an empty line.
     rewrite.has_side_effects = True  # type: ignore[attr-defined]
     return rewrite
+
+
+def _unchecked(lines: list[str], error: Exception) -> list[str]:
+    """The cell with a line that says why it is not checked; where another magic follows, IPython sees to both."""
+    if not lines or not lines[0].startswith("%%vjpcheck") or "".join(lines[1:]).lstrip().startswith("%%"):
+        return lines
+    said = f"vjpcheck: could not check this cell: {type(error).__name__}: {error}"
+    return [f"print({said!r})\n", *lines[1:]]
+
+
+def _rewritten(lines: list[str], cell_magic: Callable[[list[str]], list[str]]) -> list[str]:
+    match = _MAGIC.match(lines[0]) if lines else None
+    if match is None or lines[0].rstrip().endswith("?"):
+        return lines
+    body = lines[1:]
+    first = next((number for number, line in enumerate(body) if line.strip()), None)
+    if first is None:
+        return lines  # IPython says that the cell is empty
+    options = f"{BEGIN} {match['options'] or ''}".strip()
+    if body[first].startswith("%%"):
+        body = body[:first] + cell_magic(body[first:])
+    return [f"get_ipython().run_line_magic('vjpcheck', {options!r})\n", *body]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import collections
-import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from IPython.display import display
 
 from jaxvjp_magic.notebook.runs import cell_name, request_name
 from jaxvjp_magic.rendering.bundle import mime_bundle, with_widget
+from jaxvjp_magic.report import noted
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -26,6 +26,7 @@ class Screen:
     def __init__(self, shell: InteractiveShell) -> None:
         """Nothing is shown yet."""
         self._shell = shell
+        self.told: set[str] = set()  # in the cell that runs
         self._of_cell: dict[str, tuple[str, list[Any]]] = {}
         self._whole: collections.deque[Any] = collections.deque()
 
@@ -38,14 +39,23 @@ class Screen:
                 bundle, metadata = mime_bundle(report, changes), {}
             display(bundle, metadata=metadata, raw=True)
         except Exception as error:  # noqa: BLE001 (a report that cannot be shown must not end the cell)
-            print(f"vjpcheck: could not show the report: {type(error).__name__}: {error}")
+            self.could_not("show the report", error)
+
+    def could_not(self, what: str, error: Exception) -> None:
+        """Say it in a line; of one fault there is one line in a cell."""
+        detail = f"{type(error).__name__}: {error}"
+        if detail not in self.told:
+            self.told.add(detail)
+            print(f"vjpcheck: could not {what}: {detail}")
 
     def can_show_progress(self) -> bool:
         """Whether somebody looks at the cell while it runs: front ends name their cells, programs do not."""
         return self._can_have_widgets() and bool(cell_name(self._shell))
 
     def _can_have_widgets(self) -> bool:
-        return getattr(self._shell, "kernel", None) is not None
+        """Not in a terminal; nor in an engine of ipyparallel, whose widgets no page can reach."""
+        kernel = getattr(self._shell, "kernel", None)
+        return kernel is not None and not type(kernel).__module__.startswith("ipyparallel.")
 
     def _with_widget(self, report: Report, changes: Changes | None) -> tuple[dict[str, Any], dict[str, Any]]:
         try:
@@ -53,8 +63,7 @@ class Screen:
         except ImportError:
             return mime_bundle(report, changes), {}
         except Exception as error:  # noqa: BLE001 (the static page says as much)
-            note = f"could not make the widget: {type(error).__name__}: {error}"
-            return mime_bundle(dataclasses.replace(report, notes=(*report.notes, note)), changes), {}
+            return mime_bundle(noted(report, "make the widget", error), changes), {}
         self._keep(widget)
         return bundle, metadata
 

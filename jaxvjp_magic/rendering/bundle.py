@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 from jaxvjp_magic.rendering.html import render_html
 from jaxvjp_magic.rendering.shorten import shortened
 from jaxvjp_magic.rendering.text import render_text
+from jaxvjp_magic.report import noted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jaxvjp_magic.changes import Changes
     from jaxvjp_magic.report import Report
 
@@ -17,12 +20,33 @@ MIME_TYPE = "application/vnd.jaxvjp.report.v1+json"
 
 
 def mime_bundle(report: Report, changes: Changes | None = None) -> dict[str, Any]:
-    """The report for a display output, by MIME type; bounded, for outputs are saved with the notebook."""
-    return {
-        "text/plain": render_text(report, changes),
-        "text/html": render_html(report, changes),
-        MIME_TYPE: full_data(shortened(report)),
+    """The report for a display output, by MIME type; bounded, for outputs are saved with the notebook.
+
+    Never raises: a form that cannot be made is left out, and the others say so
+    in a note; the text says it in one line.
+    """
+    forms: dict[str, Callable[[Report], Any]] = {
+        "text/plain": lambda report: render_text(report, changes),
+        "text/html": lambda report: render_html(report, changes),
+        MIME_TYPE: lambda report: full_data(shortened(report)),
     }
+    bundle, failed = _made(forms, report)
+    if failed:
+        kind, error = next(iter(failed.items()))
+        bundle, _ = _made({one: forms[one] for one in bundle}, noted(report, f"show the report as {kind}", error))
+        bundle.setdefault("text/plain", f"vjpcheck: could not show the report: {type(error).__name__}: {error}")
+    return bundle
+
+
+def _made(forms: dict[str, Callable[[Report], Any]], report: Report) -> tuple[dict[str, Any], dict[str, Exception]]:
+    """The forms that can be made, and what the others failed with."""
+    bundle, failed = {}, {}
+    for kind, make in forms.items():
+        try:
+            bundle[kind] = make(report)
+        except Exception as error:  # noqa: BLE001 (whatever it is, another form may not have it)
+            failed[kind] = error
+    return bundle, failed
 
 
 def full_data(report: Report) -> dict[str, Any]:
@@ -38,6 +62,7 @@ def with_widget(report: Report, changes: Changes | None = None) -> tuple[dict[st
     """
     from jaxvjp_magic.rendering.widget import ReportWidget
 
+    static = mime_bundle(report, changes)
     widget = ReportWidget(report, changes)
     data, metadata = widget.mime_bundle()
-    return {**data, **mime_bundle(report, changes)}, metadata, widget
+    return {**data, **static}, metadata, widget

@@ -140,7 +140,7 @@ def leaf_lines(leaves: Leaves | None, most: int = MOST_LEAVES) -> tuple[str, ...
 
 def leaf_type(type_text: str, note: str) -> str:
     """The short type, with what is special about it."""
-    if note in ("symbolic zero", "not perturbed"):
+    if note in ("symbolic zero", "not perturbed") or note.startswith("sharded"):
         return f"{short_type(type_text)} ({note})"
     return short_type(type_text)
 

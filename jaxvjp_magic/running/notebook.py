@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from jaxvjp_magic.check import Options
 
+MOST_BYTES = 500_000_000
 _START = """
 from jaxvjp_magic.check import Options as _options
 from jaxvjp_magic.notebook.extension import load as _load
@@ -53,6 +54,9 @@ def _run_cells(client: Any, notebook: Any, options: Options, reports: list[tuple
 def _read(path: Path) -> Any:
     import nbformat
 
+    if not path.is_file() or path.stat().st_size > MOST_BYTES:
+        message = f"{path} is no file of at most {MOST_BYTES:,} bytes"
+        raise CannotRunError(message)
     try:
         text = path.read_text(encoding="utf-8")
         notebook = nbformat.reads(text, as_version=4)
@@ -116,7 +120,7 @@ def _run_cell(client: Any, cell: Any, index: int, reports: list[tuple[str, Repor
     for output in cell.outputs:
         data = output.get("data", {})
         if MIME_TYPE in data:
-            reports.append((name, Report.from_json(json.dumps(data[MIME_TYPE]))))
+            reports.append((name, _shown(data[MIME_TYPE])))
         elif output.output_type == "stream":
             print(output.text, end="", file=sys.stderr if output.name == "stderr" else sys.stdout, flush=True)
         elif output.output_type == "error":
@@ -125,6 +129,14 @@ def _run_cell(client: Any, cell: Any, index: int, reports: list[tuple[str, Repor
         elif data.get("text/plain"):
             print(data["text/plain"], flush=True)
     return error
+
+
+def _shown(data: Any) -> Report:
+    """A report that a cell showed; any cell may show something that calls itself one."""
+    try:
+        return Report.from_json(json.dumps(data))
+    except ValueError as error:
+        return Report(notes=(str(error),))
 
 
 def _merged(reports: list[tuple[str, Report]], error: ProgramError | None) -> Report:

@@ -6,7 +6,6 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import jax
-import numpy as np
 from jax import tree_util
 
 from jaxvjp_magic.tracing import jax_internals
@@ -15,7 +14,9 @@ from jaxvjp_magic.tracing.facts import ArrayType, Structure, Tree
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Hashable
 
+PYTHON_NUMBERS = (bool, int, float, complex)
 NONE = ArrayType("None", note="None")
+MOST_KNOWN = 4096
 
 
 class Types:
@@ -25,6 +26,9 @@ class Types:
         """Start with nothing known."""
         self._types: dict[Hashable, ArrayType] = {}
         self._trees: dict[Hashable, Tree] = {}
+        self._shown: dict[Hashable, Tree] = {}
+        # JAX hands out the same few objects for the types of equal arrays; to hash one takes longer than all else here.
+        self._of_avals: dict[Hashable, tuple[list[Any], Tree]] = {}
 
     def tree(self, value: Any, names: tuple[str, ...] = (), *, keep_none: bool = False) -> Tree:
         """The types of a pytree. `names` replace the first key of the paths.
@@ -32,18 +36,76 @@ class Types:
         With `keep_none`, a None is a leaf of its own: a rule may return it
         where an argument needs no gradient.
         """
-        leaves, treedef = tree_util.tree_flatten(value, is_leaf=_is_none if keep_none else None)
-        types = tuple([self.of(leaf) for leaf in leaves])
-        key: Hashable = (treedef, types, names)
+        aval = jax_internals.aval_at_hand(value)  # most values are one array
+        if aval is None:
+            return self.tree_and_leaves(value, names, keep_none=keep_none)[0]
+        known = self._of_avals.get((id(aval), names))
+        if known is None:
+            leaves, treedef = tree_util.tree_flatten(value)
+            known = [aval], self._tree(value, leaves, treedef, names, keep_none=keep_none)
+            self._of_avals[id(aval), names] = known
+        return known[1]
+
+    def tree_and_leaves(
+        self, value: Any, names: tuple[str, ...] = (), *, keep_none: bool = False
+    ) -> tuple[Tree, list[Any]]:
+        """The types of a pytree, and its leaves."""
+        leaves, treedef = tree_util.tree_flatten(value, _is_none) if keep_none else tree_util.tree_flatten(value)
+        avals = jax_internals.avals_at_hand(leaves)
+        if avals is None:
+            return self._tree(value, leaves, treedef, names, keep_none=keep_none), leaves
+        key = treedef, tuple(map(id, avals)), names
+        try:
+            known = self._of_avals.get(key)
+        except TypeError:  # a container whose static data have no hash
+            return self._tree(value, leaves, treedef, names, keep_none=keep_none), leaves
+        if known is None:
+            if len(self._of_avals) >= MOST_KNOWN:
+                self._of_avals.clear()
+            known = avals, self._tree(value, leaves, treedef, names, keep_none=keep_none)
+            self._of_avals[key] = known  # with the avals, so that no other object gets their identity
+        return known[1], leaves
+
+    def known_by(
+        self, values: tuple[Any, ...], names: tuple[str, ...] = (), *, keep_none: bool = False
+    ) -> tuple[Hashable, list[Any], list[Any] | None]:
+        """What two tuples with the same types have in common, at the price of a look: a key, and the leaves.
+
+        The key of arrays, and of tuples of them, is the identity of their avals,
+        which are given too: it tells as long as these live. That of other
+        pytrees is their `Tree`, and no avals are given.
+        """
+        layout: list[int] = []
+        leaves: list[Any] = []
+        for value in values:
+            if type(value) is tuple:
+                layout.append(len(value))
+                leaves += value
+            else:
+                layout.append(-1)
+                leaves.append(value)
+        avals = jax_internals.avals_at_hand(leaves)
+        if avals is None:
+            return *self.tree_and_leaves(values, names, keep_none=keep_none), None
+        return (*layout, *map(id, avals)), leaves, avals
+
+    def _tree(self, value: Any, leaves: list[Any], treedef: Any, names: tuple[str, ...], *, keep_none: bool) -> Tree:
+        types = [self.of(leaf) for leaf in leaves]
+        ids = tuple(map(id, types))  # `of` gives the identical object for equal types, and keeps it
+        key: Hashable = (treedef, ids, names)
         try:
             known = self._trees.get(key)
-        except TypeError:  # a container whose static data have no hash
-            key = (str(treedef), types, names)
+        except TypeError:  # as above
+            key = (str(treedef), ids, names)
             known = self._trees.get(key)
         if known is None:
             with_paths, _ = tree_util.tree_flatten_with_path(value, is_leaf=_is_none if keep_none else None)
-            paths = tuple(_path(keys, names) for keys, _ in with_paths)
-            known = self._trees[key] = Tree(paths, types, _structure(treedef), names, NONE in types)
+            paths, structure = tuple(_path(keys, names) for keys, _ in with_paths), _structure(treedef)
+            if len(self._trees) >= MOST_KNOWN:
+                self._trees.clear()
+            # Containers may differ in static data that no report shows, a pullback's for one, and differ in each call.
+            made = Tree(paths, tuple(types), structure, names, NONE in types)
+            known = self._trees[key] = self._shown.setdefault((paths, ids, structure, names), made)
         return known
 
     def of(self, leaf: Any) -> ArrayType:
@@ -56,12 +118,18 @@ class Types:
             leaf = leaf.value
         if isinstance(leaf, jax_internals.SymbolicZero):
             note, aval = "symbolic zero", leaf.aval
-        elif isinstance(leaf, bool | int | float | complex):
-            note, aval = f"Python {type(leaf).__name__}", jax.typeof(leaf)
+        elif isinstance(leaf, PYTHON_NUMBERS):
+            kind = next(one for one in PYTHON_NUMBERS if isinstance(leaf, one))  # JAX has subclasses of its own
+            note, aval = f"Python {kind.__name__}", jax.typeof(leaf)
         else:
             aval = jax_internals.aval_of(leaf)
             if aval is None:
-                return ArrayType(describe(leaf), note="static")
+                static = ArrayType(describe(leaf), note="static")
+                return self._types.setdefault((static.text, "static"), static)
+            note = note or jax_internals.sharding_of(leaf, aval)
+        return self._known(aval, note)
+
+    def _known(self, aval: Any, note: str) -> ArrayType:
         key = (aval, note)
         known = self._types.get(key)
         if known is None:
@@ -130,10 +198,12 @@ def specs(arguments: tuple[Any, ...], static: Container[int]) -> tuple[Any, ...]
 
 
 def _spec(leaf: Any) -> Any:
-    if isinstance(leaf, (jax.Array, np.ndarray, np.generic, float, complex)):
-        aval = jax.typeof(leaf)
-        return jax.ShapeDtypeStruct(aval.shape, aval.dtype, weak_type=aval.weak_type)
-    return leaf
+    aval = None if isinstance(leaf, int) else jax_internals.aval_of(leaf)
+    if aval is None:
+        return leaf
+    if hasattr(aval, "shape") and hasattr(aval, "dtype"):
+        return jax.ShapeDtypeStruct(aval.shape, aval.dtype, weak_type=getattr(aval, "weak_type", False))
+    return aval  # a type of its own, with no shape: stands for the value, which is not kept
 
 
 def on_arrays(
@@ -158,8 +228,5 @@ def on_arrays(
 
 
 def _is_array_like(leaf: Any) -> bool:
-    try:
-        jax.typeof(leaf)
-    except TypeError:
-        return False
-    return True
+    """A Python number is handed on as it is, like to a rule: a function may well ask whether it has an array."""
+    return not isinstance(leaf, PYTHON_NUMBERS) and jax_internals.aval_of(leaf) is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import os
@@ -99,10 +100,33 @@ def drop_own_frames(error: BaseException) -> None:
     entry for the frame that does it, so the user's traceback is the one that
     there would be without us.
     """
+    with contextlib.suppress(Exception):  # the traceback is longer then, by frames that say whose they are
+        entry = error.__traceback__
+        while entry is not None and entry.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+            entry = entry.tb_next
+        error.__traceback__ = entry
+
+
+def is_own_fault(error: BaseException) -> bool:
+    """Whether an exception was raised by a line of ours, and not in JAX or in a function of the program.
+
+    Told by the innermost frame, so it is asked where JAX leaves tracebacks whole.
+    """
     entry = error.__traceback__
-    while entry is not None and entry.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+    while entry is not None and entry.tb_next is not None:
         entry = entry.tb_next
-    error.__traceback__ = entry
+    return entry is not None and entry.tb_frame.f_code.co_filename.startswith(_PACKAGE)
+
+
+class Elsewhere:
+    """What fails in JAX or in the program's functions is an answer, and passes over; a fault of ours does not."""
+
+    def __enter__(self) -> None:
+        """From here on."""
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> bool:
+        """To here."""
+        return isinstance(error, Exception) and not is_own_fault(error)
 
 
 def caller(depth: int) -> types.FrameType | None:

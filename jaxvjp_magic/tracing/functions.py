@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import dis
 import functools
 import inspect
@@ -10,7 +9,7 @@ import types
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from jaxvjp_magic.tracing import jax_internals
+from jaxvjp_magic.tracing import jax_internals, wrappers
 from jaxvjp_magic.tracing.facts import CustomRule, Function, Parameters
 from jaxvjp_magic.tracing.frames import is_user_code
 
@@ -46,7 +45,7 @@ def filled(args: tuple[Any, ...], static: Container[int], dynamic: Iterable[Any]
 
 def next_inside(function: Any) -> Any:
     """What one wrapper wraps, None where it wraps nothing that it tells."""
-    if isinstance(function, functools.partial):
+    if isinstance(function, (functools.partial, jax_internals.PartialInside)):
         return function.func
     if isinstance(function, jax_internals.CustomVjp):
         return function.fun
@@ -54,7 +53,7 @@ def next_inside(function: Any) -> Any:
         return function.__func__
     if inspect.isfunction(function):
         return function.__dict__.get("__wrapped__")
-    return getattr(function, "__wrapped__", None) if isinstance(function, jax_internals.PjitFunction) else None
+    return getattr(function, "__wrapped__", None) if isinstance(function, jax_internals.WRAPPERS) else None
 
 
 @functools.lru_cache(maxsize=1024)
@@ -99,11 +98,17 @@ class Functions:
 
     def of(self, function: Any) -> Function:
         """The facts about a callable of any sort."""
+        if type(function) is types.FunctionType and "__wrapped__" not in function.__dict__:
+            known = self._by_code.get(id(function.__code__))
+            if known is not None:
+                return known
         inner = below_wrappers(function)
-        code = getattr(inner, "__code__", None) or getattr(type(inner).__call__, "__code__", None)
+        code = getattr(inner, "__code__", None)
         if code is None:
-            name = _name(inner)
-            return self._by_name.setdefault(name, Function(name))
+            code = getattr(type(inner).__call__, "__code__", None)
+            if code is None or not is_user_code(code.co_filename):  # a library's way to call it, not its text
+                name = _name(inner)
+                return self._by_name.setdefault(f"{name} {id(code)}", Function(name))
         known = self._by_code.get(id(code))
         if known is None:
             known = self._by_code[id(code)] = Function(_name(inner), code, _arguments(code))
@@ -122,29 +127,33 @@ class Functions:
                 return None
         return known
 
+    def described(self, rule: Any) -> tuple[inspect.Signature | None, Any]:
+        """What JAX asks of a rule in each call: its signature, and what JAX itself may have noted about it."""
+        return self.signature(rule), getattr(rule, "__fun_debug_info__", None)
+
     def custom(self, custom: Any) -> Custom:
         """The facts about a custom_vjp object and its rules."""
-        parts = (custom.fun, custom.fwd, custom.bwd, custom.nondiff_argnums, custom.symbolic_zeros)
         known = self._custom.get(custom)
-        if known is None or known.parts() != parts:
-            user_function = jax_internals.user_function(custom.fun).function
-            function = self.of(user_function)
-            is_gradient = user_function is not jax_internals.unwrapped(custom.fun)  # made by custom_gradient
-            changed = getattr(custom, "with_accums", False) or getattr(custom, "with_logs", False)
-            rule = CustomRule(
-                self._rule(custom.fwd, function if is_gradient else None, function.name),
-                self._rule(custom.bwd, function if is_gradient else None, f"the gradient function of {function.name}"),
-                tuple(custom.nondiff_argnums),
-                bool(custom.symbolic_zeros),
-                parameters(custom.fun),
-                parameters(custom.fwd),
-                None if changed else parameters(custom.bwd),
-            )
-            rule = self._rules.setdefault(rule, rule)
-            closures = any(getattr(below_wrappers(one), "__closure__", None) for one in parts[:3])
-            names = argument_names(user_function)
-            known = self._custom[custom] = Custom(function, rule, names, closures, *map(_weak, parts))
+        if known is None or not known.are_of(custom):
+            parts = (custom.fun, custom.fwd, custom.bwd, custom.nondiff_argnums, custom.symbolic_zeros)
+            known = self._custom[custom] = Custom(self, custom, parts)
         return known
+
+    def rule(self, custom: Any, user_function: Any) -> CustomRule:
+        """The rules of a custom_vjp object as a fact; the identical one for equal rules."""
+        function = self.of(user_function)
+        is_gradient = user_function is not wrappers.unwrapped(custom.fun)  # made by custom_gradient
+        changed = getattr(custom, "with_accums", False) or getattr(custom, "with_logs", False)
+        rule = CustomRule(
+            self._rule(custom.fwd, function if is_gradient else None, function.name),
+            self._rule(custom.bwd, function if is_gradient else None, f"the gradient function of {function.name}"),
+            tuple(custom.nondiff_argnums),
+            bool(custom.symbolic_zeros),
+            parameters(custom.fun),
+            parameters(custom.fwd),
+            None if changed else parameters(custom.bwd),
+        )
+        return self._rules.setdefault(rule, rule)
 
     def _rule(self, rule: Any, inside: Function | None, name: str) -> Function | None:
         """The facts about a rule; of custom_gradient, whose rules are JAX's own, about the user's function."""
@@ -155,23 +164,46 @@ class Functions:
         return self._by_name.setdefault(f"{name} {id(inside)}", Function(name, inside.code))
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class Custom:
     """A custom_vjp object's function and rules, and what they were made from."""
 
-    function: Function
-    rule: CustomRule
-    names: tuple[str, ...]  # of the arguments
-    has_closures: bool
-    fun: Any
-    fwd: Any
-    bwd: Any
-    nondiff: Any
-    zeros: Any
+    __slots__ = (
+        "_parts", "arity", "described", "function", "has_closures", "names", "rule", "snapshots", "static",
+    )  # fmt: skip
 
-    def parts(self) -> tuple[Any, ...]:
-        """The objects that this was made from; one that is gone is None."""
-        return tuple(part() for part in (self.fun, self.fwd, self.bwd, self.nondiff, self.zeros))
+    def __init__(self, functions: Functions, custom: Any, parts: tuple[Any, ...]) -> None:
+        """Read everything that a call needs to know, once."""
+        user_function = wrappers.user_function(custom.fun).function
+        self.function, self.rule = functions.of(user_function), functions.rule(custom, user_function)
+        self.names = argument_names(user_function)
+        self.has_closures = any(getattr(below_wrappers(one), "__closure__", None) for one in parts[:3])
+        self.described = {id(one): functions.described(one) for one in map(_below_partials, parts[:3])}
+        self.static = frozenset(custom.nondiff_argnums)
+        self.arity = _arity(custom.fun)
+        self.snapshots: dict[str, Any] = {}  # of what the rules' names mean, by phase
+        self._parts = tuple(map(_weak, parts))
+
+    def are_of(self, custom: Any) -> bool:
+        """Whether these facts are still those of the object: its rules may be registered anew."""
+        fun, fwd, bwd, nondiff, zeros = self._parts
+        return (
+            fun() is custom.fun and fwd() is custom.fwd and bwd() is custom.bwd
+            and nondiff() == custom.nondiff_argnums and zeros() == custom.symbolic_zeros
+        )  # fmt: skip
+
+
+def _below_partials(rule: Any) -> Any:
+    while isinstance(rule, functools.partial):
+        rule = rule.func
+    return rule
+
+
+def _arity(function: Any) -> int:
+    """How many arguments a function takes, where it takes just so many and all by position; else -1."""
+    code = getattr(function, "__code__", None)
+    if code is None or "__wrapped__" in function.__dict__ or code.co_kwonlyargcount:
+        return -1
+    return int(code.co_argcount)
 
 
 def _weak(part: Any) -> Any:
@@ -195,8 +227,10 @@ def _arguments(code: Any) -> tuple[str, ...]:
 
 def argument_names(function: Any) -> tuple[str, ...]:
     """The names of the positional arguments, as far as they can be told."""
+    if type(function) is types.FunctionType and "__wrapped__" not in function.__dict__:
+        return _arguments(function.__code__)
     bound = 0
-    while isinstance(function, functools.partial):
+    while isinstance(function, (functools.partial, jax_internals.PartialInside)):
         if function.keywords:
             return ()
         bound += len(function.args)
@@ -235,11 +269,8 @@ def resolved(function: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]
 
     Raises TypeError where they do not fit the signature; JAX then raises too.
     """
-    code = getattr(function, "__code__", None)
-    if not keywords and code is not None and "__wrapped__" not in function.__dict__:
-        fixed = len(arguments) == code.co_argcount
-        if fixed and not code.co_kwonlyargcount:
-            return arguments
+    if not keywords and len(arguments) == _arity(function):
+        return arguments
     if isinstance(function, functools.partial):
         return arguments
     bound = inspect.signature(function).bind(*arguments, **keywords)

@@ -5,86 +5,197 @@
 | where `jax.vjp`, grad, jacrev meet | the global `jax._src.api._vjp` | the function inside `jax.vjp`'s `api_boundary` |
 | what they hand over | a `WrappedFun` | a plain function |
 | a pullback | 0.8: a `Partial`; 0.9: a `VJP` object | a `VJP` object |
+| what jit has traced | 0.8: also `_create_pjit_jaxpr`, by the function | `_infer_params_cached` |
 
 The rest is the same from 0.8 to 0.12: `custom_vjp.__call__` inside its own
 `api_boundary`, the attributes of a custom_vjp object, `BatchTrace.axis_data`,
 `parent_trace` of the traces that can be walked through, the `tangent` of their
-tracers, and `dce_jaxpr`, which says what a jaxpr uses.
+tracers, `dce_jaxpr`, which says what a jaxpr uses; of what is traced again, the
+caches `trace_to_jaxpr` of `partial_eval` and of checkpoint with their counts of
+misses, the keys of `_pjit_lower`, and `PjitFunctionCache`, jit's fast path.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import importlib
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
+import jax.custom_batching
 import jax.custom_derivatives
-from jax._src import api, array, core, source_info_util, traceback_util
-from jax._src import custom_derivatives as derivatives
-from jax._src.interpreters import ad, batching
-from jax._src.interpreters import partial_eval as pe
+
+from jaxvjp_magic.tracing.slots import Slot
 
 if TYPE_CHECKING:
-    import types
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
-_JAX_SOURCES = os.path.dirname(jax.__file__)
-CustomVjp = derivatives.custom_vjp
-CustomVJPPrimal = derivatives.CustomVJPPrimal
-ArrayImpl = array.ArrayImpl
+
+class _Gone:
+    """Stands for a module that this JAX does not have: what rests on it is not seen, and the rest is."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, name: str) -> Any:
+        message = f"JAX {jax.__version__} has no {self._name}.{name}"
+        raise AttributeError(message)
+
+
+def _module(name: str) -> Any:
+    try:
+        return importlib.import_module(f"jax._src.{name}")
+    except ImportError:
+        return _Gone(f"jax._src.{name}")
+
+
+class _NoSuchType:
+    """Stands for a type that this JAX does not have: nothing is of it."""
+
+
+api, array, core, derivatives = map(_module, ("api", "array", "core", "custom_derivatives"))
+ad_checkpoint, config, pjit = map(_module, ("ad_checkpoint", "config", "pjit"))
+source_info_util, traceback_util = map(_module, ("source_info_util", "traceback_util"))
+ad, batching, pe = map(_module, ("interpreters.ad", "interpreters.batching", "interpreters.partial_eval"))
+
+SOURCES = os.path.dirname(jax.__file__)
+API, BOUNDARY = (getattr(module, "__file__", "") for module in (api, traceback_util))  # what calls, and what wraps it
+CustomVjp: Any = jax.custom_vjp
+CustomVJPPrimal: Any = getattr(derivatives, "CustomVJPPrimal", _NoSuchType)
+ArrayImpl: Any = getattr(array, "ArrayImpl", _NoSuchType)
+Tracer: Any = jax.core.Tracer
 OneDevice = jax.sharding.SingleDeviceSharding
 SymbolicZero = jax.custom_derivatives.SymbolicZero
 PjitFunction = type(jax.jit(lambda: None))
+WRAPPERS = PjitFunction, jax.custom_jvp, jax.custom_batching.custom_vmap  # objects that keep `__wrapped__`
+PartialInside: Any = type(jax.tree_util.Partial(functools.partial(print)).func)  # has func, args, keywords, too
+NotNeeded: Any = getattr(api, "NotNeeded", _NoSuchType)
+REF_MARKS = tuple(getattr(api, name) for name in ("GradValue", "GradRef", "DontWant") if hasattr(api, name))
 
 
-class Slot:
-    """A place in JAX where a function stands, and where another can stand instead."""
+@functools.cache
+def _inside_boundary(owner: Any, name: str) -> Any:
+    """The closure cell in which an `api_boundary` function of JAX keeps the function that it wraps.
 
-    def __init__(self, owner: Any, name: str, *, inside_boundary: bool) -> None:
-        """A function `owner.name`, or the one inside the `api_boundary` that stands there."""
-        self._owner: Any = owner
-        self._name = name
-        if inside_boundary:
-            # api_boundary keeps the function that it wraps in the closure variable `fun`. Inside
-            # the boundary our frames are filtered like JAX's own; and everybody who imported the
-            # outer function (`from jax import vjp`) is reached.
-            outer = owner.__dict__[name]
-            self._owner = outer.__closure__[outer.__code__.co_freevars.index("fun")]
-            self._name = "cell_contents"
-        self.original: Callable[..., Any] = getattr(self._owner, self._name)
-
-    def put(self, function: Callable[..., Any]) -> None:
-        """Let `function` stand here."""
-        setattr(self._owner, self._name, function)
-
-    def restore(self) -> None:
-        """Put back what stood here when the slot was made."""
-        setattr(self._owner, self._name, self.original)
+    Inside the boundary our frames are filtered like JAX's own; and everybody who
+    imported the outer function (`from jax import vjp`) is reached. Looked for
+    once: later the program may have put a function of its own around it.
+    """
+    outer = owner.__dict__[name]
+    return outer.__closure__[outer.__code__.co_freevars.index("fun")]
 
 
 def custom_vjp_slot() -> Slot:
     """`(custom_vjp, *args, **kwargs)`: every call of every custom_vjp function."""
-    return Slot(CustomVjp, "__call__", inside_boundary=True)
+    return Slot(_inside_boundary(CustomVjp, "__call__"), "cell_contents")
 
 
 def vjp_slot() -> Slot:
     """`(fun, *primals, **options)`: every use of `jax.vjp` and of what is built on it."""
     if hasattr(api, "_vjp"):  # JAX 0.8 and 0.9
-        return Slot(api, "_vjp", inside_boundary=False)
-    return Slot(api, "vjp", inside_boundary=True)
+        return Slot(api, "_vjp")
+    return Slot(_inside_boundary(api, "vjp"), "cell_contents")
 
 
 def pullback_slot() -> Slot:
     """`(pullback, cotangent, *extra)`: every call of a VJP object."""
-    return Slot(api.VJP, "__call__", inside_boundary=False)
+    return Slot(api.VJP, "__call__")
+
+
+def with_refs_slot() -> Slot | None:
+    """`(pullback, *refs)`: the pullback with refs that gradients are added to."""
+    return Slot(api.VJP, "with_refs") if hasattr(api.VJP, "with_refs") else None
+
+
+def watch_bound(bound: Any, watch: Callable[..., Any]) -> None:
+    """Let `watch(function)` stand for the function in a Partial that `with_refs` made, which no one else has yet."""
+    shim: Any = getattr(bound, "func", None)
+    if isinstance(shim, PartialInside):
+        shim.fun = watch(shim.fun)
+
+
+def map_refs(function: Callable[..., Any], refs: Any, *others: Any) -> Any:
+    """`jax.tree.map` over what `with_refs` takes, in which the marks that stand for no ref are leaves."""
+    return jax.tree_util.tree_map(function, refs, *others, is_leaf=lambda one: isinstance(one, REF_MARKS))
 
 
 def partial_pullback_slot() -> Slot | None:
     """`(name, avals, trees, fun, *cotangents)`: JAX 0.8's pullbacks; None on later versions."""
     if not hasattr(api, "_vjp_pullback_wrapper") or jax.__version_info__ >= (0, 9):
         return None
-    return Slot(api, "_vjp_pullback_wrapper", inside_boundary=False)
+    return Slot(api, "_vjp_pullback_wrapper")
+
+
+class TraceCache(NamedTuple):
+    """A function of JAX that traces the function it is given first, or finds what it traced before.
+
+    `misses(function)` changes when it traces, `jaxpr_of(result)` is an object
+    that is the same for all that find it.
+    """
+
+    slot: Slot
+    misses: Callable[[Any], Any]
+    jaxpr_of: Callable[[Any], Any]
+
+
+def trace_caches() -> Iterator[TraceCache]:
+    """All of JAX's that may hide a user's function: of jit, of loops and branches, of checkpoint."""
+    modules = ((pe, "trace_to_jaxpr"), (ad_checkpoint, "_trace_to_jaxpr"))
+    inner = [Slot(module, name) for module, name in modules if hasattr(module, name)]
+    counts = [_misses(slot.original) for slot in inner]
+    missed = _misses(pjit._infer_params_cached)  # noqa: SLF001 (as all here)
+    known = getattr(pjit, "_create_pjit_jaxpr", None)  # JAX 0.8: a cache of its own, by the function
+    functions = known.__closure__[known.__code__.co_freevars.index("fun_caches")].cell_contents if known else ()
+
+    def misses(function: Any) -> Any:
+        return [count() for count in counts] + [None if function in functions else missed()]
+
+    slot = Slot(pjit, "_infer_params")
+    yield TraceCache(slot, misses, lambda result: result[0].params["jaxpr"])
+    for slot, count in zip(inner, counts, strict=True):
+        yield TraceCache(slot, functools.partial(_ignoring, count), lambda result: result[0])
+
+
+def _misses(cache: Any) -> Callable[[], int]:
+    return lambda: cache.cache_info().misses
+
+
+def _ignoring(count: Callable[[], int], _: Any) -> int:
+    return count()
+
+
+def lowering_slots() -> Iterator[Slot]:
+    """`(jaxpr, *how, **options)`: every jaxpr that is to be compiled, with what JAX has lowered it to."""
+    yield Slot(pjit, "_pjit_lower")
+
+
+def lowered_jaxprs(lower: Any) -> Iterator[tuple[Any, tuple[Any, ...]]]:
+    """References to the jaxprs that are lowered, and how; `lower` is what stands in the slot by right."""
+    for reference, _, how, _ in lower.cache_keys():
+        yield reference, how
+
+
+def loop_slots() -> Iterator[Slot]:
+    """`(*arguments, **parameters)`: loops and branches that run outside of jit; JAX keeps each one's jaxprs."""
+    for primitive in (jax.lax.scan_p, jax.lax.while_p, jax.lax.cond_p, jax.lax.linear_solve_p):
+        yield Slot(primitive, "impl")
+
+
+def forget_the_fast_path() -> None:
+    """Let jit look for each function in Python once more, where it is seen; what is compiled stays compiled.
+
+    A setting in the fast path's keys would do it for one thread, but the keys'
+    hashes leave settings out: each value of one makes all later calls slower.
+    """
+    type(pjit._cpp_pjit_cache_fun_only).clear_all()  # noqa: SLF001 (as all here)
+
+
+def is_top_level() -> bool:
+    """Whether what runs now is neither traced nor transformed."""
+    return bool(core.trace_state_clean())
 
 
 def pullback_owner(pullback: Any) -> tuple[Any, int]:
@@ -98,14 +209,65 @@ def pullback_owner(pullback: Any) -> tuple[Any, int]:
     return pullback.func, id(pullback.func.args[1])  # JAX 0.8: the list of the output's types
 
 
+def aval_at_hand(value: Any) -> Any:
+    """The type of a tracer or of an array on one device, which have it at hand; None for everything else.
+
+    Nor of a tracer around an array of several devices, of which there is more to say.
+    """
+    inner = value
+    while isinstance(inner, Tracer):
+        inner = None if isinstance(inner, batching.BatchTracer) else getattr(inner, "primal", None)
+    if inner is not None and (not isinstance(inner, ArrayImpl) or not isinstance(inner.sharding, OneDevice)):
+        return None
+    return None if value is None else value.aval
+
+
+def avals_at_hand(leaves: Sequence[Any]) -> list[Any] | None:
+    """As `aval_at_hand`, of all leaves; None where one has none."""
+    avals = []
+    for leaf in leaves:
+        # As most are, and there may be thousands; `sharding` is this one in a function of Python's.
+        if type(leaf) is ArrayImpl and type(leaf._sharding) is OneDevice:  # noqa: SLF001 (as all here)
+            avals.append(leaf.aval)
+            continue
+        aval = aval_at_hand(leaf)
+        if aval is None:
+            return None
+        avals.append(aval)
+    return avals
+
+
 def aval_of(value: Any) -> Any:
     """`jax.typeof`, or None for what is no array; an array on one device has its type at hand."""
-    if isinstance(value, core.Tracer) or (isinstance(value, ArrayImpl) and isinstance(value.sharding, OneDevice)):
+    if isinstance(value, core.AbstractValue):
+        return value
+    if isinstance(value, Tracer) or (isinstance(value, ArrayImpl) and isinstance(value.sharding, OneDevice)):
         return value.aval
     try:
         return jax.typeof(value)
     except TypeError:
         return None
+
+
+def sharding_of(value: Any, aval: Any) -> str:
+    """How an array of several devices is laid out, as far as its type does not say it; "" for others.
+
+    A mesh with explicit axes is part of the type (`float32[8@x]`); otherwise
+    only the array itself knows, so under jit it does not show.
+    """
+    while isinstance(value, Tracer):
+        if isinstance(value, batching.BatchTracer):  # its own axes are others
+            return ""
+        value = getattr(value, "primal", None)
+    if not isinstance(value, ArrayImpl) or isinstance(value.sharding, OneDevice):
+        return ""
+    devices = len(value.sharding.device_set)
+    if devices == 1 or "@" in aval.str_short():
+        return ""
+    if value.sharding.is_fully_replicated:
+        return f"replicated on {devices} devices"
+    spec = getattr(value.sharding, "spec", None)
+    return f"on {devices} devices" if spec is None else f"sharded P({', '.join(map(repr, spec))})"
 
 
 def is_pullback(value: Any) -> bool:
@@ -117,16 +279,21 @@ def is_pullback(value: Any) -> bool:
 
 def is_tracer(value: Any) -> bool:
     """Whether this stands for a value that is not known yet."""
-    return isinstance(value, core.Tracer)
+    return isinstance(value, Tracer)
 
 
 def is_differentiated(value: Any) -> bool:
     """Whether this is a tracer with a tangent of its own, as far as that shows: below a jit it does not."""
-    while isinstance(value, core.Tracer):
+    while isinstance(value, Tracer):
         if isinstance(value, (ad.JVPTracer, ad.LinearizeTracer)) and type(value.tangent).__name__ != "Zero":
             return True
         value = _value_inside(value)
     return False
+
+
+def are_differentiated(leaves: Iterable[Any]) -> tuple[bool, ...]:
+    """For each leaf whether it `is_differentiated`."""
+    return tuple([is_differentiated(leaf) for leaf in leaves])
 
 
 def is_being_traced() -> bool:
@@ -175,85 +342,28 @@ def lines_of(equation: Any) -> Iterator[tuple[str, int]]:
         yield frame.file_name, frame.start_line
 
 
-def has_gradient(function: Callable[..., Any], arguments: Any, index: int) -> bool:
-    """Whether the gradient of `function(*arguments)` by this leaf, an array or its shape, is no constant zero."""
-    leaves, treedef = jax.tree_util.tree_flatten(arguments)
-    positions = [i for i, leaf in enumerate(leaves) if hasattr(leaf, "dtype")]
-
-    def gradient(scale: Any, *arrays: Any) -> Any:
-        filled = dict(enumerate(leaves)) | dict(zip(positions, arrays, strict=True))
-
-        def by_leaf(leaf: Any) -> list[Any]:
-            output = function(*jax.tree_util.tree_unflatten(treedef, (filled | {index: leaf}).values()))
-            return [
-                one for one in jax.tree_util.tree_leaves(output) if jax.numpy.issubdtype(one.dtype, jax.numpy.inexact)
-            ]
-
-        outputs, pullback = jax.vjp(by_leaf, filled[index])
-        return pullback([jax.numpy.full_like(one, scale) for one in outputs])
-
-    return used_arguments(gradient, [0.5, *(leaves[i] for i in positions)], None)[0]
-
-
 def kept_residuals(pullback: Any) -> tuple[Any, Any]:
-    """The primals that a pullback keeps (one entry per argument), and everything else it keeps."""
+    """The primals that a pullback keeps (for each argument; an empty tuple where not), and everything else it keeps."""
     if isinstance(pullback, api.VJP):
         rest = (pullback.opaque_residuals, getattr(pullback, "structured_residuals", ()))
-        return tuple(pullback.args_res), jax.tree_util.tree_leaves(rest)
+        primals = [() if type(one) is NotNeeded else one for one in pullback.args_res]
+        return tuple(primals), jax.tree_util.tree_leaves(rest)
     return (), jax.tree_util.tree_leaves(pullback)
 
 
-def unwrapped(fun: Any) -> Any:
-    """The function in a WrappedFun (JAX 0.8 and 0.9), any other callable as it is."""
-    return getattr(fun, "f", fun) if type(fun).__name__ == "WrappedFun" else fun
-
-
-class UserFunction(NamedTuple):
-    """What a user differentiates, below what JAX wrapped around it."""
-
-    function: Any
-    positions: tuple[int, ...] | None = None  # of the arguments that are differentiated; None for all
-    others: Any = ()  # the arguments that are not
-
-
-def user_function(fun: Any) -> UserFunction:
-    """Look through grad's selection of arguments and through custom_gradient."""
-    fun = unwrapped(fun)
-    if isinstance(fun, CustomVjp) and user_function(fun.fun).function is not fun.fun:
-        return user_function(fun.fun)
-    code = getattr(fun, "__code__", None)
-    if code is None or not code.co_filename.startswith(_JAX_SOURCES):
-        return UserFunction(fun)
-    closed_over = _closure(fun)
-    if code.co_name == "f_wrapped" and "dyn_argnums" in closed_over:  # argnums_partial2, 0.10 on
-        others = closed_over.get("static_args"), closed_over.get("kwargs")
-        return UserFunction(user_function(closed_over["f"]).function, tuple(closed_over["dyn_argnums"]), others)
-    if code.co_name == "wrapped_fun" and "fun" in closed_over:  # custom_gradient
-        return UserFunction(closed_over["fun"])
-    return UserFunction(fun)
-
-
-def _closure(fun: Any) -> dict[str, Any]:
-    cells = zip(fun.__code__.co_freevars, fun.__closure__ or (), strict=True)
-    return {name: cell.cell_contents for name, cell in cells}
-
-
-def way_in(frame: types.FrameType | None) -> tuple[str, types.FrameType | None]:
-    """How `jax.vjp` was reached ("grad", "jacrev", ..., or "vjp"), and the frame that asked for it."""
-    kind = "vjp"
-    while frame and frame.f_code.co_filename in (api.__file__, traceback_util.__file__):
-        if frame.f_code.co_filename == api.__file__:
-            kind = frame.f_code.co_qualname.split(".")[0]
-        frame = frame.f_back
-    return kind, frame
-
-
-def mapped_sizes(leaves: Iterable[Any]) -> tuple[int, ...]:
+def mapped_sizes(leaves: list[Any], others: Any = ()) -> tuple[int, ...]:
     """The sizes of the axes that vmap maps at this point, outermost first.
 
-    Directly below a vmap only what is mapped counts: an unmapped call in a
-    mapped function runs once. Below a jit in it, the arguments do not show it.
+    Directly below a vmap only what is mapped counts, of `leaves` and of the
+    leaves of `others`: an unmapped call in a mapped function runs once. Below a
+    jit in it, the arguments do not show it.
     """
+    trace = core.trace_ctx.trace
+    while trace is not None and not isinstance(trace, batching.BatchTrace):
+        trace = getattr(trace, "parent_trace", None)
+    if trace is None:
+        return ()
+    leaves = leaves + jax.tree_util.tree_leaves(others)
     traces = {id(trace) for leaf in leaves for trace in _batch_traces(leaf)}
     sizes, below_jit, trace = [], False, core.trace_ctx.trace
     while trace is not None:
@@ -267,7 +377,7 @@ def mapped_sizes(leaves: Iterable[Any]) -> tuple[int, ...]:
 
 
 def _batch_traces(value: Any) -> Iterator[Any]:
-    while isinstance(value, core.Tracer):
+    while isinstance(value, Tracer):
         if isinstance(value, batching.BatchTracer) and value.batch_dim is not None:
             yield value._trace  # noqa: SLF001 (there is no public way from a tracer to its trace)
         value = _value_inside(value)
@@ -277,21 +387,14 @@ def _value_inside(tracer: Any) -> Any:
     return getattr(tracer, "val", None) if isinstance(tracer, batching.BatchTracer) else getattr(tracer, "primal", None)
 
 
-def transformation_name(function: Any) -> str:
-    """The transformation that made this function ("vmap", "jit"), "" where it is none of JAX's."""
-    if isinstance(function, PjitFunction):
-        return "jit"
-    if isinstance(function, functools.partial):
-        return "partial"
-    code = getattr(function, "__code__", None)
-    if code is None:
-        return ""
-    if code.co_filename == traceback_util.__file__:
-        return transformation_name(_closure(function).get("fun"))
-    return code.co_qualname.split(".")[0].strip("_") if code.co_filename.startswith(_JAX_SOURCES) else ""
+def whole_tracebacks() -> AbstractContextManager[Any]:
+    """A context in which JAX takes no frames out of tracebacks, in this thread."""
+    filtering = getattr(config, "traceback_filtering", None)
+    return contextlib.nullcontext() if filtering is None else filtering("off")
 
 
 def hide_frames_of(filename: str) -> None:
-    """Let JAX pass over the frames of this file, in tracebacks and in source locations."""
-    traceback_util.register_exclusion(filename)
-    source_info_util.register_exclusion(filename)
+    """Let JAX pass over the frames of this file, in tracebacks and in source locations, from now on."""
+    for places in (traceback_util, source_info_util):
+        if filename not in places._exclude_paths:  # noqa: SLF001 (each check asks; JAX looks through all for each frame)
+            places.register_exclusion(filename)

@@ -6,150 +6,203 @@ in it becomes a note in the report, and nothing else.
 
 from __future__ import annotations
 
-import contextlib
-import io
-import warnings
+import itertools
+import types
 import weakref
 from typing import TYPE_CHECKING, Any
 
 import jax
 from jax import tree_util
 
-from jaxvjp_magic.tracing import frames, jax_internals, purity, retrace, values
+from jaxvjp_magic.tracing import frames, jax_internals, purity, values, wrappers
 from jaxvjp_magic.tracing.array_types import describe, shapes_of
+from jaxvjp_magic.tracing.calls import CustomCall, Pending, VjpCall, forget, nondiff_ids, output_key, same_types
 from jaxvjp_magic.tracing.facts import Bwd, CallFact, Forward, Fwd, Primal, Pullback, ValueFact
 from jaxvjp_magic.tracing.functions import Functions, argument_names, filled, resolved
 from jaxvjp_magic.tracing.looks import Looks
 from jaxvjp_magic.tracing.probes import Probes
+from jaxvjp_magic.tracing.retrace import Retracing, aside
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
-    from jaxvjp_magic.tracing.facts import Tree
+    from jaxvjp_magic.tracing.facts import Function, Tree
     from jaxvjp_magic.tracing.recorder import Handle, Recorder
 
 PAIR = 2
+MANY = 256  # pullbacks that may be dead, before they are looked through
 
 
 class Listener:
     """Turns what the hooks see into facts in one recorder."""
 
-    def __init__(self, recorder: Recorder, *, verify: bool = False) -> None:
+    def __init__(self, recorder: Recorder, *, retrace: bool = True, verify: bool = False) -> None:
         """Facts go to `recorder`; with `verify`, values are looked at too."""
         self.recorder = recorder
+        self.retracing = Retracing(recorder) if retrace else None
         self.probes = Probes() if verify else None
         self.functions = Functions()
         self.looks = Looks(recorder, self.functions)
-        self._pullbacks: dict[int, tuple[Handle, tuple[str, ...], Any, Any]] = {}
+        self._pullbacks: dict[int, Pending] = {}
+        self._many = MANY
+        self.rule_ran = {"primal": self.primal_ran, "fwd": self.fwd_ran, "bwd": self.bwd_ran}
         self._outputs: weakref.WeakKeyDictionary[Any, dict[Any, Tree]] = weakref.WeakKeyDictionary()
 
-    def noting(self, what: str, about: Any = None) -> _Noting:
-        """Work of ours on `about`: what goes wrong in it becomes a note, and only that."""
-        return _Noting(self.recorder, what, about)
+    def let_go(self) -> None:
+        """Keep nothing of the program's: an exception may keep this object, for it is in the hooks' frames."""
+        self._pullbacks.clear()
+        if self.probes is not None:
+            self.probes.take()
+
+    def _could_not(self, what: str, about: Any, error: Exception) -> None:
+        """As `Recorder.noting`, for the hooks that run most: an exception of ours is a note, and only that."""
+        self.recorder.could_not(what.format(getattr(about, "__name__", "a function")), error)
+
+    def _unseen(self, what: str, error: Exception, otherwise: Any) -> Any:
+        """`otherwise`, and a note: what was looked for in JAX has moved, and the call is recorded without it."""
+        self.recorder.could_not(f"see {what}", error)
+        return otherwise
 
     # A call of a custom_vjp function ---------------------------------------------------------
 
-    def start_custom(self, custom: Any, args: tuple[Any, ...], kwargs: dict[str, Any], frame: Any) -> Handle | None:
+    def start_custom(self, custom: Any, args: tuple[Any, ...], kwargs: dict[str, Any], frame: Any) -> CustomCall | None:
         """A custom_vjp function is called."""
-        with self.noting("record a call of {}", custom):
+        try:
             facts = self.functions.custom(custom)
+            if kwargs or len(args) != facts.arity:
+                try:
+                    args = resolved(custom.fun, args, kwargs)
+                except TypeError:  # JAX will say so; show what was given
+                    args = (*args, *kwargs.values())
+            if facts.has_closures:
+                self.looks.at_call(custom, facts)
+            dynamic, named = args, facts.names
+            nondiff: tuple[tuple[str, str], ...] = ()
+            arrays: tuple[str, ...] = ()
+            if len(args) != len(named):
+                named = (*named[: len(args)], *(f"[{i}]" for i in range(len(named), len(args))))
+            if facts.static:
+                others = [(named[i], args[i]) for i in sorted(facts.static) if i < len(args)]
+                dynamic = tuple(arg for i, arg in enumerate(args) if i not in facts.static)
+                named = tuple(one for i, one in enumerate(named) if i not in facts.static)
+                nondiff = tuple([(name, _nondiff_text(self.recorder, value)) for name, value in others])
+                arrays = tuple([name for name, value in others if _has_array(value)])
+            known_by, leaves, avals = self.recorder.types.known_by(dynamic, named)
+            user_frame = frames.user_frame(frame)
             try:
-                args = resolved(custom.fun, args, kwargs)
-            except TypeError:  # JAX will say so; show what was given
-                args = (*args, *kwargs.values())
-            self.looks.at_call(custom, facts)
-            static = set(custom.nondiff_argnums)
-            named = (*facts.names[: len(args)], *(f"[{i}]" for i in range(len(facts.names), len(args))))
-            dynamic = tuple(arg for i, arg in enumerate(args) if i not in static)
-            primals = self.recorder.types.tree(dynamic, tuple(one for i, one in enumerate(named) if i not in static))
-            others = [(named[i], args[i]) for i in sorted(static) if i < len(args)]
-            leaves = tree_util.tree_leaves(dynamic)
-            pairs = zip(primals.paths, leaves, strict=True)
-            return self.recorder.start(
-                CallFact(
-                    "custom_vjp",
-                    facts.function,
-                    primals,
-                    frames.place_of(frames.user_frame(frame)),
-                    facts.rule,
-                    tuple((name, _nondiff_text(self.recorder, value)) for name, value in others),
-                    tuple(name for name, value in others if _has_array(value)),
-                    tuple(path for path, leaf in pairs if jax_internals.is_differentiated(leaf)),
-                    jax_internals.mapped_sizes(leaves),
+                differentiated = jax_internals.are_differentiated(leaves)
+            except Exception as error:  # noqa: BLE001 (the call is recorded without it)
+                differentiated = self._unseen("what is differentiated", error, (False,) * len(leaves))
+            try:
+                vmap = jax_internals.mapped_sizes(leaves)
+            except Exception as error:  # noqa: BLE001 (as above)
+                vmap = self._unseen("the axes of vmap", error, ())
+            code, at = (user_frame.f_code, user_frame.f_lasti) if user_frame else (None, 0)
+            step = id(facts.rule), facts.function, known_by, id(code), at, nondiff, arrays, differentiated, vmap
+            origin = self.recorder.begun(step)
+            if origin is None:
+                primals = self.recorder.types.tree(dynamic, named)
+                paths = tuple(itertools.compress(primals.paths, differentiated))
+                fact = CallFact(
+                    *("custom_vjp", facts.function, primals, frames.place_of(user_frame), facts.rule),
+                    *(nondiff, arrays, paths, vmap),
                 )
-            )
+                origin = self.recorder.begin(fact, step, (code, avals))
+            return CustomCall(self.recorder, origin.root, custom, facts)
+        except Exception as error:  # noqa: BLE001 (as in `Recorder.noting`)
+            self._could_not("record a call of {}", custom, error)
         return None
 
-    def primal_ran(self, handle: Handle, custom: Any, args: tuple[Any, ...], output: Any) -> None:
+    def primal_ran(self, call: CustomCall, args: tuple[Any, ...], output: Any) -> None:
         """The primal function returned `output`."""
-        with self.noting("record what {} returned", custom):
+        try:
             tree = self.recorder.types.tree(output)
-            self._known_outputs(custom.fun)[_output_key(handle, custom, args)] = tree
-            handle.add(Primal(tree))
-            self.looks.at_rule(custom, custom.fun, "primal")
+            if not call.repeats((Primal, tree)):
+                self._known_outputs(call.custom.fun)[output_key(call, args)] = tree
+                call.add(Primal(tree), (Primal, tree))
+            self.looks.at_rule(call, call.custom.fun, "primal")
+        except Exception as error:  # noqa: BLE001 (as in `Recorder.noting`)
+            self._could_not("record what {} returned", call.custom, error)
 
-    def fwd_ran(self, handle: Handle, custom: Any, args: tuple[Any, ...], pair: Any) -> None:
+    def fwd_ran(self, call: CustomCall, args: tuple[Any, ...], pair: Any) -> None:
         """The fwd rule returned `pair`."""
-        with self.noting("record what the fwd rule of {} returned", custom):
+        try:
             if not isinstance(pair, (tuple, list)) or len(pair) != PAIR:
-                handle.add(Fwd(None, None, self.recorder.types.tree(pair).structure.described))
+                call.add(Fwd(None, None, self.recorder.types.tree(pair).structure.described))
             else:
-                self._fwd_returned(handle, custom, tuple(map(_without_marks, args)), pair)
-            self.looks.at_rule(custom, custom.fwd, "fwd")
+                known_by, _, avals = self.recorder.types.known_by(tuple(pair))
+                before, step = call.state, (Fwd, known_by, nondiff_ids(call, args))
+                # With values, and below a vmap, more counts than the types.
+                if self.probes is not None or jax_internals.is_mapped() or not call.repeats(step):
+                    self._fwd_returned(call, args, pair)
+                    call.leads(before, step, avals)
+            self.looks.at_rule(call, call.custom.fwd, "fwd")
+        except Exception as error:  # noqa: BLE001 (as in `Recorder.noting`)
+            self._could_not("record what the fwd rule of {} returned", call.custom, error)
 
-    def _fwd_returned(self, handle: Handle, custom: Any, args: tuple[Any, ...], pair: Any) -> None:
-        output, residuals = map(self.recorder.types.tree, pair)
-        handle.add(Fwd(output, residuals, shared=self.looks.shared_outputs(custom, args, pair[0])))
-        expected = self._primal_output(handle, custom, args, output)
+    def _fwd_returned(self, call: CustomCall, args: tuple[Any, ...], pair: Any) -> None:
+        output, residuals = self.recorder.types.tree(pair[0]), self.recorder.types.tree(pair[1])
+        custom, args = call.custom, tuple(map(_without_marks, args))
+        call.add(Fwd(output, residuals, shared=self.looks.shared_outputs(custom, args, pair[0])))
+        expected = self._primal_output(call, custom, args, output)
         if expected is not None:
-            handle.add(Primal(expected))
-        self.looks.keep_types(handle, custom, args)
+            call.add(Primal(expected))
+        self.looks.keep_types(call, custom, args)
         if self.probes is not None:
-            fact, key = handle.state.origin.fact, (id(custom), *_output_key(handle, custom, args))
+            fact, key = call.state.origin.fact, (id(custom), *output_key(call, args))
             self.probes.add(key, custom, fact.function, fact.primals, args)
 
-    def bwd_ran(self, handle: Handle, custom: Any, args: tuple[Any, ...], result: Any) -> None:
+    def bwd_ran(self, call: CustomCall, args: tuple[Any, ...], result: Any) -> None:
         """The bwd rule returned `result`."""
-        with self.noting("record what the bwd rule of {} returned", custom):
+        try:
+            custom, types_of = call.custom, self.recorder.types
             cotangents = args[len(custom.nondiff_argnums) + 1]
             compared = not getattr(custom, "with_accums", False)
             if getattr(custom, "with_logs", False) and isinstance(result, (tuple, list)) and len(result) == PAIR:
                 result = result[0]
-            primals = handle.state.origin.fact.primals
+            primals = call.state.origin.fact.primals
             arguments = primals.names if primals else ()
-            tree = self.recorder.types.tree(result, arguments, keep_none=True) if compared else None
-            handle.add(Bwd(self.recorder.types.tree(cotangents), tree))
-            self.looks.at_rule(custom, custom.bwd, "bwd")
-            if tree is not None:
-                self.looks.dropped(handle, custom, tree)
-                self.looks.unused(handle, custom, args)
+            known_by, _, avals = types_of.known_by((cotangents, result if compared else None), keep_none=True)
+            before, step = call.state, (Bwd, known_by)
+            repeats = call.repeats(step)
+            if not repeats:
+                tree = types_of.tree(result, arguments, keep_none=True) if compared else None
+                call.add(Bwd(types_of.tree(cotangents), tree))
+            self.looks.at_rule(call, custom.bwd, "bwd")
+            if not repeats:
+                if tree is not None:
+                    self.looks.dropped(call, custom, tree)
+                    self.looks.unused(call, custom, args)
+                call.leads(before, step, avals)
             if self.probes is not None and values.has_large_zeros(cotangents):
-                self.recorder.fact(ValueFact(handle.state.origin.fact.function, primals, "bwd", "", "zeros"))
+                self.recorder.fact(ValueFact(call.state.origin.fact.function, primals, "bwd", "", "zeros"))
+        except Exception as error:  # noqa: BLE001 (as in `Recorder.noting`)
+            self._could_not("record what the bwd rule of {} returned", call.custom, error)
 
     def call_failed(self, handle: Handle, phase: str, error: Exception) -> None:
         """A call raised, and it was no rule of it that did."""
-        with self.noting("record the exception of a call"):
+        with self.recorder.noting("record the exception of a call"):
             handle.failed(phase, error)
 
-    def rule_failed(self, handle: Handle, custom: Any, phase: str, error: Exception) -> None:
+    def rule_failed(self, call: CustomCall, phase: str, error: Exception) -> None:
         """The primal function or a rule raised."""
-        with self.noting("record the exception of {}", custom):
+        with self.recorder.noting("record the exception of {}", call.custom):
             if phase != "primal":
-                self.looks.at_rule(custom, custom.fwd if phase == "fwd" else custom.bwd, phase)
-            handle.failed(phase, error)
+                self.looks.at_rule(call, call.custom.fwd if phase == "fwd" else call.custom.bwd, phase)
+            call.failed(phase, error)
 
     # What the primal function returns, where it did not run ------------------------------------
 
     def _known_outputs(self, function: Any) -> dict[Any, Tree]:
         return self._outputs.setdefault(function, {})
 
-    def _primal_output(self, handle: Handle, custom: Any, args: tuple[Any, ...], got: Tree) -> Tree | None:
+    def _primal_output(self, handle: CustomCall, custom: Any, args: tuple[Any, ...], got: Tree) -> Tree | None:
         """The primal function's output types for these arguments, by `jax.eval_shape` if need be.
 
         None where they cannot be had: the function depends on values, or may
         have effects that must not happen twice.
         """
-        key = _output_key(handle, custom, args)
+        key = output_key(handle, args)
         known = self._known_outputs(custom.fun)
         expected = known.get(key)
         if expected is None or not same_types(expected, got):  # a second look before anything is said
@@ -161,61 +214,119 @@ class Listener:
             def on_dynamic(*dynamic: Any) -> Any:
                 return custom.fun(*filled(args, static, dynamic))
 
-            try:
-                with self.recorder.paused(), retrace.fresh(), quiet():
-                    expected = self.recorder.types.tree(shapes_of(on_dynamic, tuple(dynamic)))
-            except Exception:  # noqa: BLE001 (it runs on values only, or raises on shapes: nothing to compare)
+            expected = None
+            with frames.Elsewhere(), self.recorder.paused(), aside():
+                expected = self.recorder.types.tree(shapes_of(on_dynamic, tuple(dynamic)))
+            if expected is None:  # it runs on values only, or raises on shapes: nothing to compare
                 return None
             known[key] = expected
         return expected
 
     # A use of jax.vjp -----------------------------------------------------------------------
 
-    def start_vjp(self, fun: Any, primals: tuple[Any, ...], frame: Any) -> tuple[Handle, tuple[str, ...]] | None:
+    def start_vjp(self, fun: Any, primals: tuple[Any, ...], frame: Any) -> VjpCall | None:
         """`jax.vjp` is called, by the user or by grad and others."""
-        with self.noting("record a use of jax.vjp"):
-            function, selected, others = jax_internals.user_function(fun)
-            all_names = argument_names(function)
-            positions = range(len(primals)) if selected is None else selected
-            named = tuple(all_names[i] if i < len(all_names) else f"[{i}]" for i in positions)
-            kind, asking = jax_internals.way_in(frame)
+        try:
+            try:
+                given = wrappers.user_function(fun)
+            except Exception as error:  # noqa: BLE001 (the call is recorded without it)
+                given = self._unseen("the function of grad", error, wrappers.UserFunction(fun))
+            try:
+                kind, asking = wrappers.way_in(frame)
+            except Exception as error:  # noqa: BLE001 (as above)
+                kind, asking = self._unseen("what calls jax.vjp", error, ("vjp", frame))
             user_frame = frames.user_frame(asking)
-            place = frames.place_of(user_frame)
-            types_of = self.recorder.types.tree(primals, named)
-            vmap = jax_internals.mapped_sizes(tree_util.tree_leaves((primals, others)))
-            direct = user_frame is not None and user_frame is asking
-            fact = CallFact(kind, self.functions.of(function), types_of, place, vmap=vmap, is_direct=direct)
-            return self.recorder.start(fact), named
+            of_function, names = self._asked_for(given.function)
+            known_by, leaves, avals = self.recorder.types.known_by(primals)
+            try:
+                vmap = jax_internals.mapped_sizes(leaves, given.others)
+            except Exception as error:  # noqa: BLE001 (as above)
+                vmap = self._unseen("the axes of vmap", error, ())
+            code, at = (user_frame.f_code, user_frame.f_lasti) if user_frame else (None, 0)
+            is_direct = user_frame is not None and user_frame is asking
+            step = kind, of_function, names, given.positions, known_by, id(code), at, vmap
+            origin = self.recorder.begun(step)
+            if origin is None:
+                positions = range(len(primals)) if given.positions is None else given.positions
+                tree = self.recorder.types.tree(primals, tuple(_name_of(names, i) for i in positions))
+                fact = CallFact(kind, of_function, tree, frames.place_of(user_frame), vmap=vmap, is_direct=is_direct)
+                origin = self.recorder.begin(fact, step, (code, avals))
+            return VjpCall(self.recorder, origin.root)
+        except Exception as error:  # noqa: BLE001 (as in `Recorder.noting`)
+            self._could_not("record a use of jax.vjp", None, error)
         return None
 
-    def vjp_ran(self, handle: Handle, named: tuple[str, ...], result: tuple[Any, ...], asked: Any) -> None:
+    def _asked_for(self, function: Any) -> tuple[Function, tuple[str, ...]]:
+        """The function that is differentiated, and the names of its arguments."""
+        if isinstance(function, jax_internals.CustomVjp):
+            facts = self.functions.custom(function)
+            return facts.function, facts.names
+        of_function = self.functions.of(function)
+        return of_function, of_function.arguments if type(function) is types.FunctionType else argument_names(function)
+
+    def vjp_ran(self, call: VjpCall, result: tuple[Any, ...], asked: Any) -> None:
         """`jax.vjp` returned its output and a pullback; `asked` is what it was given: function, primals, options."""
-        with self.noting("record what jax.vjp returned"):
+        try:
             output, pullback = result[0], result[1]
-            primals, others = jax_internals.kept_residuals(pullback)
+            try:
+                primals, others = jax_internals.kept_residuals(pullback)
+            except Exception as error:  # noqa: BLE001 (the call is recorded without them)
+                primals, others = self._unseen("what a pullback keeps", error, ((), ()))
             types_of = self.recorder.types
-            numbered = tuple(f"[{i}]" for i in range(len(others)))
-            residuals = types_of.tree((*primals, *others), (*named[: len(primals)], *numbered))
-            handle.add(Forward(types_of.tree(output), residuals))
-            owner, key = jax_internals.pullback_owner(pullback)
-            forget = weakref.ref(owner, lambda _: self._pullbacks.pop(key, None))
-            self._pullbacks[key] = handle, named, forget, asked if self.probes is not None else None
+            known_by, _, avals = types_of.known_by((output, *primals, tuple(others)))
+            step = Forward, known_by
+            if not call.repeats(step):
+                names = (*call.names[: len(primals)], *(f"[{i}]" for i in range(len(others))))
+                residuals = types_of.tree((*primals, *others), names)
+                call.add(Forward(types_of.tree(output), residuals), step, avals)
+            owner, call.key = jax_internals.pullback_owner(pullback)
+            if len(self._pullbacks) >= self._many:
+                self._forget_the_dead()
+            pending = self._pullbacks[call.key] = Pending(owner, None if self.probes is None else forget)
+            pending.call = call
+            if self.probes is not None:  # then at once, for this is the program's
+                pending.asked, pending.pullbacks = asked, self._pullbacks
+        except Exception as error:  # noqa: BLE001 (as in `Recorder.noting`)
+            self._could_not("record what jax.vjp returned", None, error)
 
-    def pullback_of(self, key: int) -> tuple[Handle, tuple[str, ...], Any] | None:
-        """The call that made a pullback, the names of its primals, and with `--verify` what jax.vjp was given."""
-        known = self._pullbacks.get(key)
-        return known and (known[0], known[1], known[3])
+    def pullback_of(self, key_of: Callable[..., int], arguments: tuple[Any, ...]) -> VjpCall | None:
+        """The call that made a pullback, known by the key that the pullback's arguments show."""
+        known = self._pullbacks.get(key_of(*arguments))
+        return None if known is None or known() is None else known.call
 
-    def pullback_ran(self, handle: Handle, named: tuple[str, ...], cotangent: Any, result: Any, asked: Any) -> None:
+    def _forget_the_dead(self) -> None:
+        for key, pending in list(self._pullbacks.items()):
+            if pending() is None:
+                del self._pullbacks[key]
+        self._many = max(MANY, 2 * len(self._pullbacks))
+
+    def pullback_ran(self, call: VjpCall, cotangent: Any, result: Any) -> None:
         """A pullback returned `result`."""
-        with self.noting("record the call of a pullback"):
+        try:
             types_of = self.recorder.types
-            gradients = types_of.tree(result, named)
-            handle.add(Pullback(types_of.tree(cotangent), gradients))
+            known_by, _, avals = types_of.known_by((cotangent, result))
+            step = Pullback, known_by
+            if not call.repeats(step):
+                call.add(Pullback(types_of.tree(cotangent), types_of.tree(result, call.names)), step, avals)
             if self.probes is not None:
-                self._look_for_nan(handle, cotangent, result, gradients, asked)
+                known = self._pullbacks.get(call.key)  # with what jax.vjp was given, as long as the pullback is there
+                self._look_for_nan(call, cotangent, result, known and known.asked)
+        except Exception as error:  # noqa: BLE001 (as in `Recorder.noting`)
+            self._could_not("record the call of a pullback", None, error)
 
-    def _look_for_nan(self, handle: Handle, cotangent: Any, result: Any, gradients: Tree, asked: Any) -> None:
+    def into_refs(self, refs: Any, *, logs: bool) -> Callable[..., Any]:
+        """For what a pullback with refs returns: the same, with a ref's type for each gradient that went there."""
+        # What comes of this may be cached: no refs in it.
+        types_of = jax_internals.map_refs(lambda ref: jax_internals.aval_of(ref) or ref, refs)
+
+        def gradients(result: Any) -> Any:
+            with self.recorder.noting("record where gradients went"):
+                return jax_internals.map_refs(_value_or_ref, types_of, result[0] if logs else result)
+            return result
+
+        return gradients
+
+    def _look_for_nan(self, handle: VjpCall, cotangent: Any, result: Any, asked: Any) -> None:
         if values.has_nan(cotangent) or not values.has_nan(result):
             return
         from jaxvjp_magic.tracing import nan
@@ -223,44 +334,24 @@ class Listener:
         with self.recorder.paused():
             place = nan.began(asked[0], asked[1], cotangent, asked[2]) if asked else None
         fact = handle.state.origin.fact
+        gradients = self.recorder.types.tree(result, handle.names)
         for path, leaf in zip(gradients.paths, tree_util.tree_leaves(result), strict=True):
             if values.has_nan(leaf):
                 self.recorder.fact(ValueFact(fact.function, fact.primals, "pullback", path, "nan", place=place))
 
     def pullback_failed(self, handle: Handle, cotangent: Any, error: Exception) -> None:
         """A pullback raised."""
-        with self.noting("record the call of a pullback"):
+        with self.recorder.noting("record the call of a pullback"):
             handle.add(Pullback(self.recorder.types.tree(cotangent)))
             handle.failed("pullback", error)
 
 
-class _Noting:
-    __slots__ = ("_about", "_recorder", "_what")
-
-    def __init__(self, recorder: Recorder, what: str, about: Any) -> None:
-        self._recorder, self._what, self._about = recorder, what, about
-
-    def __enter__(self) -> None:
-        return
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> bool:
-        if isinstance(error, Exception):  # not KeyboardInterrupt: that is the user's
-            self._recorder.could_not(self._what.format(getattr(self._about, "__name__", "a function")), error)
-            return True
-        return False
+def _name_of(names: tuple[str, ...], position: int) -> str:
+    return names[position] if position < len(names) else f"[{position}]"
 
 
-def same_types(first: Tree, second: Tree) -> bool:
-    """Whether two pytrees have the same containers, shapes and dtypes."""
-    if first is second:
-        return True
-    pairs = zip(first.types, second.types, strict=False)
-    return first.structure == second.structure and all(a.shape == b.shape and a.dtype == b.dtype for a, b in pairs)
-
-
-def _output_key(handle: Handle, custom: Any, args: tuple[Any, ...]) -> Any:
-    """What the types of the output depend on: those of the arguments, and which are in nondiff_argnums."""
-    return handle.state.origin.fact.primals, tuple([id(args[i]) for i in custom.nondiff_argnums if i < len(args)])
+def _value_or_ref(ref: Any, gradient: Any) -> Any:
+    return ref if gradient is None or isinstance(gradient, jax_internals.REF_MARKS) else gradient
 
 
 def _nondiff_text(recorder: Recorder, value: Any) -> str:
@@ -283,12 +374,3 @@ def _without_marks(argument: Any) -> Any:
         argument,
         is_leaf=lambda leaf: isinstance(leaf, marked),
     )
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """What the function prints or warns of was said, or will be, when the program runs it."""
-    nowhere = io.StringIO()
-    with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield

@@ -16,18 +16,22 @@ import types
 import weakref
 from typing import TYPE_CHECKING, Any
 
+import jax
 import numpy as np
 from jax import tree_util
 
 from jaxvjp_magic import syntax
-from jaxvjp_magic.tracing import array_types, frames, jax_internals, names, purity, retrace
+from jaxvjp_magic.tracing import array_types, frames, jax_internals, names, purity
 from jaxvjp_magic.tracing.array_types import describe
 from jaxvjp_magic.tracing.facts import Changed, ClosedOver, Dropped, Edited, LateBound, Leak, NameUse, Unused
 from jaxvjp_magic.tracing.functions import below_wrappers, filled, owner_of
+from jaxvjp_magic.tracing.retrace import aside, is_copy
+from jaxvjp_magic.tracing.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from jaxvjp_magic.tracing.calls import CustomCall
     from jaxvjp_magic.tracing.facts import Tree
     from jaxvjp_magic.tracing.functions import Custom, Functions
     from jaxvjp_magic.tracing.recorder import Handle, Origin, Recorder
@@ -84,14 +88,26 @@ class Looks:
                         rule_fact = self._functions.of(function)
                         self._recorder.fact(ClosedOver(name, facts.function, rule_fact, phase, sure))
 
-    def at_rule(self, custom: Any, rule: Any, phase: str) -> None:
-        """The primal function or a rule has run: what its names mean."""
-        owner, rule = owner_of(rule), below_wrappers(rule)
+    def at_rule(self, call: CustomCall, rule: Any, phase: str) -> None:
+        """The primal function or a rule has run: what its names mean. For equal calls once, and when they change."""
+        snapshot = call.facts.snapshots.get(phase)
+        if snapshot is None or not snapshot.is_of(rule) or snapshot.is_outdated():
+            self._look_at_rule(call, rule, phase)
+        elif snapshot.has_data and jax_internals.is_being_traced():
+            self._read_globals(call.facts.function, below_wrappers(rule), phase)
+
+    def _look_at_rule(self, call: CustomCall, rule: Any, phase: str) -> None:
+        wrapped, owner, rule = rule, owner_of(rule), below_wrappers(rule)
+        custom, function = call.custom, call.facts.function
         if not inspect.isfunction(rule) or not frames.is_user_code(rule.__code__.co_filename):
+            call.facts.snapshots[phase] = Snapshot(wrapped, None)
             return
-        function, rule_fact = self._functions.custom(custom).function, self._functions.of(rule)
+        call.facts.snapshots.pop(phase, None)
+        rule_fact = self._functions.of(rule)
         self._read_globals(function, rule, phase)
-        self._made_in_a_loop(function, rule, phase)
+        is_in_a_loop = self._made_in_a_loop(function, rule, phase)
+        if owner is None and not is_in_a_loop:
+            call.facts.snapshots[phase] = Snapshot(wrapped, rule)
         if phase == "primal":
             return
         for name in names.leaked_tracers(rule, owner):
@@ -114,23 +130,30 @@ class Looks:
             for name, value in names.global_data(rule):
                 self._read.setdefault((function, name, phase), (rule, _Value(value)))
 
-    def _made_in_a_loop(self, function: Any, rule: Any, phase: str) -> None:
-        """A rule that was made in a loop, runs after it, and reads what the loop changes."""
+    def _made_in_a_loop(self, function: Any, rule: Any, phase: str) -> bool:
+        """A rule that was made in a loop, runs after it, and reads what the loop changes. Whether it may be one."""
         code, known = rule.__code__, dict(names.data_lookups(rule))
         if not known or (code, phase) in self._late:
-            return
+            return False
         text = "".join(linecache.getlines(code.co_filename))
+        may_be = False
         for changing, first, last in syntax.loops_around(text, code.co_firstlineno):
             read = tuple(sorted(changing & known.keys()))
             running = frames.user_lines(frames.caller(1))
             inside = any(one.filename == code.co_filename and first <= one.line <= last for one in running)
             if read and not inside:
                 self._late[code, phase] = rule, LateBound(read, function, self._functions.of(rule), phase)
+            may_be = may_be or bool(read)
+        return may_be
 
     def _others_like(self, rule: Any, name: str) -> bool:
         """Whether there are other functions of the same code, for which a name means the same variable."""
         cell = dict(names.data_lookups(rule)).get(name)
-        alike = (one for one in gc.get_referrers(rule.__code__) if inspect.isfunction(one) and one is not rule)
+        alike = (
+            one
+            for one in gc.get_referrers(rule.__code__)
+            if inspect.isfunction(one) and one is not rule and not is_copy(one)
+        )
         return any(dict(names.data_lookups(one)).get(name) is cell for one in alike)
 
     # What bwd makes no use of -----------------------------------------------------------------
@@ -187,7 +210,7 @@ class Looks:
     def _used(self, function: Any, specs: tuple[Any, ...], outputs: list[int] | None = None) -> list[bool]:
         """For each leaf of all arguments whether it is an array that is used; all are, where that cannot be told."""
         on_arrays, arrays, positions, count = array_types.on_arrays(function, specs)
-        with contextlib.suppress(Exception), self._aside():
+        with frames.Elsewhere(), self._aside():
             flags = jax_internals.used_arguments(on_arrays, arrays, outputs)
             known = dict(zip(positions, flags, strict=True))
             return [known.get(i, False) for i in range(count)]
@@ -196,16 +219,32 @@ class Looks:
     def _has_gradient(self, function: Any, specs: tuple[Any, ...], static: set[int], index: int) -> bool:
         """Whether the function's own gradient with respect to this leaf is more than zero by construction."""
         dynamic = tuple(spec for i, spec in enumerate(specs) if i not in static)
-        with contextlib.suppress(Exception), self._aside():
-            return jax_internals.has_gradient(lambda *args: function(*filled(specs, static, args)), dynamic, index)
+        with frames.Elsewhere(), self._aside():
+            return _has_gradient(lambda *args: function(*filled(specs, static, args)), dynamic, index)
         return False
 
     @contextlib.contextmanager
     def _aside(self) -> Iterator[None]:
-        from jaxvjp_magic.tracing.listener import quiet
-
-        with self._recorder.paused(), retrace.fresh(), quiet():
+        with self._recorder.paused(), aside():
             yield
+
+
+def _has_gradient(function: Callable[..., Any], arguments: Any, index: int) -> bool:
+    """Whether the gradient of `function(*arguments)` by this leaf, an array or its shape, is no constant zero."""
+    leaves, treedef = tree_util.tree_flatten(arguments)
+    positions = [i for i, leaf in enumerate(leaves) if hasattr(leaf, "dtype")]
+
+    def gradient(scale: Any, *arrays: Any) -> Any:
+        filled = dict(enumerate(leaves)) | dict(zip(positions, arrays, strict=True))
+
+        def by_leaf(leaf: Any) -> list[Any]:
+            output = function(*tree_util.tree_unflatten(treedef, (filled | {index: leaf}).values()))
+            return [one for one in tree_util.tree_leaves(output) if jax.numpy.issubdtype(one.dtype, jax.numpy.inexact)]
+
+        outputs, pullback = jax.vjp(by_leaf, filled[index])
+        return pullback([jax.numpy.full_like(one, scale) for one in outputs])
+
+    return jax_internals.used_arguments(gradient, [0.5, *(leaves[i] for i in positions)], None)[0]
 
 
 class _Value:

@@ -16,7 +16,7 @@ import types
 from collections.abc import ValuesView
 from typing import TYPE_CHECKING, Any
 
-from jaxvjp_magic.tracing import jax_internals
+from jaxvjp_magic.tracing import jax_internals, wrappers
 from jaxvjp_magic.tracing.array_types import describe
 from jaxvjp_magic.tracing.frames import is_user_code
 from jaxvjp_magic.tracing.functions import attribute_paths, below_wrappers, global_names, next_inside
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _DEEPEST_HELPER = 3
 _LONGEST_CHAIN = 16
 _LARGEST_CONTAINER = 1000
+CONTAINERS = (dict, list, tuple, set)
 _NEVER_A_FUNCTION = (types.ModuleType, type, str, int, float, tuple, list, dict)
 
 
@@ -98,11 +99,14 @@ def leaked_tracers(rule: Any, owner: Any = None) -> Iterator[str]:
     """
     held = [(name, rule.__globals__.get(name)) for name in global_names(rule.__code__)]
     held += [(f"self.{name}", value) for name, value in attributes_of(rule, owner)]
-    for name, value in held:
-        container = value.values() if isinstance(value, dict) else value
-        inside = container if isinstance(container, (list, tuple, set, ValuesView)) else (container,)
-        if len(inside) <= _LARGEST_CONTAINER and any(map(jax_internals.is_tracer, inside)):
-            yield name
+    yield from (name for name, value in held if holds_tracer(value))
+
+
+def holds_tracer(value: Any) -> bool:
+    """Whether this is a tracer, or a dictionary, a list, a tuple or a set with one in it."""
+    container = value.values() if isinstance(value, dict) else value
+    inside = container if isinstance(container, (list, tuple, set, ValuesView)) else (container,)
+    return len(inside) <= _LARGEST_CONTAINER and any(map(jax_internals.is_tracer, inside))
 
 
 def data_lookups(rule: Any) -> Iterator[tuple[str, Any]]:
@@ -152,7 +156,7 @@ def chain_to(value: Any, custom: Any) -> tuple[str, ...] | None:
             return tuple(steps)
         if value is None or isinstance(value, _NEVER_A_FUNCTION) or not callable(value):
             return None
-        steps.append(jax_internals.transformation_name(value) or describe(value))
+        steps.append(wrappers.transformation_name(value) or describe(value))
         value = next_inside(value)
     return None
 

@@ -44,7 +44,7 @@ def _names_on(code: types.CodeType, line: int) -> set[str]:
 
 
 def _meanings(names: dict[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
-    from jaxvjp_magic.tracing import functions, jax_internals
+    from jaxvjp_magic.tracing import functions, jax_internals, wrappers
     from jaxvjp_magic.tracing.array_types import describe
 
     not_callable, transformed = {}, {}
@@ -54,5 +54,5 @@ def _meanings(names: dict[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
         elif not isinstance(value, jax_internals.CustomVjp):
             inner = functions.below_wrappers(value, until=jax_internals.CustomVjp)
             if isinstance(inner, jax_internals.CustomVjp):
-                transformed[name] = jax_internals.transformation_name(value) or describe(value)
+                transformed[name] = wrappers.transformation_name(value) or describe(value)
     return not_callable, transformed

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import jax
 from jax import tree_util
 
-from jaxvjp_magic.tracing import jax_internals, retrace, values
+from jaxvjp_magic.tracing import jax_internals, values
 from jaxvjp_magic.tracing.facts import Place
-from jaxvjp_magic.tracing.frames import is_user_code
-from jaxvjp_magic.tracing.listener import quiet
+from jaxvjp_magic.tracing.frames import Elsewhere, is_user_code
+from jaxvjp_magic.tracing.retrace import aside
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,12 +24,11 @@ def began(function: Any, primals: tuple[Any, ...], cotangent: Any, options: dict
     The function is traced once more with its backward pass, and run operation
     by operation. None where it cannot be, or where no line is known.
     """
-    try:
-        with retrace.fresh(), quiet():
-            made = jax.make_jaxpr(lambda *primals: jax.vjp(function, *primals, **options)[1](cotangent))(*primals)
-            equations = _first(made.jaxpr, made.consts, tree_util.tree_leaves(primals))
-    except Exception:  # noqa: BLE001 (it needs what only the program has)
-        return None
+    equations: list[Any] = []
+    run = getattr(function, "call_wrapped", function)  # JAX 0.8 and 0.9 hand over a WrappedFun
+    with Elsewhere(), aside():
+        made = jax.make_jaxpr(lambda *primals: jax.vjp(run, *primals, **options)[1](cotangent))(*primals)
+        equations = _first(made.jaxpr, made.consts, tree_util.tree_leaves(primals))
     lines = (line for equation in equations for line in jax_internals.lines_of(equation))
     return next((Place(file, line) for file, line in lines if is_user_code(file)), None)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jaxvjp_magic.tracing.array_types import Types
 from jaxvjp_magic.tracing.facts import Event, Failed, Record
@@ -24,31 +24,38 @@ if TYPE_CHECKING:
     from jaxvjp_magic.tracing.facts import CallFact, Fact
 
 MOST_NOTES = 20
+MOST_KNOWN = 4096
 SHOWN_RECURSION = 3
 
 
 class Origin:
     """Where equal calls start; the root of their states."""
 
-    __slots__ = ("children", "fact", "key", "parent", "root")
+    __slots__ = ("calls", "children", "fact", "key", "parent", "root")
 
     def __init__(self, key: Hashable, fact: CallFact, parent: Origin | None) -> None:
         """An origin with no calls yet; `fact` has all but id, parent, count and events."""
         self.key, self.fact, self.parent = key, fact, parent
         self.children: dict[Hashable, Origin] = {}
+        self.calls: dict[Hashable, tuple[Origin, Any]] = {}
         self.root = State(self, None, None)
 
 
 class State:
-    """What a call has done so far: the path from its root."""
+    """What a call has done so far: the path from its root.
 
-    __slots__ = ("before", "count", "event", "later", "origin", "said")
+    `later` has the states by event; `steps` has them by what led there, for
+    those who know an event before it is made.
+    """
+
+    __slots__ = ("before", "count", "event", "later", "origin", "said", "steps")
 
     def __init__(self, origin: Origin, before: State | None, event: Event | None) -> None:
         """The state after `event`."""
         self.origin, self.before, self.event = origin, before, event
         self.said: frozenset[Event] = before.said | {event} if before and event else frozenset()
         self.later: dict[Event, State] = {}
+        self.steps: dict[Hashable, tuple[State, Any]] = {}
         self.count = 0
 
     def events(self) -> tuple[Event, ...]:
@@ -69,24 +76,42 @@ class Recorder:
         self.types = Types()
         self.active = True
         self._tops: dict[Hashable, Origin] = {}
+        self._calls: dict[Hashable, tuple[Origin, Any]] = {}
         self._facts: dict[Fact, None] = {}
         self._notes: dict[str, None] = {}
+        self._faults: set[str] = set()
         self._lock = threading.Lock()
-        self._local = _Local()
+        self.here = _Local()  # what belongs to this thread
 
     @property
     def listening(self) -> bool:
         """Whether calls are recorded here and now: open, and not inside work of our own."""
-        return self.active and not self._local.paused
+        return self.active and not self.here.paused
 
-    def start(self, fact: CallFact) -> Handle:
-        """A call begins; `fact` has what is known of it before it runs."""
+    def listening_here(self) -> _Local | None:
+        """What belongs to this thread, or None where nothing is recorded."""
+        here = self.here
+        return here if self.active and not here.paused else None
+
+    def begun(self, step: Hashable) -> Origin | None:
+        """Where an equal call, by what is cheap to compare, began before: this one is counted there too."""
+        around = self.here.calls
+        known = (around[-1].calls if around else self._calls).get(step)
+        if known is None:
+            return None
+        origin = known[0]
+        with self._lock:
+            origin.root.count += 1
+        return origin
+
+    def begin(self, fact: CallFact, step: Hashable, pinned: Any) -> Origin:
+        """Where a call begins, of which `fact` is known; equal ones are known by `step`, while `pinned` lives."""
+        around = self.here.calls
+        parent = around[-1] if around else None
         key = (
             fact.kind, fact.function, fact.primals, fact.place, id(fact.rule), fact.nondiff, fact.arrays,
             fact.differentiated, fact.vmap,
         )  # fmt: skip
-        stack = self._local.stack
-        parent = stack[-1] if stack else None
         with self._lock:
             origin = _recursion(parent, key)
             if origin is None:
@@ -95,7 +120,11 @@ class Recorder:
                 if origin is None:
                     origin = siblings[key] = Origin(key, fact, parent)
             origin.root.count += 1
-        return Handle(self, origin.root)
+            calls = parent.calls if parent else self._calls
+            if len(calls) >= MOST_KNOWN:
+                calls.clear()
+            calls[step] = origin, pinned
+        return origin
 
     def fact(self, fact: Fact) -> None:
         """Something is known beyond what the calls show."""
@@ -110,30 +139,24 @@ class Recorder:
         """An exception of ours, as a note; at Python's recursion limit it is the program that is too deep."""
         if isinstance(error, RecursionError):
             return
-        detail = str(error).split("\n", 1)[0][:200]
-        self.note(f"could not {what}: {type(error).__name__}: {detail}")
+        detail = f"{type(error).__name__}: {_first_line(error)}"
+        if detail not in self._faults:  # the same fault may show in many places: it is one note
+            self._faults.add(detail)
+            self.note(f"could not {what}: {detail}")
 
-    def enter(self, handle: Handle) -> None:
-        """From here on, new calls of this thread are children of this one."""
-        self._local.stack.append(handle.state.origin)
-
-    def leave(self) -> None:
-        """The end of what `enter` began."""
-        local = self._local
-        if local.stack:  # empty where the check ended in between
-            local.stack.pop()
-        if not local.stack:
-            local.in_flight = None
+    def noting(self, what: str, about: Any = None) -> _Noting:
+        """Work of ours on `about`: what goes wrong in it becomes a note, and only that."""
+        return _Noting(self, what, about)
 
     def paused(self) -> _Paused:
         """A context in which nothing is recorded in this thread: work of our own."""
-        return _Paused(self._local)
+        return _Paused(self.here)
 
     def first_to_see(self, error: BaseException) -> bool:
         """Whether this exception reaches a hook for the first time on its way out."""
-        if self._local.in_flight is error:
+        if self.here.in_flight is error:
             return False
-        self._local.in_flight = error if self._local.stack else None
+        self.here.in_flight = error if self.here.calls else None
         return True
 
     def so_far(self, jax_version: str) -> Record:
@@ -149,7 +172,7 @@ class Recorder:
         """Stop recording, let go of everything, and return the facts."""
         self.active = False
         record = self.so_far(jax_version)
-        self._tops, self.types, self._local = {}, Types(), _Local()
+        self._tops, self._calls, self.types, self.here = {}, {}, Types(), _Local()
         return record
 
 
@@ -158,22 +181,44 @@ class Handle:
 
     __slots__ = ("__weakref__", "recorder", "state")
 
-    def __init__(self, recorder: Recorder, state: State) -> None:
-        """A call in this state."""
-        self.recorder, self.state = recorder, state
+    recorder: Recorder
+    state: State
 
-    def add(self, event: Event) -> None:
-        """Something happened to this call."""
+    def add(self, event: Event, step: Hashable = None, pinned: Any = None) -> None:
+        """Something happened to this call; with `step`, equal calls know it again by that, while `pinned` lives."""
         state = self.state
-        if event in state.said or not self.recorder.active:
+        if not self.recorder.active:
             return
-        with self.recorder._lock:  # noqa: SLF001 (the two classes are one mechanism)
-            later = state.later.get(event)
-            if later is None:
-                later = state.later[event] = State(state.origin, state, event)
-            state.count -= 1
-            later.count += 1
-            self.state = later
+        if event not in state.said:
+            with self.recorder._lock:  # noqa: SLF001 (the two classes are one mechanism)
+                later = state.later.get(event)
+                if later is None:
+                    later = state.later[event] = State(state.origin, state, event)
+                state.count -= 1
+                later.count += 1
+                self.state = later
+        if step is not None:
+            self.leads(state, step, pinned)
+
+    def leads(self, before: State, step: Hashable, pinned: Any = None) -> None:
+        """This step leads from an earlier state to that of now."""
+        if len(before.steps) >= MOST_KNOWN:
+            before.steps.clear()
+        before.steps[step] = self.state, pinned
+
+    def repeats(self, step: Hashable) -> bool:
+        """Whether an equal call took this step from here before: then this call has taken it too."""
+        state = self.state
+        known = state.steps.get(step)
+        if known is None or not self.recorder.active:
+            return False
+        later = known[0]
+        if later is not state:
+            with self.recorder._lock:  # noqa: SLF001 (as below)
+                state.count -= 1
+                later.count += 1
+                self.state = later
+        return True
 
     def failed(self, phase: str, error: BaseException) -> None:
         """An exception leaves a phase of this call; the innermost phase that sees it keeps it."""
@@ -182,12 +227,15 @@ class Handle:
 
 
 class _Local(threading.local):
-    """What each thread has of its own."""
+    """What each thread has of its own: the calls that are going on, outermost first, and what they know of."""
 
     def __init__(self) -> None:
-        self.stack: list[Origin] = []
+        self.calls: list[Origin] = []
         self.paused = 0
         self.in_flight: BaseException | None = None
+
+
+NOBODY = _Local()  # of a call that is not recorded
 
 
 class _Paused:
@@ -201,6 +249,29 @@ class _Paused:
 
     def __exit__(self, *_: object) -> None:
         self._local.paused -= 1
+
+
+class _Noting:
+    __slots__ = ("_about", "_recorder", "_what")
+
+    def __init__(self, recorder: Recorder, what: str, about: Any) -> None:
+        self._recorder, self._what, self._about = recorder, what, about
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> bool:
+        if isinstance(error, Exception):  # not KeyboardInterrupt: that is the user's
+            self._recorder.could_not(self._what.format(getattr(self._about, "__name__", "a function")), error)
+            return True
+        return False
+
+
+def _first_line(error: BaseException) -> str:
+    try:
+        return str(error).split("\n", 1)[0][:200]
+    except Exception:  # noqa: BLE001 (an exception whose own __str__ raises)
+        return ""
 
 
 def _recursion(parent: Origin | None, key: Hashable) -> Origin | None:

@@ -1,31 +1,292 @@
-"""A JAX setting without meaning, whose value is part of every cache key.
+"""What JAX has traced before is traced once more for the check alone, so that it is seen.
 
-Under a new value of it, functions that JAX has cached are traced again, and
-what is traced then is found by nobody who traces under another value.
+JAX keeps what it has traced by the function: a function that jit has compiled
+in an earlier cell, or a loop's body, does not run again, and neither do the
+rules inside it. During a check a copy of such a function is traced beside it.
+The copy is known to nobody else: JAX finds nothing for it in its caches, and
+lets go of all that it made for it when the copy is gone. The program itself
+goes on with what it had, so it computes what it computes without the check,
+and is not compiled again.
+
+Where the program differentiates or maps a function that it has traced before,
+what JAX derives from it is kept by the jaxpr. There the copy's jaxpr takes the
+place of the old one, so that the rules run again; what is compiled for the old
+one serves the new one too, where the two say the same (`twins`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import threading
+import types
+import weakref
 from typing import TYPE_CHECKING, Any
 
+from jaxvjp_magic.tracing import frames, jax_internals, twins, wrappers
+from jaxvjp_magic.tracing.quiet import quiet
+
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable, Iterator
+
+    from jaxvjp_magic.tracing.jax_internals import TraceCache
+    from jaxvjp_magic.tracing.recorder import Recorder
+    from jaxvjp_magic.tracing.slots import Slot
+
+    Current = Callable[[], "Retracing | None"]
+    Asked = Callable[[Callable[["Retracing"], Any], Any], Any]
+
+_copies: weakref.WeakSet[Any] = weakref.WeakSet()
+_known = twins.Known()  # of loops that ran outside of jit; it keeps none of them alive
+_CHANGED = (
+    "{} was compiled before this check, and what it reads has changed since: "
+    "JAX goes on with what it compiled, and what happens inside is not shown"
+)
 
 
-@functools.cache
-def prepare() -> Any:
-    """Make the setting, once in a process.
+class Retracing:
+    """The copies of one check. With `only_copies`, what is traced leaves nothing in JAX's caches."""
 
-    JAX keys its caches by all such settings that exist, so this lets functions
-    that are compiled already be traced again, once. Right after jax's import
-    there are none: that is the time to do it.
+    def __init__(self, recorder: Recorder | None = None, *, only_copies: bool = False) -> None:
+        """Nothing is copied yet; `recorder` is told of what cannot be shown."""
+        self._note: Callable[[str], None] = recorder.note if recorder else lambda _: None
+        self._only_copies = only_copies
+        self._copies: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+        self._seen: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+        self._compiled: twins.Known | None = None
+
+    def close(self) -> None:
+        """Let go of the copies, and JAX of all that it made for them: what is cached may lead back here."""
+        self._copies.clear()
+        self._seen.clear()
+        self._compiled = None
+
+    def begun(self, cache: TraceCache, function: Any) -> tuple[Any, Any]:
+        """What JAX is to trace in a function's place, and what tells whether it has traced it before."""
+        return (self._copy(function), None) if self._only_copies else (function, cache.misses(function))
+
+    def traced(self, cache: TraceCache, function: Any, before: Any, result: Any, again: Any) -> Any:
+        """What JAX has for a function, which has run in this check once by then; `again` traces a copy."""
+        if self._only_copies:
+            return result
+        jaxpr = cache.jaxpr_of(result)
+        if cache.misses(function) != before:
+            self._seen[id(jaxpr)] = jaxpr
+        elif self._seen.get(id(jaxpr)) is not jaxpr:
+            observed = self._observed(again, function)
+            if observed is not None and not jax_internals.is_top_level():
+                return self._chosen(result, jaxpr, observed, cache.jaxpr_of(observed), function)
+        return result
+
+    def _observed(self, trace: Callable[[Any], Any], function: Any) -> Any:
+        """What the copy gives, None where it raises: it worked once, and what it depends on has changed since."""
+        copy = self._copy(function)
+        with frames.Elsewhere(), quiet(), jax_internals.whole_tracebacks():
+            return trace(copy)
+        return None
+
+    def _chosen(self, result: Any, jaxpr: Any, observed: Any, new: Any, function: Any) -> Any:
+        """What is differentiated or mapped from here on: the copy, unless the program would see a difference."""
+        if twins.same(jaxpr, new):
+            return observed
+        if frames.is_user_code(getattr(getattr(function, "__code__", None), "co_filename", "<")):
+            self._note(_CHANGED.format(getattr(function, "__name__", "a function")))
+        return result  # a library may put something new into each trace, equinox a token into each error_if
+
+    def ran(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        """The parameters of a loop that is run now, with jaxprs that JAX has run before where they say the same."""
+        if not self._copies:
+            return parameters
+        return {name: _known.canonical(value) for name, value in parameters.items()}
+
+    def lowered(self, alone: Callable[..., Any], original: Any, jaxpr: Any, how: tuple[Any, ...]) -> Any:
+        """The jaxpr, or one that JAX has compiled before and that says the same; `alone` as in `_Inside`."""
+        if not self._copies:
+            return jaxpr
+        if self._compiled is None:
+            known = alone(lambda: list(jax_internals.lowered_jaxprs(original)))
+            if known is None:
+                return jaxpr
+            self._compiled = twins.Known(known)
+        return self._compiled.twin_of(jaxpr, how)
+
+    def _copy(self, function: Any) -> Any:
+        known = self._copies.get(function)
+        if known is None:
+            known = self._copies[function] = copy_of(function)
+            _copies.add(known)
+        return known
+
+
+def is_copy(function: Any) -> bool:
+    """Whether this function is a copy of ours."""
+    return function in _copies
+
+
+def copy_of(function: Any) -> Any:
+    """A function that does the same in the same variables, and is another object."""
+    if isinstance(function, types.FunctionType):
+        copy = types.FunctionType(
+            function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__
+        )
+        copy.__kwdefaults__, copy.__qualname__ = function.__kwdefaults__, function.__qualname__
+        copy.__module__, copy.__doc__ = function.__module__, function.__doc__
+        copy.__dict__.update(function.__dict__)
+        return copy
+    if isinstance(function, functools.partial):
+        return functools.partial(copy_of(function.func), *function.args, **function.keywords)
+    if isinstance(function, types.MethodType):
+        return types.MethodType(copy_of(function.__func__), function.__self__)
+    return _calling(weakref.ref(function))
+
+
+def _calling(reference: Callable[[], Any]) -> Callable[..., Any]:
+    """A function that calls the object, for as long as that is there."""
+
+    @functools.wraps(reference())
+    def copy(*args: Any, **kwargs: Any) -> Any:
+        return reference()(*args, **kwargs)
+
+    del copy.__wrapped__  # it would keep the object alive
+    return copy
+
+
+class _Here(threading.local):
+    """What one thread has: work of our own that is going on."""
+
+    def __init__(self) -> None:
+        self.asides: list[Retracing] = []
+
+
+_here = _Here()
+
+
+@contextlib.contextmanager
+def aside() -> Iterator[None]:
+    """Work of our own: what is traced in it, in this thread, leaves nothing in JAX's caches."""
+    _here.asides.append(Retracing(only_copies=True))
+    try:
+        with quiet(), jax_internals.whole_tracebacks():
+            yield
+    finally:
+        _here.asides.pop().close()
+
+
+# In JAX's places -----------------------------------------------------------------------------
+
+
+def places(
+    current: Current, fault: Callable[[Exception], None]
+) -> Iterator[Callable[[], Iterator[tuple[Slot, Callable[..., Any]]]]]:
+    """Where a function is traced, a jaxpr lowered, a loop run: each a function that gives slots, and what stands there.
+
+    Nothing is touched by asking. `fault` is told of what fails here, and the program does not notice.
     """
-    import jax
 
-    return jax.make_user_context(None)
+    def asked(ask: Callable[[Retracing], Any], instead: Any) -> Any:
+        """The answer of this thread's check, or of work of ours aside; `instead` where there is none."""
+        try:
+            retracing = _here.asides[-1] if _here.asides else current()
+            return instead if retracing is None else ask(retracing)
+        except RecursionError:  # the program is too deep, and told so by what it calls next
+            return instead
+        except Exception as error:  # noqa: BLE001 (a fault of ours is a note)
+            fault(error)
+            return instead
+
+    yield lambda: ((cache.slot, _trace_hook(cache, asked)) for cache in jax_internals.trace_caches())
+    yield lambda: ((slot, _lowering_hook(slot.original, asked)) for slot in jax_internals.lowering_slots())
+    yield lambda: ((slot, _loop_hook(slot.original, asked)) for slot in jax_internals.loop_slots())
 
 
-def fresh() -> AbstractContextManager[None]:
-    """A context with a value that was never there before."""
-    return prepare()(object())  # type: ignore[no-any-return]
+def _trace_hook(cache: TraceCache, asked: Asked) -> Callable[..., Any]:
+    original = cache.slot.original
+    plumbing: dict[int, Any] = {}  # code of JAX's own, by identity: most of what is traced, an operation each time
+
+    def begun(retracing: Retracing, function: Any) -> Any:
+        if not wrappers.is_plumbing(function):
+            return retracing, *retracing.begun(cache, function)
+        code = getattr(function, "__code__", None)
+        if code is not None and not function.__closure__:
+            plumbing[id(code)] = code
+        return None
+
+    def trace(function: Any, *rest: Any, **options: Any) -> Any:
+        try:
+            if id(getattr(function, "__code__", None)) in plumbing and not function.__closure__:
+                return original(function, *rest, **options)
+            known = asked(lambda retracing: begun(retracing, function), None)
+            if known is None:
+                return original(function, *rest, **options)
+            retracing, first, before = known
+            result = original(first, *rest, **options)
+
+            def again(copy: Any) -> Any:
+                return original(copy, *rest, **options)
+
+            return asked(lambda _: retracing.traced(cache, function, before, result, again), result)
+        except BaseException as error:
+            frames.drop_own_frames(error)
+            raise
+
+    return _like(original, trace)
+
+
+class _Inside:
+    """The threads that are inside a cache of JAX's.
+
+    To list a cache's keys takes the cache's lock, in JAX 0.8 with the
+    interpreter's in hand; who is inside may have the one and wait for the other.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._count = 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._count += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._count -= 1
+
+    def alone(self, ask: Callable[[], Any]) -> Any:
+        """The answer, while nobody comes in; None where somebody is inside."""
+        with self._lock:
+            return None if self._count else ask()
+
+
+def _lowering_hook(original: Any, asked: Asked) -> Callable[..., Any]:
+    inside = _Inside()
+
+    def lower(jaxpr: Any, *rest: Any, **options: Any) -> Any:
+        try:
+            known = asked(lambda retracing: retracing.lowered(inside.alone, original, jaxpr, rest), jaxpr)
+            with inside:
+                return original(known, *rest, **options)
+        except BaseException as error:
+            frames.drop_own_frames(error)
+            raise
+
+    return _like(original, lower)
+
+
+def _loop_hook(original: Any, asked: Asked) -> Callable[..., Any]:
+    def run(*arguments: Any, **parameters: Any) -> Any:
+        try:
+            known = asked(lambda retracing: retracing.ran(parameters), parameters)
+            return original(*arguments, **known)
+        except BaseException as error:
+            frames.drop_own_frames(error)
+            raise
+
+    return run
+
+
+def _like(original: Any, hook: Callable[..., Any]) -> Callable[..., Any]:
+    """The hook with all that JAX asks the original for beside calling it: `cache_clear`, `evict_weakref`."""
+    for name in dir(original):
+        if not name.startswith("__"):
+            setattr(hook, name, getattr(original, name))
+    return functools.wraps(original)(hook)

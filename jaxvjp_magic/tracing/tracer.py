@@ -2,40 +2,37 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
+import importlib.metadata
+import re
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
 from jaxvjp_magic import versions
-from jaxvjp_magic.tracing import lazy, retrace
+from jaxvjp_magic.tracing import lazy
 from jaxvjp_magic.tracing.facts import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from jaxvjp_magic.tracing.compilation import Compilation
     from jaxvjp_magic.tracing.facts import ValueFact
     from jaxvjp_magic.tracing.listener import Listener
 
 
-def prepare() -> Callable[[], None]:
-    """Get ready for later checks at the moment that costs the least; returns how to withdraw."""
-    if lazy.is_imported():
-        _prepare_retracing()
-        return lambda: None
-    return lazy.WhenImported(_prepare_retracing).cancel
+_once = threading.Lock()
 
 
-def _prepare_retracing() -> None:
-    with contextlib.suppress(Exception):  # said in the report of the first check, where it matters
-        if versions.is_supported(sys.modules["jax"].__version_info__):
-            retrace.prepare()
+def _hooks() -> Any:
+    """The hooks of this process; two threads may ask for them at once."""
+    with _once:
+        return _the_hooks()
 
 
 @functools.cache
-def _hooks() -> Any:
+def _the_hooks() -> Any:
     from jaxvjp_magic.tracing.hooks import Hooks
 
     return Hooks()
@@ -53,8 +50,7 @@ class Tracer:
         self._listener: Listener | None = None
         self._notes: list[str] = []
         self._waiting: lazy.WhenImported | None = None
-        self._context: Any = None
-        self._thread = threading.get_ident()
+        self._compilation: Compilation | None = None
 
     def start(self) -> None:
         """Listen from now on, or from the moment jax is imported."""
@@ -67,19 +63,24 @@ class Tracer:
         self._waiting = None
         try:
             jax = sys.modules["jax"]
-            if not versions.is_supported(jax.__version_info__):
-                self._notes.append(versions.unsupported_message(jax.__version__))
+            if versions.is_too_old(jax.__version_info__):
+                self._notes.append(versions.too_old_message(jax.__version__))
                 return
+            from jaxvjp_magic.tracing.compilation import Compilation
+            from jaxvjp_magic.tracing.jax_internals import forget_the_fast_path
             from jaxvjp_magic.tracing.listener import Listener
             from jaxvjp_magic.tracing.recorder import Recorder
 
-            self._listener = Listener(Recorder(), verify=self._verify)
-            _hooks().listen(self._listener)
+            self._listener = Listener(Recorder(), retrace=self._retrace, verify=self._verify)
+            self._notes += _hooks().listen(self._listener)
+            if versions.is_untested(jax.__version_info__):
+                self._notes.append(versions.untested_message(jax.__version__))
+            self._compilation = Compilation()
             if self._retrace and compiled_before:
-                self._context = retrace.fresh()
-                self._context.__enter__()
+                with self._listener.recorder.noting("see what jit has compiled before"):
+                    forget_the_fast_path()  # after `listen`: what runs from here on is told to the hooks
         except Exception as error:  # noqa: BLE001 (the program runs on without the check)
-            self._notes.append(f"could not trace JAX: {type(error).__name__}: {error}")
+            self._could_not("trace JAX", error)
 
     def so_far(self) -> Record:
         """What is recorded by now; may be asked from any thread."""
@@ -88,21 +89,68 @@ class Tracer:
 
     def stop(self) -> Record:
         """Restore JAX and return what was recorded."""
-        if self._waiting is not None:
-            self._waiting.cancel()
+        try:
+            return self._finished()
+        finally:
+            self.abandon()
+
+    def _finished(self) -> Record:
+        listener = self._listener
+        if listener is None:
+            self.abandon()
             return Record(notes=tuple(self._notes))
-        if self._context is not None and threading.get_ident() == self._thread:
-            self._context.__exit__(None, None, None)
-        if self._listener is None:
-            return Record(notes=tuple(self._notes))
-        listener, self._listener = self._listener, None
+        with listener.recorder.noting("tell how long compiling took"):
+            if self._compilation is not None and self._compilation.note:
+                listener.recorder.note(self._compilation.note)
         with listener.recorder.paused():  # a check around this one need not see our own runs
             found, notes = _verified(listener)
-        _hooks().forget(listener)
-        with listener.noting("look at the names once more"):
+        self.abandon()
+        with listener.recorder.noting("look at the names once more"):
             listener.looks.finish()
         record = listener.recorder.close(sys.modules["jax"].__version__)
         return dataclasses.replace(record, facts=(*record.facts, *found), notes=(*self._notes, *record.notes, *notes))
+
+    def abandon(self) -> None:
+        """Restore JAX, whatever has been done by now; once more does no harm."""
+        waiting, listener, compilation = self._waiting, self._listener, self._compilation
+        steps: list[tuple[str, Callable[[], None]]] = []
+        if waiting is not None:
+            steps.append(("stop waiting for jax", waiting.cancel))
+        if compilation is not None:
+            steps.append(("stop listening to JAX's events", compilation.stop))
+        if listener is not None:
+            listener.recorder.active = False
+            if listener.retracing is not None:
+                steps.append(("let go of copies", listener.retracing.close))
+            steps.append(("take the hooks out of JAX", lambda: _hooks().forget(listener)))
+            steps.append(("let go of the program's arrays", listener.let_go))
+        for what, undo in steps:
+            try:
+                undo()
+            except Exception as error:  # noqa: BLE001 (each of them is tried)
+                self._could_not(what, error)
+        self._waiting = self._listener = self._compilation = None
+
+    def _could_not(self, what: str, error: Exception) -> None:
+        self._notes.append(f"could not {what}: {type(error).__name__}: {error}")
+
+
+def about_jax() -> list[str]:
+    """What cannot be seen with the JAX that is installed, in a line or two; jax is not imported for it."""
+    jax = sys.modules.get("jax")
+    try:
+        version = jax.__version__ if jax is not None else importlib.metadata.version("jax")
+    except (importlib.metadata.PackageNotFoundError, AttributeError):
+        return []
+    numbers = tuple(int(one) for one in re.findall(r"\d+", version)[:3])
+    if versions.is_too_old(numbers):
+        return [versions.too_old_message(version)]
+    lines = [versions.untested_message(version)] if versions.is_untested(numbers) else []
+    if lazy.is_imported():
+        from jaxvjp_magic.tracing.hooks import not_seen
+
+        lines += not_seen()
+    return lines
 
 
 def _verified(listener: Listener) -> tuple[list[ValueFact], list[str]]:

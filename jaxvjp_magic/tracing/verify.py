@@ -16,7 +16,6 @@ precision decides.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
@@ -26,10 +25,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import tree_util
 
-from jaxvjp_magic.tracing import closeness, jax_internals, precision, purity, retrace, values
+from jaxvjp_magic.tracing import closeness, jax_internals, precision, purity, values
 from jaxvjp_magic.tracing.facts import ValueFact
-from jaxvjp_magic.tracing.listener import quiet
+from jaxvjp_magic.tracing.frames import Elsewhere, is_own_fault
 from jaxvjp_magic.tracing.probes import random_array
+from jaxvjp_magic.tracing.retrace import aside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,18 +46,22 @@ _FAR = 5e-2  # what a rule may differ by from finite differences alone
 def verify_all(probes: list[Probe]) -> tuple[list[ValueFact], list[str]]:
     """What differs for any of the rules, and a note where some could not be run outside of the program."""
     found: dict[ValueFact, None] = {}
+    faults: dict[str, None] = {}
     left_out = 0
-    with retrace.fresh(), quiet():
+    with aside():
         for probe in probes:
             if not all(map(purity.may_run_again, (probe.custom.fun, probe.custom.fwd, probe.custom.bwd))):
                 left_out += 1
                 continue
             try:
                 found.update(dict.fromkeys(verify(probe)))
-            except Exception:  # noqa: BLE001 (it needs what only the program has: an axis, a tracer, a device)
-                left_out += 1
+            except Exception as error:  # noqa: BLE001 (it needs what only the program has: an axis, a tracer, a device)
+                if is_own_fault(error):
+                    faults[f"could not compare values: {type(error).__name__}: {error}"] = None
+                else:
+                    left_out += 1
     notes = [f"--verify: {left_out} of {len(probes)} rules could not be run once more"] if left_out else []
-    return list(found), notes
+    return list(found), [*faults, *notes]
 
 
 def verify(probe: Probe) -> list[ValueFact]:
@@ -69,7 +73,7 @@ def verify(probe: Probe) -> list[ValueFact]:
     facts = _facts(probe)
     if probe.is_random or not any(fact.phase == "bwd" and fact.pattern != "nan" for fact in facts):
         return facts
-    with contextlib.suppress(Exception):
+    with Elsewhere():
         if not _facts(_beside(probe)):
             return []
     return facts
@@ -91,7 +95,7 @@ def _beside(probe: Probe) -> Probe:
 
 
 def _facts(probe: Probe) -> list[ValueFact]:
-    with contextlib.suppress(Exception), jax.enable_x64(True):  # noqa: FBT003 (JAX's own signature)
+    with Elsewhere(), jax.enable_x64(True):  # noqa: FBT003 (JAX's own signature)
         promoted = precision.with_arrays(probe, precision.PROMOTED) if precision.may_be_promoted(probe) else None
         comparison = promoted and _Comparison.of(promoted)
         if comparison and comparison.is_wide():
@@ -123,9 +127,10 @@ class _Comparison:
         def on_dynamic(*dynamic: Any) -> Any:
             return probe.custom.fun(*probe.filled(dynamic))
 
-        try:
+        expected = pullback = None
+        with Elsewhere():
             expected, pullback = jax.vjp(on_dynamic, *probe.dynamic)
-        except Exception:  # noqa: BLE001 (no reverse mode: a callback, a kernel; or it needs values)
+        if pullback is None:  # no reverse mode: a callback, a kernel; or it needs values
             expected, pullback = on_dynamic(*probe.dynamic), None
         output, residuals = _fwd(probe)
         random = np.random.default_rng(0)
@@ -145,11 +150,10 @@ class _Comparison:
             output, residuals = _fwd(moved)
             return probe.custom.fun(*moved.args), output, _bwd(moved, residuals, self.cotangent)
 
-        try:
+        jaxpr = None
+        with Elsewhere():
             jaxpr = jax.make_jaxpr(everything)(*probe.dynamic)
-        except Exception:  # noqa: BLE001 (it goes by values)
-            return False
-        return all(str(aval.dtype) in precision.WIDE for aval in _float_types(jaxpr.jaxpr))
+        return jaxpr is not None and all(str(aval.dtype) in precision.WIDE for aval in _float_types(jaxpr.jaxpr))
 
     def facts(self) -> list[ValueFact]:
         """What differs."""
@@ -180,10 +184,9 @@ class _Comparison:
         """The gradient of the function without its rule, None where there is none."""
         if self.pullback is None:
             return None
-        try:
+        with Elsewhere():
             return tuple(tree_util.tree_leaves(self.pullback(self.cotangent)))
-        except Exception:  # noqa: BLE001 (no reverse mode, which a while loop tells only now)
-            return None
+        return None  # no reverse mode, which a while loop tells only now
 
     def _nan(self, got: Leaves) -> Iterator[ValueFact]:
         """NaN that begins in the rule, at the values of the program; random ones may be none of its business."""

@@ -1,0 +1,112 @@
+"""What the names in a rule meant when they were looked at, to know when another look is needed.
+
+A rule that is called a million times is looked at once, if its names go on
+meaning the same. Nothing that a name means is kept alive for that.
+"""
+
+from __future__ import annotations
+
+import inspect
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from jaxvjp_magic.tracing import names
+from jaxvjp_magic.tracing.frames import is_user_code
+from jaxvjp_magic.tracing.functions import attribute_paths, global_names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Same = Callable[[Any], bool]  # whether a name's value is what it was, as far as a look would tell
+
+_DEEPEST_HELPER = 3
+_PLAIN = (int, float, complex, str, bytes, type(None))
+_UNBOUND = object()
+
+
+class Snapshot:
+    """The names of one rule, and of the user's helpers that it calls."""
+
+    __slots__ = ("_functions", "_rule", "has_data")
+
+    def __init__(self, rule: Any, function: Any) -> None:
+        """Of `function`, which is below the wrappers of `rule`; None where there is nothing to look at."""
+        self._rule = _reference(rule)
+        self._functions = tuple(_watched(function, set())) if function is not None else ()
+        self.has_data = function is not None and any(True for _ in names.global_data(function))
+
+    def is_of(self, rule: Any) -> bool:
+        """Whether this is about the same rule."""
+        return self._rule() is rule
+
+    def is_outdated(self) -> bool:
+        """Whether a name may mean something else by now."""
+        for reference, cells, variables, always in self._functions:
+            function = reference()
+            if function is None or always:
+                return True
+            scope = function.__globals__
+            for name, is_same in variables:
+                if not is_same(scope.get(name, _UNBOUND)):
+                    return True
+            for index, is_same in cells:
+                if not is_same(_contents(function.__closure__[index])):
+                    return True
+        return False
+
+
+def _watched(function: Any, seen: set[int]) -> Iterator[tuple[Any, Any, Any, bool]]:
+    """The function with its names, then its helpers with theirs, as deep as names are looked up."""
+    seen.add(id(function))
+    code, scope = function.__code__, function.__globals__
+    cells = [(index, _contents(cell)) for index, cell in enumerate(function.__closure__ or ())]
+    known = [(name, scope.get(name, _UNBOUND)) for name in global_names(code) | {function.__name__}]
+    always = any(_is_looked_into(scope.get(path[0])) for path in attribute_paths(code))
+    yield (
+        weakref.ref(function),
+        tuple((index, _same(value)) for index, value in cells),
+        tuple((name, _same(value)) for name, value in known),
+        always,
+    )
+    for _, value in (*cells, *known):
+        is_helper = inspect.isfunction(value) and is_user_code(value.__code__.co_filename)
+        if is_helper and id(value) not in seen and len(seen) <= _DEEPEST_HELPER:
+            yield from _watched(value, set(seen))
+
+
+def _is_looked_into(value: Any) -> bool:
+    """Whether attributes of this may mean something that a look tells: those of a user's class or module."""
+    if inspect.ismodule(value):
+        filename = getattr(value, "__file__", None)
+        return isinstance(filename, str) and is_user_code(filename)
+    return inspect.isclass(value)
+
+
+def _same(value: Any) -> Same:
+    if value is _UNBOUND:
+        return lambda now: now is _UNBOUND
+    if isinstance(value, names.CONTAINERS):
+        kind = type(value)
+        return lambda now: type(now) is kind and not names.holds_tracer(now)
+    if type(value) in _PLAIN or type(value) is bool:  # which number it is makes no difference
+        kind = type(value)
+        return lambda now: type(now) is kind
+    if names.holds_tracer(value):
+        return lambda _: False
+    reference = _reference(value)
+    return lambda now: reference() is now
+
+
+def _reference(value: Any) -> Callable[[], Any]:
+    """A weak reference; where there can be none, one to nothing."""
+    try:
+        return weakref.ref(value)
+    except TypeError:
+        return lambda: _UNBOUND
+
+
+def _contents(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return _UNBOUND

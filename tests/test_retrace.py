@@ -1,0 +1,390 @@
+"""What JAX has traced before is seen, computes what it computes without the check, and is not compiled again."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import io
+import sys
+import threading
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from jaxvjp_magic import vjpcheck
+from jaxvjp_magic.tracing import jax_internals, retrace, twins
+from jaxvjp_magic.tracing.quiet import quiet
+
+X = jnp.arange(4.0)
+
+
+@jax.custom_vjp
+def sine(x):
+    return jnp.sin(x)
+
+
+sine.defvjp(lambda x: (jnp.sin(x), x), lambda x, g: (g * jnp.cos(x),))
+
+
+def body(carry, x):
+    return sine(carry) * x, carry
+
+
+def loop(x):
+    return lax.scan(body, x[0], x)[0]
+
+
+def summed(x):
+    return sine(x).sum()
+
+
+def both(x):
+    return lax.cond(x[0] > 1, summed, jnp.sum, x)
+
+
+total = jax.jit(summed)
+around = jax.jit(lambda x: total(x) + 1)
+saving = jax.checkpoint(summed)
+step = jax.jit(jax.grad(lambda x: jax.vmap(sine)(x).sum()))
+PROGRAMS = {
+    "jit": lambda: step(X),
+    "grad of jit": lambda: jax.grad(total)(X),
+    "vmap of jit": lambda: jax.vmap(total)(X[:, None]),
+    "jit in jit": lambda: around(X),
+    "loop": lambda: loop(X),
+    "grad of a loop": lambda: jax.grad(loop)(X),
+    "grad of a branch": lambda: jax.grad(both)(X),
+    "checkpoint": lambda: jax.grad(saving)(X),
+    "eager": lambda: jax.grad(summed)(X),
+}
+every_program = pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS.keys())
+
+
+@contextlib.contextmanager
+def counting(event):
+    """The durations of one of JAX's events, as they come."""
+    durations, is_on = [], [True]
+
+    def listen(name, duration, **_):
+        if is_on[0] and name.endswith(event):
+            durations.append(duration)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        yield durations
+    finally:
+        is_on[0] = False
+
+
+def compilations():
+    return counting("backend_compile_duration")
+
+
+@every_program
+def test_what_was_traced_before_is_seen_and_not_compiled_again(program):
+    """Its calls are in the report, its value is the same, and no more is compiled than without the check."""
+    before = program()
+    with compilations() as plain:
+        program()
+    with compilations() as during, vjpcheck() as report:
+        checked = program()
+    with compilations() as after:
+        program()
+    assert any(call.kind == "custom_vjp" for call in report.calls)
+    assert jax.tree.all(jax.tree.map(np.array_equal, before, checked))
+    assert len(during) <= len(plain)
+    assert len(after) <= len(plain)  # JAX compiles the derivative of an eager loop each time
+    assert report.notes == ()
+
+
+def test_what_is_compiled_in_a_check_is_not_compiled_again_after_it():
+    """A function whose first call is checked is traced once and compiled once."""
+    traces = []
+
+    @jax.jit
+    def fresh(x):
+        traces.append(1)
+        return jax.grad(lambda x: sine(x).sum())(x) * 3
+
+    with vjpcheck() as report:
+        fresh(X)
+    with compilations() as compiled:
+        fresh(X)
+        fresh(X)
+    assert len(report.calls) == 2
+    assert len(traces) == 1
+    assert compiled == []
+
+
+def test_a_second_call_in_a_check_takes_the_fast_path():
+    """Python is asked once for each function and type, as JAX asks without the check."""
+    step(X)
+    with vjpcheck():
+        step(X)
+        called = []
+        original = jax_internals.pjit._infer_params
+        jax_internals.pjit._infer_params = lambda *args: called.append(1) or original(*args)
+        try:
+            step(X)
+        finally:
+            jax_internals.pjit._infer_params = original
+    assert called == []
+
+
+def test_checks_leave_no_entries_in_the_fast_path():
+    """JAX looks through those of other settings one by one: with each check, a jitted function would be slower."""
+    kept = jax.jit(lambda x: x + 1)
+    sizes = []
+    for _ in range(5):
+        with vjpcheck():
+            kept(X)
+        sizes.append(kept._cache_size())
+    assert sizes == [1] * 5
+
+
+def test_a_cache_is_not_asked_for_its_keys_while_a_thread_is_inside():
+    """In JAX 0.8 that thread may hold the cache's lock and wait for the interpreter's: both would wait for ever."""
+    inside, entered, done = retrace._Inside(), threading.Event(), threading.Event()
+
+    def work():
+        with inside:
+            entered.set()
+            done.wait()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    entered.wait()
+    assert inside.alone(lambda: ["keys"]) is None
+    done.set()
+    thread.join()
+    assert inside.alone(lambda: ["keys"]) == ["keys"]
+
+
+scale = 2.0
+
+
+def scaled(x):
+    return (sine(x) * scale).sum()
+
+
+def test_a_global_that_changed_since_gives_what_it_gives_without_the_check():
+    """JAX goes on with what it compiled; so does the check, and it says what it could not show."""
+    global scale  # noqa: PLW0603 (that is the point)
+    compiled = jax.jit(scaled)
+    before, gradient = compiled(X), jax.grad(compiled)(X)
+    scale = 5.0
+    try:
+        with vjpcheck() as report:
+            assert compiled(X) == before
+            assert np.array_equal(jax.grad(compiled)(X), gradient)
+    finally:
+        scale = 2.0
+    (note,) = report.notes
+    assert note == (
+        "scaled was compiled before this check, and what it reads has changed since: "
+        "JAX goes on with what it compiled, and what happens inside is not shown"
+    )
+
+
+def test_a_library_that_puts_something_new_into_each_trace_is_no_change_of_the_programs():
+    """A token in each of equinox's errors: the program goes on as it was, and there is nothing to say."""
+    equinox = pytest.importorskip("equinox")
+    checked = jax.jit(lambda x: sine(equinox.error_if(x, x < 0, "negative")))
+    before = jax.vmap(checked)(X)
+    with vjpcheck() as report:
+        after = jax.vmap(checked)(X)
+    assert np.array_equal(before, after)
+    assert report.notes == ()
+    assert [call.kind for call in report.calls] == ["custom_vjp"]
+
+
+def test_a_function_that_cannot_be_traced_again_goes_on_as_it_was():
+    """What it needs has gone; JAX does not ask for it, so nobody notices."""
+    needed = [2.0]
+    compiled = jax.jit(lambda x: sine(x) * needed[0])
+    before = compiled(X)
+    needed.clear()
+    with vjpcheck() as report:
+        assert np.array_equal(compiled(X), before)
+    assert report.error is None
+    assert report.notes == ()
+
+
+def test_a_trace_of_our_own_prints_nothing(capsys):
+    """What a function prints while it is traced was printed when the program traced it."""
+    compiled = jax.jit(lambda x: print("traced") or sine(x))  # noqa: T201 (that is the point)
+    compiled(X)
+    capsys.readouterr()
+    with vjpcheck() as report:
+        compiled(X)
+    assert capsys.readouterr().out == ""
+    assert len(report.calls) == 1
+
+
+def test_silence_is_that_of_one_thread():
+    """What another thread prints meanwhile arrives."""
+    stream = io.StringIO()
+    with contextlib.redirect_stdout(stream), quiet():
+        print("ours")  # noqa: T201 (that is the point)
+        sys.stdout.writelines(["ours"])
+        other = threading.Thread(target=lambda: print("theirs"))  # noqa: T201 (as above)
+        other.start()
+        other.join()
+    assert stream.getvalue() == "theirs\n"
+
+
+@every_program
+def test_checking_again_and_again_leaves_nothing_behind(program):
+    """As many objects after thirty more checks as before, but for what Python itself remembers of types."""
+
+    def check():
+        with vjpcheck():
+            program()
+
+    def objects():
+        gc.collect()
+        return len(gc.get_objects())
+
+    for _ in range(5):
+        check()
+    before = objects()
+    for _ in range(30):
+        check()
+    assert objects() - before < 2 * 30  # a single pytree that stayed would be some twenty for each
+
+
+@pytest.mark.parametrize(
+    "function",
+    [body, PROGRAMS["jit"], jax.tree_util.Partial(body, 1.0), jnp.sin, sine, "text".upper, len],
+    ids=lambda function: type(function).__name__,
+)
+def test_a_copy_is_another_object_that_does_the_same(function):
+    """Of functions, methods, partials, and of whatever else can be called."""
+    copy = retrace.copy_of(function)
+    assert copy is not function
+    assert not hasattr(copy, "__wrapped__") or not isinstance(function, type(body))
+
+
+def test_a_copy_shares_variables_defaults_and_attributes():
+    """It reads and writes the same closure, and takes the same arguments."""
+    count = 0
+
+    def counted(x, by=1, *, times=2):
+        nonlocal count
+        count += by * times
+        return x
+
+    counted.mark = "kept"
+    copy = retrace.copy_of(counted)
+    copy(1)
+    assert (count, copy.mark, copy.__name__, copy.__qualname__) == (2, "kept", "counted", counted.__qualname__)
+    assert copy.__kwdefaults__ == {"times": 2}
+
+
+def jaxpr_of(function, *arguments):
+    return jax.make_jaxpr(function)(*(arguments or (X,)))
+
+
+SAME = {
+    "operations": lambda: lambda x: jnp.sin(x) * 2 + 1,
+    "a function inside": lambda: lambda x: jax.jit(lambda y: y + 1)(x),
+    "a loop": lambda: lambda x: lax.scan(lambda c, y: (c + y, c), 0.0, x),
+    "a branch": lambda: lambda x: lax.cond(x[0] > 0, lambda x: x + 1, lambda x: x - 1, x),
+    "a rule": lambda: lambda x: jax.nn.relu(x) + sine(x),
+    "a constant of NumPy": lambda: lambda x: x + np.arange(4.0, dtype=np.float32),
+    "a constant of JAX": lambda: lambda x: x + X,
+    "a large constant": lambda: lambda x: x[:1] + np.arange(100_000.0),
+    "a callback": lambda: lambda x: jax.pure_callback(lambda x: np.sin(x), x, x),
+    "a callback that closes over something": lambda: lambda x: called_back(x, "text", np.ones(3)),
+    "a callback that calls itself": lambda: lambda x: jax.pure_callback(counting_down(), x, x),
+    "printing": lambda: lambda x: (jax.debug.print("{x}", x=x), x)[1],
+    "a function of custom_vmap": lambda: lambda x: mapped_by_hand(x),
+    "checkpoint": lambda: (
+        lambda x: jax.checkpoint(jnp.sin, policy=jax.checkpoint_policies.save_only_these_names("a"))(x)
+    ),
+}
+
+
+def called_back(x, *known):
+    return jax.pure_callback(lambda x: (known, x)[1], x, x)
+
+
+def counting_down():
+    def down(x, n=3):
+        return x if n == 0 else down(x, n - 1)
+
+    return down
+
+
+mapped_by_hand = jax.custom_batching.custom_vmap(lambda x: jnp.sin(x))
+mapped_by_hand.def_vmap(lambda size, batched, x: (jnp.sin(x), batched[0]))
+
+
+@pytest.mark.parametrize("make", SAME.values(), ids=SAME.keys())
+def test_jaxprs_that_say_the_same_are_twins(make):
+    """Traced twice, from two functions of the same text."""
+    assert twins.same(jaxpr_of(make()), jaxpr_of(make()))
+
+
+DIFFERENT = {
+    "another operation": (jnp.sin, jnp.cos),
+    "another literal": (lambda x: x * 2, lambda x: x * 3),
+    "zero of another sign": (lambda x: x * 0.0, lambda x: x * -0.0),
+    "another parameter": (lambda x: x.sum(keepdims=True), lambda x: x.sum()),
+    "another order": (lambda x: x - jnp.sin(x), lambda x: jnp.sin(x) - x),
+    "another output": (lambda x: (x, x + 1), lambda x: (x + 1, x)),
+    "more outputs": (lambda x: x + 1, lambda x: (x + 1, x)),
+    "another constant": (lambda x: x + np.arange(4.0), lambda x: x + np.ones(4)),
+    "another array": (lambda x: x + jnp.ones(4), lambda x: x + X),
+    "another function inside": (lambda x: jax.jit(jnp.sin)(x), lambda x: jax.jit(jnp.cos)(x)),
+    "another name inside": (lambda x: jax.jit(jnp.sin)(x), lambda x: jax.jit(lambda y: jnp.sin(y))(x)),
+    "another type": (lambda x: x, lambda x: x.astype(jnp.float16)),
+    "another callback": (
+        lambda x: jax.pure_callback(lambda x: x, x, x),
+        lambda x: jax.pure_callback(lambda x: x + 1, x, x),
+    ),
+    "a callback that closes over something else": (
+        lambda x: called_back(x, "text", np.ones(3)),
+        lambda x: called_back(x, "text", np.zeros(3)),
+    ),
+    "a callback that closes over another array of JAX": (
+        lambda x: called_back(x, jnp.ones(3)),
+        lambda x: called_back(x, jnp.ones(3)),
+    ),
+    "another body": (
+        lambda x: lax.scan(lambda c, y: (c + y, c), 0.0, x),
+        lambda x: lax.scan(lambda c, y: (c * y, c), 0.0, x),
+    ),
+}
+
+
+@pytest.mark.parametrize(("one", "other"), DIFFERENT.values(), ids=DIFFERENT.keys())
+def test_jaxprs_that_differ_are_no_twins(one, other):
+    """In anything that is compiled."""
+    assert not twins.same(jaxpr_of(one), jaxpr_of(other))
+
+
+def test_jax_finds_all_that_it_asks_its_caches_for():
+    """`clear_cache` of a jitted function and `jax.clear_caches` work in a check, and the function after it."""
+    compiled = jax.jit(lambda x: sine(x) + 1)
+    before = compiled(X)
+    with vjpcheck() as report:
+        compiled.clear_cache()
+        assert np.array_equal(compiled(X), before)
+        jax.clear_caches()
+        assert np.array_equal(compiled(X), before)
+    assert report.notes == ()
+    assert len(report.calls) == 1
+
+
+def test_a_fault_in_retracing_is_a_note(monkeypatch):
+    """The program has what it needs; the report says what could not be looked at."""
+    total(X)
+    monkeypatch.setattr(retrace, "copy_of", lambda _: 1 / 0)
+    with vjpcheck() as report:
+        value = total(X)
+    assert value == total(X)
+    assert report.notes == ("could not record a call: ZeroDivisionError: division by zero",)

@@ -1,0 +1,223 @@
+"""What makes a check cheap, without a clock: equal calls are known again, and nothing that matters is missed by it."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import random
+
+import jax
+import jax.numpy as jnp
+import pytest
+from programs import check_program
+from test_tracing import X
+
+from jaxvjp_magic import Finding, Severity, vjpcheck
+from jaxvjp_magic.checks.case import Case, Context, Found
+from jaxvjp_magic.checks.diagnosis import MOST_ALIKE, Causes, explains
+from jaxvjp_magic.tracing import frames, tracer
+from jaxvjp_magic.tracing.array_types import MOST_KNOWN, Types
+from jaxvjp_magic.tracing.facts import CallFact, Function
+from jaxvjp_magic.tracing.listener import MANY, Listener
+from jaxvjp_magic.tracing.recorder import Recorder
+from jaxvjp_magic.tracing.watched import watch
+
+
+def test_a_name_overwritten_between_equal_calls_is_seen():
+    """The fwd rule ran before, with the same types; its name means something else now."""
+    report = check_program(
+        """
+@jax.custom_vjp
+def f(x):
+    return jnp.dot(x, x)
+def fwd(x):
+    return f(x), x
+f.defvjp(fwd, lambda x, g: (2 * g * x,))
+first = f
+for name in ("kept", "overwritten"):
+    jax.vjp(first, jnp.ones(3))
+    f = jax.vmap(first)
+"""
+    )
+    assert "NAM201" in {finding.code for finding in report.findings}
+
+
+def test_a_helper_exchanged_between_equal_calls_is_seen():
+    """The name stands in a helper that the rule calls, and means the mapped function from the second call on."""
+    report = check_program(
+        """
+@jax.custom_vjp
+def f(x):
+    return jnp.dot(x, x)
+def helper(x):
+    return f(x)
+f.defvjp(lambda x: (helper(x), x), lambda x, g: (2 * g * x,))
+first = f
+for name in ("kept", "overwritten"):
+    jax.vjp(first, jnp.ones(3))
+    f = jax.vmap(first)
+"""
+    )
+    assert "NAM201" in {finding.code for finding in report.findings}
+
+
+def test_a_tracer_left_by_a_later_equal_call_is_seen():
+    """The first call puts nothing into the dictionary, an equal one later does."""
+    report = check_program(
+        """
+kept, calls = {}, []
+@jax.custom_vjp
+def f(x):
+    return jnp.sin(x)
+def fwd(x):
+    calls.append(1)
+    if len(calls) == 3:
+        kept["x"] = x
+    return f(x), x
+f.defvjp(fwd, lambda x, g: (g * jnp.cos(x),))
+for _ in range(4):
+    jax.make_jaxpr(jax.grad(f))(1.0)
+"""
+    )
+    assert "NAM205" in {finding.code for finding in report.findings}
+
+
+def test_equal_calls_are_looked_at_once(monkeypatch):
+    """A rule's names are looked up once for each rule, however often it runs."""
+    looks = []
+    original = Listener.__init__
+
+    def counting(self, *args, **kwargs):
+        original(self, *args, **kwargs)
+        look = self.looks._look_at_rule
+        self.looks._look_at_rule = lambda *given: (looks.append(given[2]), look(*given))
+
+    monkeypatch.setattr(Listener, "__init__", counting)
+    f = jax.custom_vjp(lambda x: jnp.sin(x))
+    f.defvjp(lambda x: (f(x), x), lambda x, g: (g * jnp.cos(x),))
+    with vjpcheck() as report:
+        for _ in range(20):
+            jax.grad(f)(1.0)
+    assert sorted(looks) == ["bwd", "fwd", "primal"]
+    assert [call.count for call in report.calls] == [20, 20, 20]
+
+
+def test_equal_calls_make_no_new_states():
+    """What is recorded of a hundred calls is as much as of ten."""
+    sizes = []
+    f = jax.custom_vjp(lambda x: jnp.sin(x))
+    f.defvjp(lambda x: (f(x), x), lambda x, g: (g * jnp.cos(x),))
+    for count in (10, 100):
+        with vjpcheck():
+            listener = _listener()
+            for _ in range(count):
+                jax.grad(f)(1.0)
+            sizes.append((_states(listener.recorder), len(listener.recorder.types._of_avals)))
+    assert sizes[0] == sizes[1]
+
+
+def test_residuals_with_a_pullback_in_them_are_one_row():
+    """The pullback of each call has a jaxpr of its own, which no report shows: the calls are equal."""
+    f = jax.custom_vjp(lambda x: jnp.sin(x) * 2)
+    f.defvjp(lambda x: jax.vjp(jnp.sin, x), lambda pullback, g: pullback(2 * g))
+    with vjpcheck() as report:
+        for _ in range(12):
+            jax.grad(f)(1.0)
+    assert {call.count for call in report.calls} == {12}
+
+
+def test_known_types_are_bounded():
+    """More than a few thousand kinds of pytrees are not kept for a quick look; each is described all the same."""
+    types = Types()
+    for number in range(MOST_KNOWN + 10):
+        assert types.tree({f"w{number}": X}).paths == (f"['w{number}']",)
+    assert len(types._of_avals) <= MOST_KNOWN
+    assert len(types._trees) <= MOST_KNOWN
+
+
+def test_of_many_pullbacks_only_those_that_live_are_known():
+    """A first one is called after thousands came and went; an object in a dead one's place is not taken for it."""
+    with vjpcheck() as report:
+        _, first = jax.vjp(jnp.sin, 1.0)
+        (listener,) = tracer._hooks()._listeners.values()
+        for _ in range(3 * MANY):
+            jax.vjp(jnp.cos, 1.0)
+        assert len(listener._pullbacks) <= MANY
+        first(1.0)
+        key = min(key for key, pending in listener._pullbacks.items() if pending() is None)
+        assert listener.pullback_of(lambda: key, ()) is None
+    assert [(call.function, call.count, call.status) for call in report.calls] == [
+        ("sin", 1, "ok"), ("cos", 3 * MANY, "pullback not called"),
+    ]  # fmt: skip
+
+
+def test_a_watched_rule_is_like_the_rule():
+    """Signature, name, module, text, attributes and what lies below the wrapper are the rule's."""
+
+    def rule(x, y=2):
+        """Says so."""
+        return x * y
+
+    rule.mark = "kept"
+    f = jax.custom_vjp(rule)
+    f.defvjp(lambda x, y: (f(x, y), x), lambda x, g: (g, None))
+    listener = Listener(Recorder())
+    call = listener.start_custom(f, (X, 2), {}, frames.caller(0))
+    watched = watch(rule, "primal", listener, call)
+    assert inspect.signature(watched) == inspect.signature(rule)
+    assert inspect.unwrap(watched) is rule
+    assert (watched.__name__, watched.mark, watched.__doc__) == (rule.__name__, "kept", rule.__doc__)
+    assert repr(watched) == repr(rule)
+    with pytest.raises(AttributeError):
+        _ = watched.missing
+
+
+def test_the_same_said_of_very_many_shapes_is_said_a_few_times():
+    """A rule that is wrong for sixty shapes has at most twenty findings of one code, with all the calls."""
+    f = jax.custom_vjp(lambda x: jnp.sum(x))
+    f.defvjp(lambda x: (x, x), lambda x, g: (g * x,))
+    with vjpcheck() as report:
+        for size in range(2, 62):
+            jax.eval_shape(lambda x: f(x), jax.ShapeDtypeStruct((size,), "float32"))
+            jax.vjp(f, jnp.ones(size))
+    found = [finding for finding in report.findings if finding.code == "VJP101"]
+    assert len(found) == MOST_ALIKE
+    assert len({call for finding in found for call in finding.calls}) == 60
+
+
+def test_causes_say_what_explains_says():
+    """Looked up or asked one by one, the same findings are explained: random calls inside each other."""
+    choose = random.Random(0)  # noqa: S311 (the same calls each time)
+    functions = [Function(name) for name in "abc"]
+    for _ in range(50):
+        calls = [
+            CallFact("vjp", choose.choice(functions), None, id=number, parent=choose.randrange(number))
+            for number in range(1, 9)
+        ]
+        context = Context(None, {call.id: call for call in calls})
+        cases = [Case(call, context) for call in calls] + [None]
+        codes = ("NAM201", "VJP101", "VJP104", "VJP111", "RES401")
+        found = [
+            Found(Finding(choose.choice(codes), choose.choice(list(Severity)), "t", "m"), choose.choice(cases))
+            for _ in range(10)
+        ]
+        causes = Causes(found)
+        for effect in found:
+            assert causes.explain(effect) == any(explains(other, effect) for other in found)
+
+
+def _listener():
+    from jaxvjp_magic.tracing.tracer import _hooks
+
+    return list(_hooks()._listeners.values())[-1]
+
+
+def _states(recorder):
+    waiting, count = list(recorder._tops.values()), 0
+    for origin in waiting:
+        waiting.extend(origin.children.values())
+        states = [origin.root]
+        for state in states:
+            states.extend(state.later.values())
+        count += len(states) + len(origin.calls) + sum(len(state.steps) for state in states)
+    return count + len(list(itertools.chain(recorder._calls)))
