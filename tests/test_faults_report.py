@@ -1,0 +1,128 @@
+"""Every check, and whatever makes a report or shows it, is made to raise: one note or one line tells, and no more."""
+
+from __future__ import annotations
+
+import pytest
+import test_causes
+from faults import FAULT, broken, functions_in, reaching
+from programs import check_program
+from test_docs import check_example
+
+from jaxvjp_magic import build, rules
+from jaxvjp_magic.check import Check, Options
+
+MAKING = ("checks", "build", "sources", "statements", "syntax", "rule_text", "tracing.namespace")
+NOT_BROKEN = {
+    "the guard itself": {
+        "checks.diagnosis._Checks.__init__",
+        "checks.diagnosis._Checks.__call__",
+        "sources.FileSources.__init__",
+    },
+    "the words of an interface": {"sources.Sources.text_of", "sources.Sources.searched", "sources.Sources.history"},
+    "used while the program runs, by what is broken in test_faults.py": {
+        "syntax.loops_around",
+        "syntax._function_around",
+        "syntax._stored",
+    },
+    "a word of arguments.closed_over_values, which is broken": {"checks.case.Context.has_leaked"},
+    "another's: the session of these tests takes its place": {
+        "sources.FileSources.searched",
+        "sources.FileSources.history",
+    },
+}
+
+
+def recorded():
+    """What was recorded of wrong programs: enough to make each one's report again and again."""
+    found = {}
+    make = build.build_report
+    with pytest.MonkeyPatch.context() as patch:
+
+        def run(name, program):
+            kept = []
+
+            def keep(record, program, *, error=None, ignore=()):
+                kept.append((record, program.sources, error))
+                return make(record, program, error=error, ignore=ignore)
+
+            patch.setattr(build, "build_report", keep)
+            program()
+            found[name] = kept[-1]
+
+        for code in rules.CATALOGUE:
+            verify = code.startswith("VAL") or code == "RES403"
+            run(code, lambda code=code, verify=verify: check_example(code, "wrong", verify=verify))
+        for name, (text, *_) in (test_causes.WRONG | MORE).items():
+            run(name, lambda text=text, name=name: check_program(text, verify="verify" in name))
+    return found
+
+
+RULE = """
+        f = jax.custom_vjp(lambda x: jnp.sin(x))
+        f.defvjp(lambda x: (jnp.sin(x), x), lambda x, g: ({},))
+        jax.grad(lambda x: f(x).sum())(jnp.ones((3, 2)))
+"""
+MORE = {
+    "transposed": (RULE.format("g.T"),),
+    "another size": (RULE.format("jnp.ones(6)"),),
+    "an axis of one": (RULE.format("g[:, :1]"),),
+    "a factor, with verify": (RULE.format("3 * g * jnp.cos(x)"),),
+    "NaN in the rule, with verify": (RULE.format("0 * g / (x - x)"),),
+    "cotangents as a tuple": ("out, pull = jax.vjp(lambda x: (x, x), 1.0)\npull(out[0])",),
+    "another container": (
+        RULE.replace("jnp.sin(x)", "jnp.sin(x['a'])")
+        .replace("jnp.ones((3, 2))", "{{'a': jnp.ones(3)}}")
+        .format("{'b': g}"),
+    ),
+    "an element too many": ("out, pull = jax.vjp(lambda x: (x, x), 1.0)\npull((1.0, jnp.ones(3)))",),
+}
+
+
+class Stopped:
+    """A tracer that has recorded this."""
+
+    def __init__(self, record):
+        self.record = record
+
+    def stop(self):
+        return self.record
+
+    def abandon(self):
+        """It holds nothing."""
+
+
+def report_of(kept):
+    record, sources, error = kept
+    check = Check(Options())
+    check._tracer = Stopped(record)
+    return check.finish(sources, error)
+
+
+@pytest.fixture(scope="module")
+def kept():
+    """For each function, what was recorded of the first program whose report needs it."""
+    wanted = {name: FUNCTIONS[name] for name in FUNCTIONS.keys() - NAMED}
+    found = reaching(wanted, list(recorded().values()), report_of, lambda record: bool(report_of(record).notes))
+    return {name: records[0] for name, records in found.items()}
+
+
+FUNCTIONS = functions_in(*MAKING)
+NAMED = {name for some in NOT_BROKEN.values() for name in some}
+
+
+def test_every_check_is_broken_below_or_said_why_not(kept):
+    """A new function needs a program that reaches it, or a reason."""
+    assert FUNCTIONS.keys() >= NAMED
+    assert FUNCTIONS.keys() - kept.keys() <= NAMED
+
+
+@pytest.mark.parametrize("name", sorted(FUNCTIONS.keys() - NAMED))
+def test_a_fault_in_making_the_report_is_one_note(kept, name):
+    """The report comes, with what the other checks find, or with the note alone."""
+    whole = report_of(kept[name])
+    assert whole.notes == ()
+    with broken(FUNCTIONS[name]):
+        report = report_of(kept[name])
+    assert [FAULT in note for note in report.notes] == [True]
+    assert str(report).count(FAULT) == 1
+    assert report_of(kept[name]) == whole
