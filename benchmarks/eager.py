@@ -1,0 +1,165 @@
+"""Work that runs without jit: what a check costs call by call. And one step with it."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+from measuring import Figure, Times, compared, duration, timed
+from peers import timed_under_peers
+
+from jaxvjp_magic import vjpcheck
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CALLS = 1000
+LEAVES = 3000
+
+
+@jax.custom_vjp
+def wave(x: Any) -> Any:
+    """A small custom_vjp function, whose fwd rule calls it, as most do."""
+    return jnp.sin(x) * 2.0
+
+
+def wave_fwd(x: Any) -> Any:
+    """The function's value, and what bwd needs."""
+    return wave(x), jnp.cos(x)
+
+
+def wave_bwd(cosine: Any, g: Any) -> Any:
+    """The gradient by hand."""
+    return (2.0 * cosine * g,)
+
+
+wave.defvjp(wave_fwd, wave_bwd)
+
+
+def plain_wave(x: Any) -> Any:
+    """The same without rules."""
+    return jnp.sin(x) * 2.0
+
+
+def custom_gradients(calls: int = CALLS, function: Any = wave) -> None:
+    """`jax.grad` of a small custom_vjp function, again and again, without jit."""
+    x = jnp.float32(0.5)
+    for _ in range(calls):
+        jax.grad(function)(x)
+
+
+def plain_gradients(calls: int = CALLS, function: Any = plain_wave) -> None:
+    """`jax.grad` of plain JAX code, again and again, without jit."""
+    custom_gradients(calls, function)
+
+
+@functools.cache
+def leaves(count: int) -> dict[str, Any]:
+    """Parameters: many small arrays in a dict."""
+    return {f"w{i}": jnp.full((2,), 0.5) for i in range(count)}
+
+
+@jax.custom_vjp
+def squares(params: Any) -> Any:
+    """The sum of all squares, as an optimizer takes it to clip a gradient, with a rule for the whole pytree."""
+    return sum(jnp.vdot(leaf, leaf) for leaf in jax.tree_util.tree_leaves(params))
+
+
+def squares_fwd(params: Any) -> Any:
+    """The value, and all leaves as residuals."""
+    return squares(params), params
+
+
+def squares_bwd(params: Any, g: Any) -> Any:
+    """A gradient for each leaf."""
+    return (jax.tree_util.tree_map(lambda leaf: 2 * g * leaf, params),)
+
+
+squares.defvjp(squares_fwd, squares_bwd)
+
+
+def tree_gradients(calls: int = 1, count: int = LEAVES) -> None:
+    """A gradient over a pytree of many leaves: each is a primal, a residual and a cotangent."""
+    for _ in range(calls):
+        jax.grad(squares)(leaves(count))
+
+
+def layers(depth: int = 4, width: int = 256) -> list[Any]:
+    """The parameters of a perceptron."""
+    keys = jax.random.split(jax.random.key(0), depth)
+    return [jax.random.normal(key, (width, width)) / width**0.5 for key in keys]
+
+
+@jax.jit
+def training_step(params: Any, batch: Any) -> Any:
+    """One step of gradient descent on a perceptron with a custom rule in it."""
+
+    def loss(params: Any) -> Any:
+        hidden = batch
+        for weights in params:
+            hidden = wave(hidden @ weights)
+        return jnp.mean(hidden**2)
+
+    gradients = jax.grad(loss)(params)
+    return jax.tree_util.tree_map(lambda one, by: one - 0.01 * by, params, gradients)
+
+
+def training(steps: int = 200) -> None:
+    """A jitted training step, many times."""
+    params, batch = layers(), jnp.ones((64, 256))
+    for _ in range(steps):
+        params = training_step(params, batch)
+    jax.block_until_ready(params)
+
+
+def _after_the_first(work: Callable[..., None], calls: int) -> Times:
+    """The time of the calls in a check, after a first one."""
+    with vjpcheck():
+        work(1)
+        return timed(lambda: work(calls))
+
+
+def _whole(work: Callable[..., None], calls: int) -> Times:
+    """The time of a whole check: its beginning, all calls, the report."""
+
+    def check() -> None:
+        with vjpcheck():
+            work(calls)
+
+    return timed(check)
+
+
+def _row(
+    work: Callable[..., None], calls: int, bound: float, rounds: int, peers: dict[str, Any] | None = None
+) -> Figure:
+    work(1)
+    _whole(work, 1)
+    before, after, ratio = compared(lambda: timed(lambda: work(calls)), lambda: _after_the_first(work, calls), rounds)
+    fixed = _whole(work, 1).wall - before.wall / calls
+    beside = (
+        f"{duration(before.wall / calls)} plain, {duration(after.wall / calls)} checked; {ratio.cpu:.2f} of processor "
+        f"time; the first call and the report {duration(fixed)} more"
+    )
+    return Figure(ratio.wall, bound, "", beside, timed_under_peers(peers or {}, rounds))
+
+
+def eager_custom(rounds: int) -> Figure:
+    """An eager gradient of a small custom_vjp function, 1,000 calls."""
+    return _row(custom_gradients, CALLS, 1.10, rounds, {"work": custom_gradients, "function": wave, "calls": 100})
+
+
+def eager_plain(rounds: int) -> Figure:
+    """An eager `jax.grad` of plain JAX code, 1,000 calls."""
+    return _row(plain_gradients, CALLS, 1.05, rounds, {"work": plain_gradients, "function": plain_wave, "calls": 100})
+
+
+def many_leaves(rounds: int) -> Figure:
+    """A gradient over a pytree of 3,000 leaves."""
+    return _row(tree_gradients, 3, 1.10, rounds)
+
+
+def jitted_step(rounds: int) -> Figure:
+    """A jitted training step, after its first call in the check."""
+    return _row(training, 200, 1.02, rounds)

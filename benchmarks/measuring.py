@@ -1,0 +1,110 @@
+"""How times are measured: plain and checked take turns in one process, and the median pair counts."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import os
+import platform
+import statistics
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PACKAGES = ("jax", "jaxlib", "numpy", "ipython", "ipywidgets", "diffrax", "beartype", "jaxtyping", "jax-shape-tracker")
+_PAIR = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Times:
+    """Seconds on the clock and seconds of the processor, for one piece of work."""
+
+    wall: float
+    cpu: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """What a row of the table says: the figure, with its unit, the bound, and what is worth knowing beside it."""
+
+    value: float
+    bound: float | None
+    unit: str = ""
+    beside: str = ""
+    peers: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    @property
+    def is_within(self) -> bool:
+        """Whether the bound is kept; a figure without one keeps it."""
+        return self.bound is None or self.value <= self.bound
+
+    def text(self, value: float) -> str:
+        """A figure as it is printed."""
+        return f"{value:.2f}" if not self.unit else f"{value:.3g} {self.unit}"
+
+
+def timed(work: Callable[[], object]) -> Times:
+    """How long a piece of work takes. What lies about is collected before, and not during it, as in `timeit`."""
+    gc.collect()
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        cpu, wall = time.process_time(), time.perf_counter()
+        work()
+        return Times(time.perf_counter() - wall, time.process_time() - cpu)
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def compared(plain: Callable[[], Times], checked: Callable[[], Times], rounds: int) -> tuple[Times, Times, Times]:
+    """The median times of both, and the median of the pairs' ratios; every second round the checked one goes first."""
+    pairs = []
+    for number in range(rounds):
+        if number % _PAIR:
+            after = checked()
+            pairs.append((plain(), after))
+        else:
+            pairs.append((plain(), checked()))
+    plains, checks = zip(*pairs, strict=True)
+    ratios = [Times(after.wall / before.wall, after.cpu / before.cpu) for before, after in pairs]
+    return median(plains), median(checks), median(ratios)
+
+
+def median(times: tuple[Times, ...] | list[Times]) -> Times:
+    """The median of each clock by itself."""
+    return Times(statistics.median(one.wall for one in times), statistics.median(one.cpu for one in times))
+
+
+def duration(seconds: float) -> str:
+    """A time in the unit that suits it."""
+    if seconds < 1e-3:  # noqa: PLR2004 (a millisecond)
+        return f"{seconds * 1e6:.0f} µs"
+    return f"{seconds * 1e3:.3g} ms" if seconds < 1 else f"{seconds:.2f} s"
+
+
+def machine() -> str:
+    """The machine and the versions, in two lines."""
+    model = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), model)
+    except OSError:  # another system than Linux
+        pass
+    found = [f"{name} {one}" for name in PACKAGES if (one := _version(name))]
+    load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
+    return (
+        f"{platform.system()} {platform.machine()}, {model}, {os.cpu_count()} cores{load}\n"
+        f"Python {platform.python_version()}, {', '.join(found)}"
+    )
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""

@@ -1,0 +1,119 @@
+"""Where the time goes that a check adds to one eager gradient, by the clock around each part, as it runs."""
+
+from __future__ import annotations
+
+import functools
+import statistics
+import time
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+from eager import wave
+
+from jaxvjp_magic import vjpcheck
+from jaxvjp_magic.tracing import frames, jax_internals
+from jaxvjp_magic.tracing.array_types import Types
+from jaxvjp_magic.tracing.functions import Functions
+from jaxvjp_magic.tracing.listener import Listener
+from jaxvjp_magic.tracing.looks import Looks
+from jaxvjp_magic.tracing.recorder import Recorder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+CALLS, ROUNDS = 200, 9
+HOOKS: tuple[tuple[Any, str, str], ...] = (
+    (Listener, "start_vjp", "jax.vjp begins: function, place, types of the arguments"),
+    (Listener, "vjp_ran", "jax.vjp returns: types of output and residuals, the pullback noted"),
+    (Listener, "start_custom", "the custom_vjp function is called, by the program and by its fwd rule"),
+    (Listener, "primal_ran", "its primal function returns"),
+    (Listener, "fwd_ran", "its fwd rule returns"),
+    (Listener, "bwd_ran", "its bwd rule returns"),
+    (Listener, "pullback_ran", "the pullback returns"),
+)
+INSIDE: tuple[tuple[Any, str, str], ...] = (
+    (Types, "tree_and_leaves", "of these: types of pytrees"),
+    (Looks, "at_rule", "of these: what the rules' names mean"),
+    (Recorder, "begun", "of these: the row of a call"),
+    (Functions, "custom", "of these: the facts about a custom_vjp object"),
+    (frames, "user_frame", "of these: the user's line"),
+    (frames, "place_of", "of these: its columns"),
+    (jax_internals, "user_function", "of these: the function below what JAX wrapped around it"),
+    (jax_internals, "way_in", "of these: which transformation asked"),
+    (jax_internals, "kept_residuals", "of these: the residuals of the pullback"),
+    (jax_internals, "mapped_sizes", "of these: the axes of vmap"),
+)
+
+
+def table() -> list[tuple[str, float]]:
+    """The parts with the seconds that each takes in one gradient of a small custom_vjp function."""
+    plain, checked = _gradients(()), _gradients(())
+    rounds = [(_plain(), _gradients(())) for _ in range(ROUNDS)]
+    plain = statistics.median(one for one, _ in rounds)
+    checked = statistics.median(both["all"] for _, both in rounds)
+    hooks, inside = (
+        _median(_gradients(HOOKS) for _ in range(ROUNDS)),
+        _median(_gradients(INSIDE) for _ in range(ROUNDS)),
+    )
+    rest = checked - plain - sum(hooks[about] for _, _, about in HOOKS)
+    return [
+        ("one gradient without a check", plain),
+        ("what a check adds", checked - plain),
+        *((about, hooks[about]) for _, _, about in HOOKS),
+        ("the hooks' own frames, and what JAX does with wrapped rules", rest),
+        *((about, inside[about]) for _, _, about in INSIDE),
+    ]
+
+
+def _plain() -> float:
+    x = jnp.float32(0.5)
+    began = time.thread_time()
+    for _ in range(CALLS):
+        jax.grad(wave)(x)
+    return (time.thread_time() - began) / CALLS
+
+
+def _gradients(parts: Iterable[tuple[Any, str, str]]) -> dict[str, float]:
+    """Seconds for one gradient in a check, altogether and in each of these parts."""
+    spent: dict[str, float] = defaultdict(float)
+    originals = [(owner, name, getattr(owner, name)) for owner, name, _ in parts]
+    empty = _empty(spent)
+    for owner, name, about in parts:
+        setattr(owner, name, _clocked(getattr(owner, name), about, spent, empty))
+    try:
+        with vjpcheck():
+            _plain()
+            spent.clear()
+            whole = _plain()
+    finally:
+        for owner, name, original in originals:
+            setattr(owner, name, original)
+    return defaultdict(float, {"all": whole, **{about: seconds / CALLS for about, seconds in spent.items()}})
+
+
+def _clocked(function: Any, about: str, spent: dict[str, float], empty: float = 0.0) -> Any:
+    clock = time.perf_counter
+
+    @functools.wraps(function)
+    def clocked(*args: Any, **kwargs: Any) -> Any:
+        began = clock()
+        result = function(*args, **kwargs)
+        spent[about] += clock() - began - empty
+        return result
+
+    return clocked
+
+
+def _empty(spent: dict[str, float]) -> float:
+    """What the clock shows around nothing."""
+    nothing = _clocked(lambda: None, "nothing", spent)
+    for _ in range(CALLS):
+        nothing()
+    return spent.pop("nothing") / CALLS
+
+
+def _median(found: Iterable[dict[str, float]]) -> dict[str, float]:
+    found = list(found)
+    return {about: statistics.median(one[about] for one in found) for about in found[0]}
