@@ -39,8 +39,19 @@ wave.defvjp(wave_fwd, wave_bwd)
 
 
 def plain_wave(x: Any) -> Any:
-    """The same without rules."""
+    """The same without rules: less there can hardly be."""
     return jnp.sin(x) * 2.0
+
+
+def regression(weights: Any) -> Any:
+    """A small loss in plain JAX: one hidden layer, the mean of the squared errors."""
+    inputs, targets = _examples()
+    return jnp.mean((jnp.tanh(inputs @ weights) @ jnp.ones(8) - targets) ** 2)
+
+
+@functools.cache
+def _examples() -> tuple[Any, Any]:
+    return jnp.ones((16, 4)), jnp.ones(16)
 
 
 def custom_gradients(calls: int = CALLS, function: Any = wave) -> None:
@@ -50,9 +61,16 @@ def custom_gradients(calls: int = CALLS, function: Any = wave) -> None:
         jax.grad(function)(x)
 
 
-def plain_gradients(calls: int = CALLS, function: Any = plain_wave) -> None:
-    """`jax.grad` of plain JAX code, again and again, without jit."""
+def smallest_gradients(calls: int = CALLS, function: Any = plain_wave) -> None:
+    """`jax.grad` of the smallest function, again and again, without jit: nearly all of its time is JAX's own."""
     custom_gradients(calls, function)
+
+
+def plain_gradients(calls: int = CALLS, function: Any = regression) -> None:
+    """`jax.grad` of a loss in plain JAX code, again and again, without jit."""
+    weights = jnp.full((4, 8), 0.1)
+    for _ in range(calls):
+        jax.grad(function)(weights)
 
 
 @functools.cache
@@ -151,8 +169,14 @@ def eager_custom(rounds: int) -> Figure:
 
 
 def eager_plain(rounds: int) -> Figure:
-    """An eager `jax.grad` of plain JAX code, 1,000 calls."""
-    return _row(plain_gradients, CALLS, 1.05, rounds, {"work": plain_gradients, "function": plain_wave, "calls": 100})
+    """An eager `jax.grad` of plain JAX code, 1,000 calls: a small loss."""
+    return _row(plain_gradients, CALLS, 1.05, rounds, {"work": plain_gradients, "function": regression, "calls": 100})
+
+
+def eager_smallest(rounds: int) -> Figure:
+    """An eager `jax.grad` of plain JAX code, 1,000 calls: `jnp.sin(x) * 2.0`, the smallest there is."""
+    peers = {"work": smallest_gradients, "function": plain_wave, "calls": 100}
+    return _row(smallest_gradients, CALLS, 1.05, rounds, peers)
 
 
 def many_leaves(rounds: int) -> Figure:

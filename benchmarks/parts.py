@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from eager import wave
 
 from jaxvjp_magic import vjpcheck
-from jaxvjp_magic.tracing import frames, jax_internals
+from jaxvjp_magic.tracing import frames, jax_internals, wrappers
 from jaxvjp_magic.tracing.array_types import Types
 from jaxvjp_magic.tracing.functions import Functions
 from jaxvjp_magic.tracing.listener import Listener
@@ -34,14 +34,14 @@ HOOKS: tuple[tuple[Any, str, str], ...] = (
     (Listener, "pullback_ran", "the pullback returns"),
 )
 INSIDE: tuple[tuple[Any, str, str], ...] = (
-    (Types, "tree_and_leaves", "of these: types of pytrees"),
+    (Types, "known_by", "of these: types of pytrees"),
     (Looks, "at_rule", "of these: what the rules' names mean"),
     (Recorder, "begun", "of these: the row of a call"),
     (Functions, "custom", "of these: the facts about a custom_vjp object"),
     (frames, "user_frame", "of these: the user's line"),
     (frames, "place_of", "of these: its columns"),
-    (jax_internals, "user_function", "of these: the function below what JAX wrapped around it"),
-    (jax_internals, "way_in", "of these: which transformation asked"),
+    (wrappers, "user_function", "of these: the function below what JAX wrapped around it"),
+    (wrappers, "way_in", "of these: which transformation asked"),
     (jax_internals, "kept_residuals", "of these: the residuals of the pullback"),
     (jax_internals, "mapped_sizes", "of these: the axes of vmap"),
 )

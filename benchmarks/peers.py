@@ -62,7 +62,7 @@ def _jaxtyping(function: Any) -> Iterator[Any]:
     def annotated(x: Any) -> Any:
         return function(x)
 
-    annotated.__annotations__ = {"x": Float[Array, ""], "return": Float[Array, ""]}
+    annotated.__annotations__ = {"x": Float[Array, "..."], "return": Float[Array, "..."]}
     yield jaxtyped(typechecker=beartype)(annotated)
 
 

@@ -32,6 +32,7 @@ ROWS: dict[str, Callable[[int], Figure | None]] = {
     "step": eager.jitted_step,
     "custom": eager.eager_custom,
     "plain": eager.eager_plain,
+    "smallest": eager.eager_smallest,
     "leaves": eager.many_leaves,
     "transformer": models.first_transformer,
     "solve": models.first_solve,

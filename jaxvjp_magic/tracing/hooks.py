@@ -27,7 +27,7 @@ from jaxvjp_magic.tracing.watched import BWD, FWD, PRIMAL, tell, watch
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jaxvjp_magic.tracing.calls import CustomCall, VjpCall
+    from jaxvjp_magic.tracing.calls import CustomCall
     from jaxvjp_magic.tracing.listener import Listener
     from jaxvjp_magic.tracing.slots import Slot
 
@@ -315,7 +315,7 @@ def _pullback(
     current: Current,
     key_of: Callable[..., int],
     cotangent_at: int,
-    gradients_in: Callable[..., Any] = lambda result: result,
+    gradients_in: Callable[..., Any] | None = None,
 ) -> Callable[..., Any]:
     def pullback(*arguments: Any) -> Any:
         listener = current()
@@ -335,7 +335,7 @@ def _pullback(
             except Exception as error:
                 tell(listener, listener.pullback_failed, handle, cotangent, error)
                 raise
-            tell(listener, _gradients, (listener, handle, cotangent), result, arguments, gradients_in)
+            tell(listener, listener.pullback_ran, handle, cotangent, result, arguments, gradients_in)
         except BaseException as error:
             frames.drop_own_frames(error)
             raise
@@ -347,15 +347,6 @@ def _pullback(
                 here.in_flight = None
 
     return pullback
-
-
-def _gradients(
-    call: tuple[Listener, VjpCall, Any], result: Any, arguments: tuple[Any, ...], find: Callable[..., Any]
-) -> None:
-    """Tell the listener what a pullback returned, or added to refs."""
-    listener, handle, cotangent = call
-    with_logs = getattr(arguments[0], "want_logs", False)  # JAX 0.11: a pair of gradients and logs
-    listener.pullback_ran(handle, cotangent, find(result[0] if with_logs else result))
 
 
 _AGAIN = "what JAX has traced before"

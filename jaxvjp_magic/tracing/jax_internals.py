@@ -345,9 +345,10 @@ def lines_of(equation: Any) -> Iterator[tuple[str, int]]:
 def kept_residuals(pullback: Any) -> tuple[Any, Any]:
     """The primals that a pullback keeps (for each argument; an empty tuple where not), and everything else it keeps."""
     if isinstance(pullback, api.VJP):
-        rest = (pullback.opaque_residuals, getattr(pullback, "structured_residuals", ()))
+        rest = pullback.opaque_residuals
+        structured = getattr(pullback, "structured_residuals", ())
         primals = [() if type(one) is NotNeeded else one for one in pullback.args_res]
-        return tuple(primals), jax.tree_util.tree_leaves(rest)
+        return tuple(primals), [*rest, *jax.tree_util.tree_leaves(structured)] if structured else rest
     return (), jax.tree_util.tree_leaves(pullback)
 
 

@@ -300,9 +300,15 @@ class Listener:
                 del self._pullbacks[key]
         self._many = max(MANY, 2 * len(self._pullbacks))
 
-    def pullback_ran(self, call: VjpCall, cotangent: Any, result: Any) -> None:
-        """A pullback returned `result`."""
+    def pullback_ran(
+        self, call: VjpCall, cotangent: Any, result: Any, arguments: tuple[Any, ...], find: Callable[..., Any] | None
+    ) -> None:
+        """A pullback, called with `arguments`, returned `result`, where `find` tells what gradients are in it."""
         try:
+            if getattr(arguments[0], "want_logs", False):  # JAX 0.11: a pair of gradients and logs
+                result = result[0]
+            if find is not None:
+                result = find(result)
             types_of = self.recorder.types
             known_by, _, avals = types_of.known_by((cotangent, result))
             step = Pullback, known_by

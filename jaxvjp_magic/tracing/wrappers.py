@@ -7,6 +7,7 @@ has no other mark.
 from __future__ import annotations
 
 import functools
+import operator
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,6 +15,9 @@ from jaxvjp_magic.tracing.jax_internals import API, BOUNDARY, SOURCES, CustomVjp
 
 if TYPE_CHECKING:
     import types
+    from collections.abc import Callable
+
+    Selected = Callable[[Any], tuple[Any, ...]]
 
 _PLUMBING = tuple(os.path.join(SOURCES, "_src", name) for name in ("numpy", "lax", "nn", "random.py", "prng.py"))
 
@@ -46,12 +50,14 @@ def user_function(fun: Any) -> UserFunction:
         return _inside_object(fun)
     if not code.co_filename.startswith(SOURCES):
         return UserFunction(fun)
-    places = _selection(code)
-    if places is None:
+    selected = _selection(code)
+    if selected is None:
         return UserFunction(_closure(fun)["fun"] if _is_custom_gradient(fun) else fun)
-    cells = fun.__closure__
-    function, positions, *others = [cells[i].cell_contents for i in places]
-    if not isinstance(function, CustomVjp) or _is_custom_gradient(function.fun):
+    function, positions, *others = map(_contents, selected(fun.__closure__))
+    code = getattr(function, "__code__", None)
+    if (code is None or code.co_filename.startswith(SOURCES)) and (
+        not isinstance(function, CustomVjp) or _is_custom_gradient(function.fun)
+    ):
         function = user_function(function).function
     return UserFunction(function, tuple(positions), others)
 
@@ -68,18 +74,19 @@ def _inside_object(fun: Any) -> UserFunction:
     return UserFunction(fun)
 
 
-_selections: dict[int, tuple[types.CodeType, tuple[int, ...] | None]] = {}  # JAX's: to hash code would take longer
+_contents = operator.attrgetter("cell_contents")
+_selections: dict[int, tuple[types.CodeType, Selected | None]] = {}  # JAX's: to hash code would take longer
 
 
-def _selection(code: types.CodeType) -> tuple[int, ...] | None:
-    """Where a function of JAX's that selects arguments closes over what is selected; None for another function."""
+def _selection(code: types.CodeType) -> Selected | None:
+    """What takes, of all that a function of JAX's closes over, what it selects arguments by; None for others."""
     known = _selections.get(id(code))
     if known is None:
-        free, places = code.co_freevars, None
+        free, selected = code.co_freevars, None
         if code.co_name == "f_wrapped" and "dyn_argnums" in free:  # argnums_partial2, 0.10 on
             wanted = ("f", "dyn_argnums", "static_args", "kwargs")
-            places = tuple(free.index(name) for name in wanted if name in free)
-        known = _selections[id(code)] = code, places
+            selected = operator.itemgetter(*(free.index(name) for name in wanted if name in free))
+        known = _selections[id(code)] = code, selected
     return known[1]
 
 
