@@ -302,6 +302,7 @@ SAME = {
     "a callback that calls itself": lambda: lambda x: jax.pure_callback(counting_down(), x, x),
     "printing": lambda: lambda x: (jax.debug.print("{x}", x=x), x)[1],
     "a function of custom_vmap": lambda: lambda x: mapped_by_hand(x),
+    "a root": lambda: lambda x: root_of(lambda y: y**3 - x),
     "checkpoint": lambda: (
         lambda x: jax.checkpoint(jnp.sin, policy=jax.checkpoint_policies.save_only_these_names("a"))(x)
     ),
@@ -310,6 +311,10 @@ SAME = {
 
 def called_back(x, *known):
     return jax.pure_callback(lambda x: (known, x)[1], x, x)
+
+
+def root_of(function):
+    return lax.custom_root(function, jnp.ones(4), lambda f, x: x - f(x), lambda g, y: y / g(jnp.ones(4)))
 
 
 def counting_down():
@@ -354,6 +359,7 @@ DIFFERENT = {
         lambda x: called_back(x, jnp.ones(3)),
         lambda x: called_back(x, jnp.ones(3)),
     ),
+    "another root": (lambda x: root_of(lambda y: y**3 - x), lambda x: root_of(lambda y: y**2 - x)),
     "another body": (
         lambda x: lax.scan(lambda c, y: (c + y, c), 0.0, x),
         lambda x: lax.scan(lambda c, y: (c * y, c), 0.0, x),

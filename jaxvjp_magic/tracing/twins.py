@@ -178,6 +178,9 @@ def _parts(value: Any) -> Any:
         return value.__reduce__()[1:]
     if dataclasses.is_dataclass(value):
         return [getattr(value, field.name) for field in dataclasses.fields(value)]
+    if hasattr(value, "in_avals") and isinstance(getattr(value, "params", None), dict):
+        # A primitive of hijax, custom_root's for one, which JAX compares by these. Jaxprs are in them, too.
+        return [value.params, value.in_avals, value.effects]
     # An object of JAX, the rule of a custom_vmap function for one, that is equal only to itself.
     kind: Any = type(value)
     by_identity = kind.__module__.startswith("jax.") and kind.__hash__ is object.__hash__
