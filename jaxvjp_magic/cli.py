@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -29,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         if options.explain:
-            print(rules.section(options.explain))
+            _print(rules.section(options.explain))
             return 0
         if options.file is None:
             parser.error("the following arguments are required: FILE")
@@ -98,12 +100,20 @@ def _run(path: Path, arguments: Sequence[str], options: Options) -> Report:
     return run_script(path, list(arguments), options)
 
 
+def _print(text: str) -> None:
+    """To standard output, whose reader may have gone: `head` has seen enough, and that is no mistake."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        with contextlib.suppress(OSError):  # what is still to be printed goes nowhere, and Python says nothing of it
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _write(report: Report, json_path: str | None) -> None:
     if json_path == "-":
-        sys.stdout.flush()
-        print(report.to_json(), flush=True)
+        _print(report.to_json())
         return
-    print(report, flush=True)
+    _print(str(report))
     if json_path:
         try:
             Path(json_path).write_text(report.to_json() + "\n", encoding="utf-8")

@@ -52,6 +52,16 @@ def test_a_scripts_output_comes_first_and_the_report_after_it(script):
     assert done.stderr == ""
 
 
+def test_a_reader_that_has_gone_is_no_mistake(tmp_path):
+    """`vjpcheck script.py | head -1`: no traceback, the same exit status, and the JSON is written."""
+    (tmp_path / "script.py").write_text("import jax\njax.grad(lambda x: x)(1.0)\n")
+    command = [sys.executable, "-m", "jaxvjp_magic", "script.py", "--json", "report.json"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        assert (process.stderr.read(), process.wait()) == ("", 0)
+    assert len(json.loads((tmp_path / "report.json").read_text())["calls"]) == 1
+
+
 def test_fail_on_and_ignore_decide_the_exit_status(script):
     """never, error, warning; an ignored code does not count."""
     assert script(WRONG, "--fail-on", "never").returncode == 0
