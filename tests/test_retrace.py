@@ -134,6 +134,22 @@ def test_a_second_call_in_a_check_takes_the_fast_path():
     assert called == []
 
 
+def test_a_function_is_traced_once_for_each_signature_in_a_check():
+    """As without the check: each trace runs the program's function."""
+    traced = []
+
+    @jax.jit
+    def function(x, y):
+        traced.append((x, y))
+        return x + y
+
+    with vjpcheck():
+        for y in (1.0, jnp.ones(3), 1.0, jnp.ones(3)):
+            function(2.0, y)
+            function(2.0, y=y)
+    assert len(traced) == 4
+
+
 def test_checks_leave_no_entries_in_the_fast_path():
     """JAX looks through those of other settings one by one: with each check, a jitted function would be slower."""
     kept = jax.jit(lambda x: x + 1)

@@ -147,24 +147,22 @@ def trace_caches() -> Iterator[TraceCache]:
     inner = [Slot(module, name) for module, name in modules if hasattr(module, name)]
     counts = [_misses(slot.original) for slot in inner]
     missed = _misses(pjit._infer_params_cached)  # noqa: SLF001 (as all here)
-    known = getattr(pjit, "_create_pjit_jaxpr", None)  # JAX 0.8: a cache of its own, by the function
-    functions = known.__closure__[known.__code__.co_freevars.index("fun_caches")].cell_contents if known else ()
+    known = getattr(pjit, "_create_pjit_jaxpr", None)
+    if known is not None:  # JAX 0.8: a cache of its own, with a dictionary for each function
+        functions = known.__closure__[known.__code__.co_freevars.index("fun_caches")].cell_contents
+        missed = lambda function: len(functions.get(function, ()))  # noqa: E731 (one of two)
 
     def misses(function: Any) -> Any:
-        return [count() for count in counts] + [None if function in functions else missed()]
+        return [count() for count in counts] + [missed(function)]
 
     slot = Slot(pjit, "_infer_params")
     yield TraceCache(slot, misses, lambda result: result[0].params["jaxpr"])
     for slot, count in zip(inner, counts, strict=True):
-        yield TraceCache(slot, functools.partial(_ignoring, count), lambda result: result[0])
+        yield TraceCache(slot, count, lambda result: result[0])
 
 
-def _misses(cache: Any) -> Callable[[], int]:
-    return lambda: cache.cache_info().misses
-
-
-def _ignoring(count: Callable[[], int], _: Any) -> int:
-    return count()
+def _misses(cache: Any) -> Callable[..., int]:
+    return lambda *_: cache.cache_info().misses
 
 
 def lowering_slots() -> Iterator[Slot]:
