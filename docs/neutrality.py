@@ -218,6 +218,8 @@ def show(suite: Suite, known: list[Reason], *, findings: bool) -> bool:
     for test, (plain, checked) in suite.unsteady.items():
         print(f"not steady: {test}: {plain} -> {checked}, and not so when run alone")
     for test, note in suite.told("check note"):
+        if note.startswith("compiling took"):  # good advice, and no fault
+            continue
         is_right = False
         print(f"NOTE: {test}: {note}")
     for test, finding in suite.told("check finding") if findings else ():

@@ -18,8 +18,8 @@ from jaxvjp_magic.tracing import jax_internals
 X = jnp.arange(3.0)
 MODULES = (
     "tracing.hooks", "tracing.listener", "tracing.recorder", "tracing.looks", "tracing.names", "tracing.functions",
-    "tracing.array_types", "tracing.frames", "tracing.purity", "tracing.probes", "tracing.verify", "tracing.nan",
-    "tracing.precision", "tracing.closeness", "tracing.values", "tracing.retrace", "tracing.tracer",
+    "tracing.helpers", "tracing.array_types", "tracing.frames", "tracing.purity", "tracing.probes", "tracing.verify",
+    "tracing.nan", "tracing.precision", "tracing.closeness", "tracing.values", "tracing.retrace", "tracing.tracer",
     "tracing.namespace", "tracing.snapshot", "tracing.jax_internals", "tracing.twins", "tracing.quiet",
     "tracing.compilation", "tracing.calls", "tracing.watched", "tracing.wrappers", "tracing.slots",
 )  # fmt: skip
@@ -165,6 +165,23 @@ def overwritten():
     return jax.vjp(first, X)[1](X)
 
 
+def slope(x):
+    return 2.0 * x
+
+
+def helped_bwd(x, g):
+    return (g * slope(x),)
+
+
+def overwritten_helper():
+    global slope  # noqa: PLW0603 (as above)
+    helper, slope = slope, jax.vmap(slope)
+    try:
+        return jax.vjp(rule(lambda x: (x**2, x), helped_bwd, lambda x: x**2), 1.0)[1](1.0)
+    finally:
+        slope = helper
+
+
 limit = 1.0
 
 
@@ -260,7 +277,7 @@ def into_refs():
 PROGRAMS = [
     traced_before, into_refs, changed_since,
     right, wrong, raising, raising_pullback, no_pair, closes_over, method, symbolic_zeros, mapped, shared, partials,
-    overwritten, changed_global, late_bound, edited, another_shape,
+    overwritten, overwritten_helper, changed_global, late_bound, edited, another_shape,
 ]  # fmt: skip
 
 

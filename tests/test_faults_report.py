@@ -68,6 +68,13 @@ MORE = {
     "an axis of one": (RULE.format("g[:, :1]"),),
     "a factor, with verify": (RULE.format("3 * g * jnp.cos(x)"),),
     "NaN in the rule, with verify": (RULE.format("0 * g / (x - x)"),),
+    "an overwritten helper": (
+        RULE.format("g * slope(x)")
+        .replace(
+            "        f =", "        slope = lambda x: jnp.cos(x)\n        slope.__name__ = 'slope'\n        f =", 1
+        )
+        .replace("        jax.grad", "        slope = jax.vmap(slope, in_axes=1, out_axes=0)\n        jax.grad"),
+    ),
     "cotangents as a tuple": ("out, pull = jax.vjp(lambda x: (x, x), 1.0)\npull(out[0])",),
     "another container": (
         RULE.replace("jnp.sin(x)", "jnp.sin(x['a'])")

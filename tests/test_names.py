@@ -136,3 +136,98 @@ def test_a_name_given_later_is_found_when_it_is_overwritten():
         jax.grad(lambda x: g(x).sum())(jnp.ones((2, 3)))
     """)
     assert (report.findings[0].code, report.findings[0].line) == ("NAM201", 6)
+
+
+OVERWRITTEN_HELPER = """
+    def score(w, x):
+        return jnp.dot(w, x)
+    @jax.custom_vjp
+    def f(w, x):
+        return {primal}
+    def fwd(w, x):
+        return {fwd}, (w, x)
+    def bwd(res, g):
+        w, x = res
+        return {bwd}
+    f.defvjp(fwd, bwd)
+    {statement}
+    jax.grad(lambda w: jax.vmap(f, in_axes=(None, 0))(w, jnp.ones((5, 3))).mean())(jnp.ones(3))
+"""
+MAPPED = "score = jax.vmap(score, in_axes=(None, 0))"
+CALLS = {"primal": "score(w, x)", "fwd": "score(w, x)", "bwd": "g * x, g * w"}
+
+
+def test_a_helper_that_was_overwritten_is_the_cause_where_the_rules_would_fit_with_it():
+    """The same mistake with a helper's name: the first finding, and the rest follows from it."""
+    report = check_program(OVERWRITTEN_HELPER.format(**CALLS, statement=MAPPED))
+    finding = report.findings[0]
+    assert (finding.code, finding.severity, finding.line) == ("NAM201", Severity.ERROR, 13)
+    assert finding.title == "score was overwritten; fwd calls it"
+    assert finding.message == (
+        "fwd (line 7) calls score, and now gets jax.vmap(score, in_axes=(None, 0)) instead of the function that line 2 "
+        "defines. With that, function and rules would fit."
+    )
+    assert finding.fix == "keep the original name:  score_mapped = jax.vmap(score, in_axes=(None, 0))"
+    assert [other.code for other in report.findings[1:]] == ["VJP104", "VJP104"]
+    assert finding.cause_of == (1, 2)
+    assert finding.explains_error
+
+
+@pytest.mark.parametrize(
+    ("statement", "changed", "title"),
+    [
+        (MAPPED, {"fwd": "f(w, x)"}, "score was overwritten; fwd calls it"),
+        (
+            "score = jax.vmap(score, in_axes=(None, 1))",
+            {"primal": "jnp.dot(w, x)"},
+            "score was overwritten; fwd calls it",
+        ),
+        (
+            "score = jax.vmap(score, in_axes=(None, 1))",
+            {"primal": "jnp.dot(w, x)", "fwd": "f(w, x)", "bwd": "g * x, g * score(w, x) / jnp.dot(w, x) * w"},
+            "score was overwritten; bwd calls it",
+        ),
+    ],
+)
+def test_an_overwritten_helper_is_found_behind_the_function_and_where_a_rule_raises(statement, changed, title):
+    """Whether the rule calls it itself or through its function, and whatever JAX says."""
+    finding = check_program(OVERWRITTEN_HELPER.format(**CALLS | changed, statement=statement)).findings[0]
+    assert (finding.code, finding.line, finding.title) == ("NAM201", 13, title)
+
+
+@pytest.mark.parametrize(
+    ("statement", "changed", "codes"),
+    [
+        ("score = jax.jit(score)", {}, []),
+        ("", {"bwd": "g, g * w"}, ["VJP104"]),
+        (MAPPED, {"primal": "jnp.dot(w, x)", "fwd": "f(w, x)"}, []),
+        (MAPPED, {"bwd": "g, g * w"}, ["VJP104", "VJP104"]),  # wrong with the helper, too
+        (MAPPED, {"primal": "score(w, x[None])[0]", "fwd": "score(w, x[None])[0]"}, []),  # it is meant so
+    ],
+)
+def test_a_helper_is_not_blamed_where_it_does_not_help(statement, changed, codes):
+    """Overwritten or not: only where the rules fail with what the name means, and would not with the helper."""
+    report = check_program(OVERWRITTEN_HELPER.format(**CALLS | changed, statement=statement))
+    assert [finding.code for finding in report.findings] == codes
+
+
+def test_a_helper_in_a_closure_is_found():
+    """Cells are variables too."""
+    report = check_program("""
+        def make():
+            def slope(x):
+                return jnp.cos(x)
+            @jax.custom_vjp
+            def f(x):
+                return jnp.sin(x)
+            def fwd(x):
+                return f(x), x
+            def bwd(x, g):
+                return (g * slope(x),)
+            f.defvjp(fwd, bwd)
+            slope = jax.vmap(slope)
+            return f
+        jax.grad(make())(1.0)
+    """)
+    finding = only(report)
+    assert (finding.code, finding.line, finding.title) == ("NAM201", 13, "slope was overwritten; bwd calls it")

@@ -150,6 +150,20 @@ def test_a_function_is_traced_once_for_each_signature_in_a_check():
     assert len(traced) == 4
 
 
+def test_what_cannot_be_weakly_referenced_is_traced_as_ever():
+    """JAX says that it does not take it, and so it does in a check."""
+
+    class Slotted:
+        __slots__ = ()
+
+        def __call__(self, x):
+            return x + 1
+
+    with vjpcheck() as report, pytest.raises(TypeError, match="weak reference"):
+        jax.jit(Slotted())(1)
+    assert report.notes == ()
+
+
 def test_checks_leave_no_entries_in_the_fast_path():
     """JAX looks through those of other settings one by one: with each check, a jitted function would be slower."""
     kept = jax.jit(lambda x: x + 1)

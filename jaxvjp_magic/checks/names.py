@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from jaxvjp_magic import rule_text, syntax
 from jaxvjp_magic.checks.case import Found, role
-from jaxvjp_magic.checks.shapes import tree_difference
+from jaxvjp_magic.checks.shapes import bwd_fits_arguments, tree_difference
 from jaxvjp_magic.report import Finding, Severity
 from jaxvjp_magic.sources import Spot
 from jaxvjp_magic.tracing.facts import Leak, NameUse
@@ -46,7 +46,7 @@ def overwritten_names(facts: Sequence[Fact], cases: Sequence[Case], program: Pro
             continue
         found = _overwriting(use, program)
         severity = _severity(use, found, cases, program)
-        if severity is None or not (use.is_own_name or syntax.uses(found.value, use.name)):
+        if severity is None or not ((use.is_own_name and not use.helper) or syntax.uses(found.value, use.name)):
             continue  # another name for something made from the function: mapped = vmap(f)
         seen.add(key)
         yield Found(_finding(use, severity, found, program), _first_case(use, cases))
@@ -107,6 +107,8 @@ def _first_case(use: NameUse, cases: Sequence[Case]) -> Case | None:
 
 def _severity(use: NameUse, found: _Overwriting, cases: Sequence[Case], program: Program) -> Severity | None:
     """An error where it shows; a warning where it must; a note where the function stays what it is, or may do so."""
+    if use.helper is not None:
+        return Severity.ERROR if _fails(use, _of_function(use.function, cases)) else None
     if use.chain and all(step in SAME_FUNCTION for step in use.chain):
         return Severity.NOTE
     if _shows(use, _of_function(use.function, cases)):
@@ -131,6 +133,13 @@ def _shows(use: NameUse, cases: Sequence[Case]) -> bool:
     return any(_ended_by(use, case) or (use.phase == "fwd" and _differs(case)) for case in cases)
 
 
+def _fails(use: NameUse, cases: Sequence[Case]) -> bool:
+    """Whether a rule ended the program, or function and rules do not fit."""
+    if any(one.phase in ("fwd", "bwd") for case in cases for one in case.uncaught):
+        return True
+    return _shows(use, cases) or any(one for case in cases for one in bwd_fits_arguments(case))
+
+
 def _ended_by(use: NameUse, case: Case) -> bool:
     """Whether an exception that nobody handled left the rule, or the call before the rule gave a result."""
     ran = case.fwds if use.phase == "fwd" else case.bwds
@@ -149,17 +158,20 @@ def _finding(use: NameUse, severity: Severity, found: _Overwriting, program: Pro
     caller = f"{role(use.rule, use.phase, use.function)} ({rule_at}) calls {use.name}" + (
         f" through {use.through}" if use.through else ""
     )
-    effect = "."
-    if severity is Severity.NOTE:
+    effect, was = ".", "the custom_vjp function"
+    if use.helper is not None:
+        effect = ". With that, function and rules would fit."
+        was = f"the function that {program.definition(use.helper.code)} defines"
+    elif severity is Severity.NOTE:
         same = all(step in SAME_FUNCTION for step in use.chain)
         effect = ". Both compute the same, so this is harmless." if same else ", which returns the same types."
     new, fix = _fix(use, found)
     return Finding(
         "NAM201", severity,
         f"{use.name} was overwritten; {role(use.rule, use.phase, use.function)} calls it",
-        f"{caller}, and now gets {now} instead of the custom_vjp function{effect}",
+        f"{caller}, and now gets {now} instead of {was}{effect}",
         fix=fix, function=use.function.name, line=found.spot.line, source=found.spot.source,
-        snippet=found.spot.snippet, phase=use.phase, expected="the custom_vjp function", got=now, new_name=new,
+        snippet=found.spot.snippet, phase=use.phase, expected=was, got=now, new_name=new,
     )  # fmt: skip
 
 

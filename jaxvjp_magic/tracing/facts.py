@@ -255,7 +255,9 @@ class NameUse:
     `chain` says what the name is now, outermost first (`("vmap",)`), or is
     empty where its value does not lead back to the function. `scope` is
     "global" or "closure", `through` a helper between the rule and the name.
-    With `is_own_name` it is the name that the function was defined with.
+    With `is_own_name` it is the name that the function was defined with. With
+    `helper` it meant that function, not the custom_vjp one, and the rules would
+    fit if it still did.
     """
 
     name: str
@@ -267,6 +269,7 @@ class NameUse:
     now: str
     through: str = ""
     is_own_name: bool = True
+    helper: Function | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

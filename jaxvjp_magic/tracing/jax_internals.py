@@ -150,7 +150,7 @@ def trace_caches() -> Iterator[TraceCache]:
     known = getattr(pjit, "_create_pjit_jaxpr", None)
     if known is not None:  # JAX 0.8: a cache of its own, with a dictionary for each function
         functions = known.__closure__[known.__code__.co_freevars.index("fun_caches")].cell_contents
-        missed = lambda function: len(functions.get(function, ()))  # noqa: E731 (one of two)
+        missed = lambda function: len(functions[function]) if function in functions else 0  # noqa: E731 (one of two)
 
     def misses(function: Any) -> Any:
         return [count() for count in counts] + [missed(function)]

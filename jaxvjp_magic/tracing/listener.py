@@ -184,11 +184,13 @@ class Listener:
         with self.recorder.noting("record the exception of a call"):
             handle.failed(phase, error)
 
-    def rule_failed(self, call: CustomCall, phase: str, error: Exception) -> None:
-        """The primal function or a rule raised."""
+    def rule_failed(self, call: CustomCall, phase: str, error: Exception, args: tuple[Any, ...]) -> None:
+        """The primal function or a rule raised, when it was called with `args`."""
         with self.recorder.noting("record the exception of {}", call.custom):
-            if phase != "primal":
-                self.looks.at_rule(call, call.custom.fwd if phase == "fwd" else call.custom.bwd, phase)
+            if phase == "fwd":
+                self.looks.at_rule(call, call.custom.fwd, phase, tuple(map(_without_marks, args)))
+            elif phase == "bwd":
+                self.looks.at_rule(call, call.custom.bwd, phase)
             call.failed(phase, error)
 
     # What the primal function returns, where it did not run ------------------------------------

@@ -21,7 +21,7 @@ import numpy as np
 from jax import tree_util
 
 from jaxvjp_magic import syntax
-from jaxvjp_magic.tracing import array_types, frames, jax_internals, names, purity
+from jaxvjp_magic.tracing import array_types, frames, helpers, jax_internals, names, purity
 from jaxvjp_magic.tracing.array_types import describe
 from jaxvjp_magic.tracing.facts import Changed, ClosedOver, Dropped, Edited, LateBound, Leak, NameUse, Unused
 from jaxvjp_magic.tracing.functions import below_wrappers, filled, owner_of
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from jaxvjp_magic.tracing.calls import CustomCall
-    from jaxvjp_magic.tracing.facts import Tree
+    from jaxvjp_magic.tracing.facts import Function, Tree
     from jaxvjp_magic.tracing.functions import Custom, Functions
     from jaxvjp_magic.tracing.recorder import Handle, Origin, Recorder
 
@@ -88,8 +88,13 @@ class Looks:
                         rule_fact = self._functions.of(function)
                         self._recorder.fact(ClosedOver(name, facts.function, rule_fact, phase, sure))
 
-    def at_rule(self, call: CustomCall, rule: Any, phase: str) -> None:
-        """The primal function or a rule has run: what its names mean. For equal calls once, and when they change."""
+    def at_rule(self, call: CustomCall, rule: Any, phase: str, args: tuple[Any, ...] | None = None) -> None:
+        """The primal function or a rule has run: what its names mean. For equal calls once, and when they change.
+
+        `args` is given for a fwd rule that raised: then the types of the arguments are not known yet.
+        """
+        if args is not None:
+            self.keep_types(call, call.custom, args)
         snapshot = call.facts.snapshots.get(phase)
         if snapshot is None or not snapshot.is_of(rule) or snapshot.is_outdated():
             self._look_at_rule(call, rule, phase)
@@ -120,10 +125,26 @@ class Looks:
                     chain, describe(lookup.value), lookup.helper, own_name,
                 )
             )  # fmt: skip
+        self._look_at_helpers(call, rule, rule_fact, phase)
         now = names.defined_again(rule)
         if now is not None:
             fact = Edited(rule.__name__, function, rule_fact, phase, self._functions.of(now))
             self._edited[fact] = now, rule.__globals__
+
+    def _look_at_helpers(self, call: CustomCall, rule: Any, rule_fact: Function, phase: str) -> None:
+        specs = self._specs.get(call.state.origin)
+        if specs is None:
+            return
+        for lookup, chain, original in helpers.overwritten(rule, call.custom):
+            with frames.Elsewhere(), self._aside():
+                if helpers.fits_with(call.custom, specs, lookup.name, original):
+                    helper, scope = self._functions.of(below_wrappers(original)), lookup.scope
+                    self._recorder.fact(
+                        NameUse(
+                            lookup.name, call.facts.function, rule_fact, phase, scope, chain, describe(lookup.value),
+                            lookup.helper, helper=helper,
+                        )
+                    )  # fmt: skip
 
     def _read_globals(self, function: Any, rule: Any, phase: str) -> None:
         if jax_internals.is_being_traced():

@@ -84,7 +84,7 @@ class _Watched:
             try:
                 result = rule(*args, **kwargs)
             except Exception as error:
-                tell(listener, listener.rule_failed, call, self._phase, error)
+                tell(listener, listener.rule_failed, call, self._phase, error, args[self._skipped :])
                 raise
             tell(listener, listener.rule_ran[self._phase], call, args[self._skipped :], result)
         except BaseException as error:

@@ -1,0 +1,94 @@
+"""Which helpers of a rule mean something made from them by now, and whether the rules would fit with the helpers.
+
+A name that means `vmap(score)`, where a function of the same file is called
+`score`, may be meant so: many correct programs map a helper under its own
+name. So the rules are tried with the helper itself, on shapes. What is then
+said rests on two things that happened: with what the name means now the
+program failed, and with the helper it would not.
+"""
+
+from __future__ import annotations
+
+import inspect
+import types
+from typing import TYPE_CHECKING, Any
+
+import jax
+
+from jaxvjp_magic.tracing import array_types, jax_internals, names, purity, wrappers
+from jaxvjp_magic.tracing.array_types import describe
+from jaxvjp_magic.tracing.functions import below_wrappers, next_inside
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jaxvjp_magic.tracing.names import Lookup
+
+_LONGEST_CHAIN = 16
+
+
+def overwritten(rule: Any, custom: Any) -> Iterator[tuple[Lookup, tuple[str, ...], Any]]:
+    """The helpers that a rule calls, or its function in its place, and that were overwritten: what each was, too."""
+    function = below_wrappers(custom.fun)
+    found = list(names.lookups(rule))
+    if inspect.isfunction(function) and any(one.value is custom for one in found):
+        found += names.lookups(function, helper=function.__name__)
+    for lookup in found:
+        chain, original = _original(lookup.value, lookup.name, rule.__globals__)
+        if original not in (None, custom, custom.fun):
+            yield lookup, chain, original
+
+
+def _original(value: Any, name: str, scope: dict[str, Any]) -> tuple[tuple[str, ...], Any]:
+    """What of this name and of this file a value was made from, and how; None where there is nothing."""
+    steps: list[str] = []
+    while callable(value) and len(steps) < _LONGEST_CHAIN:
+        is_of_the_file = isinstance(value, jax_internals.CustomVjp) or getattr(value, "__globals__", None) is scope
+        if steps and is_of_the_file and getattr(value, "__name__", None) == name:
+            return tuple(steps), value
+        steps.append(wrappers.transformation_name(value) or describe(value))
+        value = next_inside(value)
+    return (), None
+
+
+def fits_with(custom: Any, arguments: tuple[Any, ...], name: str, original: Any) -> bool:
+    """Whether function and rules would agree on these shapes, if `name` meant `original`; nothing is changed."""
+    parts = (custom.fun, custom.fwd, custom.bwd)
+    if not all(map(inspect.isfunction, parts)) or not all(map(purity.may_run_again, (*parts, original))):
+        return False
+    fun, fwd, bwd = _with(parts, custom, name, original)
+    static = set(custom.nondiff_argnums)
+
+    def all_of_them(*args: Any) -> Any:
+        output, residuals = fwd(*args)
+        return fun(*args), output, bwd(*(args[i] for i in sorted(static)), residuals, output)
+
+    expected, output, gradients = array_types.shapes_of(all_of_them, arguments)
+    dynamic = tuple(arg for i, arg in enumerate(arguments) if i not in static)
+    return bool(_shapes(output) == _shapes(expected) and _shapes(tuple(gradients)) == _shapes(dynamic))
+
+
+def _shapes(tree: Any) -> Any:
+    return jax.tree_util.tree_map(lambda leaf: getattr(leaf, "shape", None), tree)
+
+
+def _with(parts: tuple[Any, ...], custom: Any, name: str, original: Any) -> Iterator[Any]:
+    """The functions as they would be if a name meant `original`: copies, in variables of their own."""
+    scope = custom.fwd.__globals__
+    known = dict(scope)
+
+    def copy_of(function: Any) -> Any:
+        if not inspect.isfunction(function) or function.__globals__ is not scope:
+            return function
+        free = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+        cells = tuple(types.CellType(meant(original)) if one == name else cell for one, cell in free)
+        copy = types.FunctionType(function.__code__, known, function.__name__, function.__defaults__, cells)
+        copy.__kwdefaults__ = function.__kwdefaults__
+        return copy
+
+    def meant(value: Any) -> Any:
+        return copy_of(custom.fun if value is custom else value)
+
+    known.update({key: meant(value) for key, value in scope.items()})
+    known[name] = meant(original)
+    yield from map(copy_of, parts)
