@@ -168,7 +168,7 @@ class Custom:
     """A custom_vjp object's function and rules, and what they were made from."""
 
     __slots__ = (
-        "_parts", "arity", "described", "function", "has_closures", "names", "rule", "snapshots", "static",
+        "_rules", "_settings", "arity", "described", "function", "has_closures", "names", "rule", "snapshots", "static",
     )  # fmt: skip
 
     def __init__(self, functions: Functions, custom: Any, parts: tuple[Any, ...]) -> None:
@@ -181,14 +181,15 @@ class Custom:
         self.static = frozenset(custom.nondiff_argnums)
         self.arity = _arity(custom.fun)
         self.snapshots: dict[str, Any] = {}  # of what the rules' names mean, by phase
-        self._parts = tuple(map(_weak, parts))
+        self._rules = tuple(map(_weak, parts[:3]))
+        self._settings = parts[3:]
 
     def are_of(self, custom: Any) -> bool:
         """Whether these facts are still those of the object: its rules may be registered anew."""
-        fun, fwd, bwd, nondiff, zeros = self._parts
+        fun, fwd, bwd = self._rules
         return (
             fun() is custom.fun and fwd() is custom.fwd and bwd() is custom.bwd
-            and nondiff() == custom.nondiff_argnums and zeros() == custom.symbolic_zeros
+            and self._settings == (custom.nondiff_argnums, custom.symbolic_zeros)
         )  # fmt: skip
 
 

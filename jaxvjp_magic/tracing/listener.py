@@ -116,10 +116,12 @@ class Listener:
     def primal_ran(self, call: CustomCall, args: tuple[Any, ...], output: Any) -> None:
         """The primal function returned `output`."""
         try:
-            tree = self.recorder.types.tree(output)
-            if not call.repeats((Primal, tree)):
+            known_by, _, avals = self.recorder.types.known_by((output,))
+            step = Primal, known_by
+            if not call.repeats(step):
+                tree = self.recorder.types.tree(output)
                 self._known_outputs(call.custom.fun)[output_key(call, args)] = tree
-                call.add(Primal(tree), (Primal, tree))
+                call.add(Primal(tree), step, avals)
             self.looks.at_rule(call, call.custom.fun, "primal")
         except Exception as error:  # noqa: BLE001 (as in `Recorder.noting`)
             self._could_not("record what {} returned", call.custom, error)

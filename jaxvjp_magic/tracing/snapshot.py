@@ -46,11 +46,13 @@ class Snapshot:
             if function is None or always:
                 return True
             scope = function.__globals__
-            for name, is_same in variables:
-                if not is_same(scope.get(name, _UNBOUND)):
+            for name, meant, is_same in variables:
+                now = scope.get(name, _UNBOUND)
+                if not is_same(now) if meant is None else meant() is not now:
                     return True
-            for index, is_same in cells:
-                if not is_same(_contents(function.__closure__[index])):
+            for index, meant, is_same in cells:
+                now = _contents(function.__closure__[index])
+                if not is_same(now) if meant is None else meant() is not now:
                     return True
         return False
 
@@ -64,8 +66,8 @@ def _watched(function: Any, seen: set[int]) -> Iterator[tuple[Any, Any, Any, boo
     always = any(_is_looked_into(scope.get(path[0])) for path in attribute_paths(code))
     yield (
         weakref.ref(function),
-        tuple((index, _same(value)) for index, value in cells),
-        tuple((name, _same(value)) for name, value in known),
+        tuple((index, *_same(value)) for index, value in cells),
+        tuple((name, *_same(value)) for name, value in known),
         always,
     )
     for _, value in (*cells, *known):
@@ -82,19 +84,17 @@ def _is_looked_into(value: Any) -> bool:
     return inspect.isclass(value)
 
 
-def _same(value: Any) -> Same:
+def _same(value: Any) -> tuple[Callable[[], Any] | None, Same]:
+    """A reference to what a name has to mean; None where another value will do, and a function that tells."""
     if value is _UNBOUND:
-        return lambda now: now is _UNBOUND
+        return None, lambda now: now is _UNBOUND
     if isinstance(value, names.CONTAINERS):
         kind = type(value)
-        return lambda now: type(now) is kind and not names.holds_tracer(now)
+        return None, lambda now: type(now) is kind and not names.holds_tracer(now)
     if type(value) in _PLAIN or type(value) is bool:  # which number it is makes no difference
         kind = type(value)
-        return lambda now: type(now) is kind
-    if names.holds_tracer(value):
-        return lambda _: False
-    reference = _reference(value)
-    return lambda now: reference() is now
+        return None, lambda now: type(now) is kind
+    return None if names.holds_tracer(value) else _reference(value), lambda _: False
 
 
 def _reference(value: Any) -> Callable[[], Any]:
