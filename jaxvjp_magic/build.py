@@ -32,7 +32,6 @@ def build_report(
         return finding.code in ignore or finding.code in _silenced_on_line(finding)
 
     findings, notes = diagnose(record, program, ignore=ignored, uncaught=_uncaught(error), error=error_fact(error))
-    leaves = functools.cache(_leaves)  # calls share pytrees, which are compared by identity
     wrong = {call for finding in findings if finding.severity is Severity.ERROR for call in finding.calls}
     leaves = functools.cache(_leaves)  # many calls share a pytree, which is compared by identity
     return Report(

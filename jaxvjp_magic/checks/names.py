@@ -46,7 +46,7 @@ def overwritten_names(facts: Sequence[Fact], cases: Sequence[Case], program: Pro
             continue
         found = _overwriting(use, program)
         severity = _severity(use, found, cases, program)
-        if severity is None or not ((use.is_own_name and not use.helper) or syntax.uses(found.value, use.name)):
+        if severity is None or not (use.is_own_name or syntax.uses(found.value, use.name)):
             continue  # another name for something made from the function: mapped = vmap(f)
         seen.add(key)
         yield Found(_finding(use, severity, found, program), _first_case(use, cases))

@@ -127,9 +127,6 @@ class Types:
                 static = ArrayType(describe(leaf), note="static")
                 return self._types.setdefault((static.text, "static"), static)
             note = note or jax_internals.sharding_of(leaf, aval)
-        return self._known(aval, note)
-
-    def _known(self, aval: Any, note: str) -> ArrayType:
         key = (aval, note)
         known = self._types.get(key)
         if known is None:

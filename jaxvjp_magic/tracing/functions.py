@@ -43,6 +43,17 @@ def filled(args: tuple[Any, ...], static: Container[int], dynamic: Iterable[Any]
     return tuple(arg if i in static else next(left) for i, arg in enumerate(args))
 
 
+def with_variables(
+    function: types.FunctionType, scope: dict[str, Any], cells: tuple[types.CellType, ...] | None
+) -> types.FunctionType:
+    """Another function that does the same, with these for its globals and its closure."""
+    copy = types.FunctionType(function.__code__, scope, function.__name__, function.__defaults__, cells)
+    copy.__kwdefaults__, copy.__qualname__ = function.__kwdefaults__, function.__qualname__
+    copy.__module__, copy.__doc__ = function.__module__, function.__doc__
+    copy.__dict__.update(function.__dict__)
+    return copy
+
+
 def next_inside(function: Any) -> Any:
     """What one wrapper wraps, None where it wraps nothing that it tells."""
     if isinstance(function, (functools.partial, jax_internals.PartialInside)):
@@ -135,8 +146,7 @@ class Functions:
         """The facts about a custom_vjp object and its rules."""
         known = self._custom.get(custom)
         if known is None or not known.are_of(custom):
-            parts = (custom.fun, custom.fwd, custom.bwd, custom.nondiff_argnums, custom.symbolic_zeros)
-            known = self._custom[custom] = Custom(self, custom, parts)
+            known = self._custom[custom] = Custom(self, custom)
         return known
 
     def rule(self, custom: Any, user_function: Any) -> CustomRule:
@@ -171,18 +181,19 @@ class Custom:
         "_rules", "_settings", "arity", "described", "function", "has_closures", "names", "rule", "snapshots", "static",
     )  # fmt: skip
 
-    def __init__(self, functions: Functions, custom: Any, parts: tuple[Any, ...]) -> None:
+    def __init__(self, functions: Functions, custom: Any) -> None:
         """Read everything that a call needs to know, once."""
+        rules = (custom.fun, custom.fwd, custom.bwd)
         user_function = wrappers.user_function(custom.fun).function
         self.function, self.rule = functions.of(user_function), functions.rule(custom, user_function)
         self.names = argument_names(user_function)
-        self.has_closures = any(getattr(below_wrappers(one), "__closure__", None) for one in parts[:3])
-        self.described = {id(one): functions.described(one) for one in map(_below_partials, parts[:3])}
+        self.has_closures = any(getattr(below_wrappers(one), "__closure__", None) for one in rules)
+        self.described = {id(one): functions.described(one) for one in map(_below_partials, rules)}
         self.static = frozenset(custom.nondiff_argnums)
         self.arity = _arity(custom.fun)
         self.snapshots: dict[str, Any] = {}  # of what the rules' names mean, by phase
-        self._rules = tuple(map(_weak, parts[:3]))
-        self._settings = parts[3:]
+        self._rules = tuple(map(_weak, rules))
+        self._settings = custom.nondiff_argnums, custom.symbolic_zeros
 
     def are_of(self, custom: Any) -> bool:
         """Whether these facts are still those of the object: its rules may be registered anew."""

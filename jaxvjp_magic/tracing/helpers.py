@@ -15,16 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
-from jaxvjp_magic.tracing import array_types, jax_internals, names, purity, wrappers
-from jaxvjp_magic.tracing.array_types import describe
-from jaxvjp_magic.tracing.functions import below_wrappers, next_inside
+from jaxvjp_magic.tracing import array_types, jax_internals, names, purity
+from jaxvjp_magic.tracing.functions import below_wrappers, with_variables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from jaxvjp_magic.tracing.names import Lookup
-
-_LONGEST_CHAIN = 16
 
 
 def overwritten(rule: Any, custom: Any) -> Iterator[tuple[Lookup, tuple[str, ...], Any]]:
@@ -41,13 +38,10 @@ def overwritten(rule: Any, custom: Any) -> Iterator[tuple[Lookup, tuple[str, ...
 
 def _original(value: Any, name: str, scope: dict[str, Any]) -> tuple[tuple[str, ...], Any]:
     """What of this name and of this file a value was made from, and how; None where there is nothing."""
-    steps: list[str] = []
-    while callable(value) and len(steps) < _LONGEST_CHAIN:
-        is_of_the_file = isinstance(value, jax_internals.CustomVjp) or getattr(value, "__globals__", None) is scope
-        if steps and is_of_the_file and getattr(value, "__name__", None) == name:
-            return tuple(steps), value
-        steps.append(wrappers.transformation_name(value) or describe(value))
-        value = next_inside(value)
+    for steps, one in names.made_from(value):
+        is_of_the_file = isinstance(one, jax_internals.CustomVjp) or getattr(one, "__globals__", None) is scope
+        if steps and is_of_the_file and getattr(one, "__name__", None) == name:
+            return steps, one
     return (), None
 
 
@@ -82,9 +76,7 @@ def _with(parts: tuple[Any, ...], custom: Any, name: str, original: Any) -> Iter
             return function
         free = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
         cells = tuple(types.CellType(meant(original)) if one == name else cell for one, cell in free)
-        copy = types.FunctionType(function.__code__, known, function.__name__, function.__defaults__, cells)
-        copy.__kwdefaults__ = function.__kwdefaults__
-        return copy
+        return with_variables(function, known, cells)
 
     def meant(value: Any) -> Any:
         return copy_of(custom.fun if value is custom else value)

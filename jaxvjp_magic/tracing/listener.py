@@ -190,9 +190,9 @@ class Listener:
         """The primal function or a rule raised, when it was called with `args`."""
         with self.recorder.noting("record the exception of {}", call.custom):
             if phase == "fwd":
-                self.looks.at_rule(call, call.custom.fwd, phase, tuple(map(_without_marks, args)))
-            elif phase == "bwd":
-                self.looks.at_rule(call, call.custom.bwd, phase)
+                self.looks.keep_types(call, call.custom, tuple(map(_without_marks, args)))
+            if phase != "primal":
+                self.looks.at_rule(call, call.custom.fwd if phase == "fwd" else call.custom.bwd, phase)
             call.failed(phase, error)
 
     # What the primal function returns, where it did not run ------------------------------------

@@ -52,6 +52,7 @@ class Looks:
         self._edited: dict[Edited, tuple[Any, Any]] = {}
         self._specs: dict[Origin, tuple[Any, ...]] = {}
         self._seen: set[Origin] = set()
+        self._tried: set[tuple[Origin, NameUse]] = set()
 
     def finish(self) -> None:
         """What only the end of the program can tell; nothing is kept after it."""
@@ -67,7 +68,7 @@ class Looks:
             known = [one for one in scope.values() if isinstance(one, jax_internals.CustomVjp)]
             if not any(now in (one.fwd, one.bwd) for one in known):
                 self._recorder.fact(edited)
-        for kept in (self._late, self._read, self._edited, self._specs, self._seen):
+        for kept in (self._late, self._read, self._edited, self._specs, self._seen, self._tried):
             kept.clear()
 
     # What rules look up -----------------------------------------------------------------------
@@ -88,13 +89,8 @@ class Looks:
                         rule_fact = self._functions.of(function)
                         self._recorder.fact(ClosedOver(name, facts.function, rule_fact, phase, sure))
 
-    def at_rule(self, call: CustomCall, rule: Any, phase: str, args: tuple[Any, ...] | None = None) -> None:
-        """The primal function or a rule has run: what its names mean. For equal calls once, and when they change.
-
-        `args` is given for a fwd rule that raised: then the types of the arguments are not known yet.
-        """
-        if args is not None:
-            self.keep_types(call, call.custom, args)
+    def at_rule(self, call: CustomCall, rule: Any, phase: str) -> None:
+        """The primal function or a rule has run: what its names mean. For equal calls once, and when they change."""
         snapshot = call.facts.snapshots.get(phase)
         if snapshot is None or not snapshot.is_of(rule) or snapshot.is_outdated():
             self._look_at_rule(call, rule, phase)
@@ -119,12 +115,7 @@ class Looks:
             self._recorder.fact(Leak(name, function, rule_fact, phase))
         for lookup, chain in names.overwritten(rule, custom, owner):
             own_name = lookup.name in (getattr(custom, "__name__", None), getattr(custom, "__qualname__", None))
-            self._recorder.fact(
-                NameUse(
-                    lookup.name, function, rule_fact, phase, lookup.scope,
-                    chain, describe(lookup.value), lookup.helper, own_name,
-                )
-            )  # fmt: skip
+            self._recorder.fact(_use(lookup, chain, (function, rule_fact, phase), is_own_name=own_name))
         self._look_at_helpers(call, rule, rule_fact, phase)
         now = names.defined_again(rule)
         if now is not None:
@@ -136,15 +127,15 @@ class Looks:
         if specs is None:
             return
         for lookup, chain, original in helpers.overwritten(rule, call.custom):
+            helper = self._functions.of(below_wrappers(original))
+            where = call.facts.function, rule_fact, phase
+            use = _use(lookup, chain, where, is_own_name=False, helper=helper)
+            if (call.state.origin, use) in self._tried:  # some rules are looked at in each call
+                continue
+            self._tried.add((call.state.origin, use))
             with frames.Elsewhere(), self._aside():
                 if helpers.fits_with(call.custom, specs, lookup.name, original):
-                    helper, scope = self._functions.of(below_wrappers(original)), lookup.scope
-                    self._recorder.fact(
-                        NameUse(
-                            lookup.name, call.facts.function, rule_fact, phase, scope, chain, describe(lookup.value),
-                            lookup.helper, helper=helper,
-                        )
-                    )  # fmt: skip
+                    self._recorder.fact(use)
 
     def _read_globals(self, function: Any, rule: Any, phase: str) -> None:
         if jax_internals.is_being_traced():
@@ -248,6 +239,11 @@ class Looks:
     def _aside(self) -> Iterator[None]:
         with self._recorder.paused(), aside():
             yield
+
+
+def _use(lookup: names.Lookup, chain: tuple[str, ...], where: tuple[Function, Function, str], **more: Any) -> NameUse:
+    """A name in a rule; `where` has the custom_vjp function, the rule and its phase."""
+    return NameUse(lookup.name, *where, lookup.scope, chain, describe(lookup.value), lookup.helper, **more)
 
 
 def _has_gradient(function: Callable[..., Any], arguments: Any, index: int) -> bool:

@@ -148,17 +148,18 @@ def _text_of(code: types.CodeType) -> tuple[Any, ...]:
     return code.co_code, code.co_names, code.co_varnames, code.co_freevars, constants
 
 
+def made_from(value: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """A function, what it was made from, what that was: each with what was made of it, outermost first."""
+    steps: tuple[str, ...] = ()
+    while callable(value) and not isinstance(value, _NEVER_A_FUNCTION) and len(steps) < _LONGEST_CHAIN:
+        yield steps, value
+        steps = (*steps, wrappers.transformation_name(value) or describe(value))
+        value = next_inside(value)
+
+
 def chain_to(value: Any, custom: Any) -> tuple[str, ...] | None:
     """What was made of `custom` to give `value`, outermost first; None where value is not made of it."""
-    steps: list[str] = []
-    for _ in range(_LONGEST_CHAIN):
-        if value is custom:
-            return tuple(steps)
-        if value is None or isinstance(value, _NEVER_A_FUNCTION) or not callable(value):
-            return None
-        steps.append(wrappers.transformation_name(value) or describe(value))
-        value = next_inside(value)
-    return None
+    return next((steps for steps, one in made_from(value) if one is custom), None)
 
 
 def overwritten(rule: Any, custom: Any, owner: Any = None) -> Iterator[tuple[Lookup, tuple[str, ...]]]:

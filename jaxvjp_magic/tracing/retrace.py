@@ -24,6 +24,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from jaxvjp_magic.tracing import frames, jax_internals, twins, wrappers
+from jaxvjp_magic.tracing.functions import with_variables
 from jaxvjp_magic.tracing.quiet import quiet
 
 if TYPE_CHECKING:
@@ -126,13 +127,7 @@ def is_copy(function: Any) -> bool:
 def copy_of(function: Any) -> Any:
     """A function that does the same in the same variables, and is another object."""
     if isinstance(function, types.FunctionType):
-        copy = types.FunctionType(
-            function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__
-        )
-        copy.__kwdefaults__, copy.__qualname__ = function.__kwdefaults__, function.__qualname__
-        copy.__module__, copy.__doc__ = function.__module__, function.__doc__
-        copy.__dict__.update(function.__dict__)
-        return copy
+        return with_variables(function, function.__globals__, function.__closure__)
     if isinstance(function, functools.partial):
         return functools.partial(copy_of(function.func), *function.args, **function.keywords)
     if isinstance(function, types.MethodType):
