@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import json
 import os
 import platform
 import statistics
+import subprocess
+import sys
 import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -73,6 +76,18 @@ def compared(plain: Callable[[], Times], checked: Callable[[], Times], rounds: i
     plains, checks = zip(*pairs, strict=True)
     ratios = [Times(after.wall / before.wall, after.cpu / before.cpu) for before, after in pairs]
     return median(plains), median(checks), median(ratios)
+
+
+def of_another_process(file: str, *arguments: str, **environment: str) -> dict[str, float]:
+    """The figures that a file prints as JSON, in its last line, when it runs by itself."""
+    done = subprocess.run(  # noqa: S603 (a file of ours)
+        [sys.executable, file, *arguments],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"JAX_PLATFORMS": "cpu"} | environment,
+    )
+    return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
 
 
 def median(times: tuple[Times, ...] | list[Times]) -> Times:

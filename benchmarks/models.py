@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -13,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
-from measuring import Figure, compared, duration, timed
+from measuring import Figure, compared, duration, of_another_process, timed
 
 from jaxvjp_magic import vjpcheck
 
@@ -164,18 +162,12 @@ def checked_again(rounds: int) -> dict[str, float]:
     return {"cold": cold, "again": sorted(again)[rounds // 2], "tracing": sorted(traced)[rounds // 2]}
 
 
+@functools.cache
 def _in_another_process(rounds: int) -> dict[str, float]:
     """The figures of `checked_again`, with a compilation cache of its own."""
     with tempfile.TemporaryDirectory() as folder:
         settings = {"JAX_COMPILATION_CACHE_DIR": folder, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
-        done = subprocess.run(  # noqa: S603 (this very file)
-            [sys.executable, __file__, str(rounds)],
-            env=os.environ | settings,
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-    return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
+        return of_another_process(__file__, str(rounds), **settings)
 
 
 def again_by_cold(rounds: int) -> Figure:

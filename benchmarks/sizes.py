@@ -2,45 +2,38 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import json
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from measuring import Figure, duration
+from measuring import Figure, duration, of_another_process
 
 MILLION = 1_000_000
 DIFFERENT = 10_000
 CALLS_QUICKLY = 20_000
 
 
-def _of_another_process(what: str, *arguments: str) -> dict[str, float]:
-    """The figures that one of the functions below finds in a fresh process."""
-    done = subprocess.run(  # noqa: S603 (this very file)
-        [sys.executable, __file__, what, *arguments],
-        check=True,
-        capture_output=True,
-        text=True,
-        env=os.environ | {"JAX_PLATFORMS": "cpu"},
-    )
-    return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
+@functools.cache
+def _of_different_calls() -> dict[str, float]:
+    return of_another_process(__file__, "report")
 
 
 def equal_calls(rounds: int) -> Figure:
     """One million equal eager calls: how much memory grows."""
     calls = MILLION if rounds > 1 else CALLS_QUICKLY
-    found = _of_another_process("memory", str(calls))
+    found = of_another_process(__file__, "memory", str(calls))
     return Figure(found["grown"], 5, "MB", f"{calls:,} calls in {duration(found['seconds'])}; {found['rows']:.0f} rows")
 
 
 def different_calls(rounds: int) -> Figure:
     """10,000 different calls: the report, text and HTML together."""
     del rounds
-    found = _of_another_process("report")
+    found = _of_different_calls()
     parts = ", ".join(f"{name} {duration(found[name])}" for name in ("report", "text", "html"))
     return Figure(sum(found[name] for name in ("report", "text", "html")), 1, "s", f"{parts}; {found['rows']:.0f} rows")
 
@@ -48,13 +41,13 @@ def different_calls(rounds: int) -> Figure:
 def saved_size(rounds: int) -> Figure:
     """10,000 different calls: the JSON."""
     del rounds
-    found = _of_another_process("report")
+    found = _of_different_calls()
     return Figure(found["json"] / 1e6, 10, "MB", f"written in {duration(found['to_json'])}")
 
 
 def loading(rounds: int) -> Figure:
     """`%load_ext jaxvjp_magic` beside jax and ipywidgets already imported."""
-    found = sorted(_of_another_process("load")["seconds"] for _ in range(max(rounds, 3)))
+    found = sorted(of_another_process(__file__, "load")["seconds"] for _ in range(max(rounds, 3)))
     return Figure(found[len(found) // 2] * 1e3, 100, "ms", f"from {found[0] * 1e3:.0f} to {found[-1] * 1e3:.0f} ms")
 
 

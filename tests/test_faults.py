@@ -64,9 +64,7 @@ NOT_BROKEN = {
 if jax.__version_info__ >= (0, 9):
     NOT_BROKEN["for JAX 0.8"] = {"hooks.partial_pullback_hook"}
 if hasattr(jax_internals.api, "_vjp"):
-    NOT_BROKEN["for JAX 0.10 and later"] = {
-        "wrappers._selection", "wrappers._is_custom_gradient",
-    }  # fmt: skip
+    NOT_BROKEN["for JAX 0.10 and later"] = {"wrappers._selection", "wrappers._is_custom_gradient"}
 
 
 def rule(fwd, bwd, primal, **options):

@@ -23,35 +23,20 @@ from jaxvjp_magic.tracing.recorder import Recorder
 from jaxvjp_magic.tracing.watched import watch
 
 
-def test_a_name_overwritten_between_equal_calls_is_seen():
-    """The fwd rule ran before, with the same types; its name means something else now."""
+@pytest.mark.parametrize(
+    "fwd",
+    ["def fwd(x):\n    return f(x), x", "def helper(x):\n    return f(x)\nfwd = lambda x: (helper(x), x)"],
+    ids=["in the rule", "in a helper that the rule calls"],
+)
+def test_a_name_overwritten_between_equal_calls_is_seen(fwd):
+    """The fwd rule ran before, with the same types; the name means the mapped function from the second call on."""
     report = check_program(
-        """
+        f"""
 @jax.custom_vjp
 def f(x):
     return jnp.dot(x, x)
-def fwd(x):
-    return f(x), x
+{fwd}
 f.defvjp(fwd, lambda x, g: (2 * g * x,))
-first = f
-for name in ("kept", "overwritten"):
-    jax.vjp(first, jnp.ones(3))
-    f = jax.vmap(first)
-"""
-    )
-    assert "NAM201" in {finding.code for finding in report.findings}
-
-
-def test_a_helper_exchanged_between_equal_calls_is_seen():
-    """The name stands in a helper that the rule calls, and means the mapped function from the second call on."""
-    report = check_program(
-        """
-@jax.custom_vjp
-def f(x):
-    return jnp.dot(x, x)
-def helper(x):
-    return f(x)
-f.defvjp(lambda x: (helper(x), x), lambda x, g: (2 * g * x,))
 first = f
 for name in ("kept", "overwritten"):
     jax.vjp(first, jnp.ones(3))

@@ -12,7 +12,8 @@ The rest is the same from 0.8 to 0.12: `custom_vjp.__call__` inside its own
 `parent_trace` of the traces that can be walked through, the `tangent` of their
 tracers, `dce_jaxpr`, which says what a jaxpr uses; of what is traced again, the
 caches `trace_to_jaxpr` of `partial_eval` and of checkpoint with their counts of
-misses, the keys of `_pjit_lower`, and `PjitFunctionCache`, jit's fast path.
+misses, the keys of `_pjit_lower`, `PjitFunctionCache`, jit's fast path, and the
+lists of hidden files, `_exclude_paths`. `structured_residuals` came with 0.11.
 """
 
 from __future__ import annotations
