@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import LOAD
-from test_faults import PROGRAMS, options_of, outcome
+from fault_programs import PROGRAMS, options_of, outcome
 from test_tracing import X, scale, total
 
 from jaxvjp_magic import vjpcheck

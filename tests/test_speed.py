@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import itertools
 import random
@@ -101,6 +102,51 @@ def test_equal_calls_make_no_new_states():
     assert sizes[0] == sizes[1]
 
 
+def test_a_nested_function_is_not_traced_again_in_each_look_at_those_around_it():
+    """Once by the program, once in the look at the function around it, and once for all others."""
+
+    def runs(depth):
+        count = itertools.count()
+        tick = count.__next__
+
+        def innermost(x):
+            tick()
+            return jnp.sin(x)
+
+        function = functools.reduce(lambda inner, _: _around(inner), range(depth), innermost)
+        with vjpcheck() as report:
+            jax.eval_shape(jax.grad(function), jax.ShapeDtypeStruct((), jnp.float32))
+        assert len(report.calls) == 2 * depth + 1
+        assert report.findings == ()
+        return next(count)
+
+    assert runs(2) == runs(12) == 3
+
+
+def test_what_a_nested_function_returned_before_is_not_taken_for_what_it_returns_now():
+    """Two looks in one check, between which a helper was written anew, and the rules with it."""
+    report = check_program(
+        """
+def helper(x):
+    return jnp.sin(x)
+@jax.custom_vjp
+def inner(x):
+    return helper(x)
+inner.defvjp(lambda x: (helper(x), x), lambda x, g: (g * jnp.cos(x),))
+@jax.custom_vjp
+def outer(x):
+    return inner(x)
+outer.defvjp(lambda x: jax.vjp(inner, x), lambda pullback, g: pullback(g))
+jax.vjp(outer, jnp.ones(3))[1](jnp.ones(3))
+def helper(x):
+    return jnp.sum(jnp.sin(x))
+jax.vjp(outer, jnp.ones(3))[1](jnp.ones(()))
+"""
+    )
+    assert [finding.code for finding in report.findings] == []
+    assert len({str(call.fwd_outputs) for call in report.calls if call.fwd_outputs and call.function == "outer"}) == 2
+
+
 def test_residuals_with_a_pullback_in_them_are_one_row():
     """The pullback of each call has a jaxpr of its own, which no report shows: the calls are equal."""
     f = jax.custom_vjp(lambda x: jnp.sin(x) * 2)
@@ -189,6 +235,15 @@ def test_causes_say_what_explains_says():
         causes = Causes(found)
         for effect in found:
             assert causes.explain(effect) == any(explains(other, effect) for other in found)
+
+
+def _around(inner):
+    @jax.custom_vjp
+    def outer(x):
+        return inner(x) * 1.5
+
+    outer.defvjp(lambda x: jax.vjp(lambda x: inner(x) * 1.5, x), lambda pullback, g: pullback(g))
+    return outer
 
 
 def _listener():

@@ -21,6 +21,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from jaxvjp_magic.tracing import frames, jax_internals, retrace, watched
+from jaxvjp_magic.tracing.functions import with_rules
 from jaxvjp_magic.tracing.recorder import NOBODY
 from jaxvjp_magic.tracing.watched import BWD, FWD, PRIMAL, tell, watch
 
@@ -192,7 +193,7 @@ def custom_vjp_hook(original: Callable[..., Any], current: Current) -> Callable[
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         listener = current()
         if listener is None:
-            return original(self, *args, **kwargs)
+            return original(retrace.traced_once(self), *args, **kwargs)
         here, depth = NOBODY, 0
         try:
             started = tell(listener, _start_custom, self, args, kwargs, sys._getframe(1), listener)  # noqa: SLF001 (who calls)
@@ -227,12 +228,13 @@ def _start_custom(
     handle = listener.start_custom(custom, args, kwargs, frame)
     if handle is None:
         return None
-    copy = object.__new__(type(custom))
-    copy.__dict__.update(custom.__dict__)
-    copy.fun = watch(custom.fun, PRIMAL, listener, handle)
     # A rule that is missing stays missing: JAX's message about it is the best there is.
-    copy.fwd = custom.fwd and watch(custom.fwd, FWD, listener, handle)
-    copy.bwd = custom.bwd and watch(custom.bwd, BWD, listener, handle)
+    copy = with_rules(
+        custom,
+        fun=watch(custom.fun, PRIMAL, listener, handle),
+        fwd=custom.fwd and watch(custom.fwd, FWD, listener, handle),
+        bwd=custom.bwd and watch(custom.bwd, BWD, listener, handle),
+    )
     if getattr(custom, "remat_rules", None):  # JAX 0.12: defremat
         fwd, rem, bwd, *logs = custom.remat_rules
         fwd, bwd = (watch(one, phase, listener, handle) for one, phase in ((fwd, FWD), (bwd, BWD)))

@@ -23,8 +23,10 @@ import types
 import weakref
 from typing import TYPE_CHECKING, Any
 
+import jax
+
 from jaxvjp_magic.tracing import frames, jax_internals, twins, wrappers
-from jaxvjp_magic.tracing.functions import with_variables
+from jaxvjp_magic.tracing.functions import with_rules, with_variables
 from jaxvjp_magic.tracing.quiet import quiet
 
 if TYPE_CHECKING:
@@ -119,6 +121,32 @@ class Retracing:
         return known
 
 
+class Shared(Retracing):
+    """The copies of all looks at types in one check, so that nested functions are not traced again in each look.
+
+    A look at a function traces those inside it as well, and each of them has a look of its own.
+    """
+
+    def __init__(self) -> None:
+        """Nothing is copied yet."""
+        super().__init__(only_copies=True)
+        self._once: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+
+    def close(self) -> None:
+        """As for all copies."""
+        super().close()
+        self._once.clear()
+
+    def traced_once(self, custom: Any) -> Any:
+        """A custom_vjp function whose primal function JAX traces once for equal types, where it takes arrays alone."""
+        if custom.nondiff_argnums or not isinstance(custom.fun, types.FunctionType):
+            return custom
+        known = self._once.get(custom.fun)
+        if known is None:
+            known = self._once[custom.fun] = jax.jit(copy_of(custom.fun))
+        return with_rules(custom, fun=known)
+
+
 def is_copy(function: Any) -> bool:
     """Whether this function is a copy of ours."""
     return function in _copies
@@ -157,14 +185,25 @@ _here = _Here()
 
 
 @contextlib.contextmanager
-def aside() -> Iterator[None]:
-    """Work of our own: what is traced in it, in this thread, leaves nothing in JAX's caches."""
-    _here.asides.append(Retracing(only_copies=True))
+def aside(shared: Shared | None = None) -> Iterator[None]:
+    """Work of our own: what is traced in it, in this thread, leaves nothing in JAX's caches once its copies are gone.
+
+    These go at the end, or when `shared` is closed.
+    """
+    own = Retracing(only_copies=True)
+    _here.asides.append(shared or own)
     try:
         with quiet(), jax_internals.whole_tracebacks():
             yield
     finally:
-        _here.asides.pop().close()
+        _here.asides.pop()
+        own.close()
+
+
+def traced_once(custom: Any) -> Any:
+    """A custom_vjp function that is called in work of our own, as it is to be called there."""
+    here = _here.asides[-1] if _here.asides else None
+    return here.traced_once(custom) if isinstance(here, Shared) else custom
 
 
 # In JAX's places -----------------------------------------------------------------------------
