@@ -9,7 +9,9 @@ xpassed; of one that failed, the exception's type is told too. What
 
 from __future__ import annotations
 
+import importlib
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +26,19 @@ results: dict[str, dict[str, Any]] = {}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Where to write."""
+    """Where to write, and what tests of another release may import."""
     parser.addoption("--outcomes", metavar="PATH", help="write each test's outcome to this JSON file")
+    parser.addoption(
+        "--absent", action="append", default=[], metavar="MODULE:NAME", help="a name to be had nevertheless"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Put an empty class where a name is absent, so that the tests that do without it can be imported."""
+    for one in config.getoption("--absent"):
+        module, _, name = one.partition(":")
+        if not hasattr(importlib.import_module(module), name):
+            setattr(sys.modules[module], name, type(name, (), {}))
 
 
 @pytest.hookimpl(wrapper=True)
