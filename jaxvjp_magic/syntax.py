@@ -58,7 +58,7 @@ def bindings(text: str, name: str, inside_line: int | None = None) -> list[Bindi
     """Where `name` is bound at the top level, or in the function around `inside_line`, in order.
 
     Blocks (if, for, try, with) are looked into, functions and classes are not;
-    for an attribute, `self.f`, everything is.
+    for an attribute, `self.f`, and an item, `table['f']`, everything is.
     """
     tree = parse(text)
     if tree is None:
@@ -66,7 +66,8 @@ def bindings(text: str, name: str, inside_line: int | None = None) -> list[Bindi
     scope: ast.AST = tree
     if inside_line is not None:
         scope = _function_around(tree, inside_line) or tree
-    places = nodes(text) if name.startswith("self.") else statements(scope)
+    is_within = _kind(name) is not ast.Name and not name.startswith(".")
+    places = nodes(text) if is_within else statements(scope)
     found = [binding for node in places for binding in _bindings_of(node, name, text)]
     return sorted(found, key=lambda binding: (binding.line, binding.start))
 
@@ -112,13 +113,20 @@ def _assignments(node: ast.AST, name: str, text: str) -> Iterator[Binding]:
                 yield Binding(name, *at, source if part is target else "", source)
 
 
-def _is_stored(node: ast.AST, name: str) -> TypeGuard[ast.Name | ast.Attribute]:
-    """Whether this gives the name a value; `Layer.norm` and `.norm` are names, too."""
-    if isinstance(node, ast.Name):
-        return node.id == name and isinstance(node.ctx, ast.Store)
-    if isinstance(node, ast.Attribute) and "." in name and isinstance(node.ctx, ast.Store):
-        return node.attr == name[1:] if name.startswith(".") else ast.unparse(node) == name
-    return False
+def _kind(name: str) -> type[ast.Name | ast.Attribute | ast.Subscript]:
+    """What a name is in a syntax tree; `Layer.norm`, `.norm` and `table['norm']` are names, too."""
+    if name.endswith("]"):
+        return ast.Subscript
+    return ast.Attribute if "." in name else ast.Name
+
+
+def _is_stored(node: ast.AST, name: str) -> TypeGuard[ast.Name | ast.Attribute | ast.Subscript]:
+    """Whether this gives the name a value."""
+    if not isinstance(node, _kind(name)) or not isinstance(node.ctx, ast.Store):
+        return False
+    if isinstance(node, ast.Attribute) and name.startswith("."):
+        return node.attr == name[1:]
+    return ast.unparse(node) == name
 
 
 def deletions(text: str, name: str) -> list[tuple[int, int, int | None]]:
@@ -247,5 +255,5 @@ def _nodes_at(text: str, line: int) -> Iterator[ast.AST]:
 
 def uses(text: str, name: str) -> bool:
     """Whether a name, or the attribute `Layer.norm`, stands anywhere in the text."""
-    kind = ast.Attribute if "." in name else ast.Name
+    kind = _kind(name)
     return any(isinstance(node, kind) and ast.unparse(node) == name for node in nodes(text))

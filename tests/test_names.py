@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import pytest
 from programs import check_program
 from test_findings import SEED, SINE, only
@@ -101,6 +103,71 @@ def test_a_partial_that_shifts_the_arguments_is_found():
     assert finding.explains_error
 
 
+IN_OBJECTS = {
+    "an attribute of an object": ("held = types.SimpleNamespace()", "held.f"),
+    "an object in an object": ("held = types.SimpleNamespace(inner=types.SimpleNamespace())", "held.inner.f"),
+    "an entry of a dictionary": ("held = {}", "held['f']"),
+    "an entry of a list": ("held = [None]", "held[0]"),
+}
+
+
+def held(make, name, assigned, *, in_function):
+    """A rule that calls what an object holds, at the top level or in a function."""
+    code = f"""
+import types
+{make}
+@jax.custom_vjp
+def f(w, x):
+    return jnp.dot(w, x)
+{name} = f
+def fwd(w, x):
+    return {name}(w, x), (w, x)
+def bwd(res, g):
+    return g * res[1], g * res[0]
+f.defvjp(fwd, bwd)
+{assigned} = jax.vmap({name}, in_axes=(None, 0))
+jax.grad(lambda w: {assigned}(w, jnp.ones((4, 3))).mean())(jnp.ones(3))
+"""
+    return "def main():\n" + textwrap.indent(code.strip(), "    ") + "\nmain()" if in_function else code
+
+
+@pytest.mark.parametrize("in_function", [False, True], ids=["at the top", "in a function"])
+@pytest.mark.parametrize(("make", "name"), IN_OBJECTS.values(), ids=IN_OBJECTS)
+def test_what_an_object_holds_is_a_name_too(make, name, in_function):
+    """The assignment is the cause, whatever holds the function."""
+    report = check_program(held(make, name, name, in_function=in_function))
+    finding = report.findings[0]
+    assert (finding.code, finding.severity, finding.line) == ("NAM201", Severity.ERROR, 14 if in_function else 13)
+    assert finding.title == f"{name} was overwritten; fwd calls it"
+    assert f"and now gets jax.vmap({name}, in_axes=(None, 0)) instead of the custom_vjp function." in finding.message
+    new = {"held.f": "held_f", "held.inner.f": "held_inner_f", "held['f']": "held_f", "held[0]": "held_0"}[name]
+    assert finding.fix == f"keep the original name:  {new}_mapped = jax.vmap({name}, in_axes=(None, 0))"
+
+
+@pytest.mark.parametrize("in_function", [False, True], ids=["at the top", "in a function"])
+@pytest.mark.parametrize(("make", "name"), IN_OBJECTS.values(), ids=IN_OBJECTS)
+def test_a_mapped_function_under_another_name_is_left_alone(make, name, in_function):
+    """The object goes on holding what the rule calls."""
+    assert check_program(held(make, name, "mapped", in_function=in_function)).findings == ()
+
+
+def test_an_object_that_holds_another_function_from_the_second_call_on_is_seen():
+    """The rules are looked at again when what an object holds has changed."""
+    report = check_program("""
+        import types
+        held = types.SimpleNamespace()
+        held.f = first = jax.custom_vjp(lambda w, x: jnp.dot(w, x))
+        def fwd(w, x):
+            return held.f(w, x), (w, x)
+        held.f.defvjp(fwd, lambda res, g: (g * res[1], g * res[0]))
+        for _ in range(2):
+            jax.grad(first)(jnp.ones(3), jnp.ones(3))
+        held.f = jax.jit(held.f)
+        jax.grad(first)(jnp.ones(3), jnp.ones(3))
+    """)
+    assert [(one.code, one.severity, one.line) for one in report.findings] == [("NAM201", Severity.NOTE, 10)]
+
+
 def test_names_that_were_not_overwritten_are_left_alone():
     """The mapped function has a name of its own."""
     report = check_program(
@@ -161,7 +228,7 @@ def test_a_helper_that_was_overwritten_is_the_cause_where_the_rules_would_fit_wi
     """The same mistake with a helper's name: the first finding, and the rest follows from it."""
     report = check_program(OVERWRITTEN_HELPER.format(**CALLS, statement=MAPPED))
     finding = report.findings[0]
-    assert (finding.code, finding.severity, finding.line) == ("NAM201", Severity.ERROR, 13)
+    assert (finding.code, finding.severity, finding.line) == ("NAM201", Severity.ERROR, 14 if in_function else 13)
     assert finding.title == "score was overwritten; fwd calls it"
     assert finding.message == (
         "fwd (line 7) calls score, and now gets jax.vmap(score, in_axes=(None, 0)) instead of the function that line 2 "

@@ -210,7 +210,8 @@ def keep_original(new: str, value: str) -> str:
 
 def new_name(name: str, made_by: str, text: str) -> str:
     """A name that the text does not use, for what overwrites another."""
-    new = f"{name.replace('.', '_')}_{_SUFFIXES.get(made_by, made_by)}"
+    words = re.findall(r"\w+", name)  # `self.f`, `table['f']`
+    new = "_".join([*words, _SUFFIXES.get(made_by, made_by)])
     while syntax.uses(text, new):
         new += "_"
     return new

@@ -85,21 +85,31 @@ def global_names(code: types.CodeType) -> frozenset[str]:
 
 
 @functools.lru_cache(maxsize=1024)
-def attribute_paths(code: types.CodeType) -> frozenset[tuple[str, ...]]:
-    """What a function looks up as attributes of globals: `("Layer", "norm")` for `Layer.norm`."""
-    found: set[tuple[str, ...]] = set()
-    path: tuple[str, ...] = ()
+def attribute_paths(code: types.CodeType) -> frozenset[tuple[Any, ...]]:
+    """What a function looks up in globals, or in its closure's variables.
+
+    `("Layer", "norm")` stands for `Layer.norm`, and `("table", ("norm",))` for `table["norm"]`.
+    """
+    found: set[tuple[Any, ...]] = set()
+    path: tuple[Any, ...] = ()
+    key: tuple[Any, ...] = ()
     for instruction in dis.get_instructions(code):
-        if instruction.opname in _LOOKUPS:
-            path = (instruction.argval,)
-        elif path and instruction.opname in ("LOAD_ATTR", "LOAD_METHOD"):
-            path = (*path, instruction.argval)
+        name, value = instruction.opname, instruction.argval
+        if name in _LOOKUPS or (name == "LOAD_DEREF" and value in code.co_freevars):
+            path, key = (value,), ()
+        elif path and not key and name in ("LOAD_ATTR", "LOAD_METHOD"):
+            path = (*path, value)
+            found.add(path)
+        elif path and not key and name == "LOAD_CONST" and type(value) in (str, int):
+            key = (value,)
+        elif key and name == "BINARY_SUBSCR":
+            path, key = (*path, key), ()
             found.add(path)
         else:
-            path = ()
+            path, key = (), ()
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            found |= attribute_paths(constant)
+            found |= {path for path in attribute_paths(constant) if path[0] not in code.co_cellvars}
     return frozenset(found)
 
 

@@ -55,10 +55,7 @@ def lookups(function: Any, owner: Any = None, helper: str = "", seen: frozenset[
         except ValueError:  # not yet bound
             continue
     found.extend(Lookup(name, "global", scope[name], helper) for name in global_names(code) if name in scope)
-    for path in attribute_paths(code):
-        value = _attribute(scope.get(path[0]), path[1:])
-        if value is not None:
-            found.append(Lookup(".".join(path), "attribute", value, helper))
+    found.extend(Lookup(_text(path), "attribute", value, helper) for path, value in attributes(function))
     found.extend(Lookup(f"self.{name}", "attribute", value, helper) for name, value in attributes_of(function, owner))
     yield from found
     if len(seen) <= _DEEPEST_HELPER:
@@ -75,20 +72,55 @@ def attributes_of(method: Any, owner: Any) -> Iterator[tuple[str, Any]]:
         yield from ((name, known[name]) for name in method.__code__.co_names if name in known)
 
 
-def _attribute(value: Any, path: tuple[str, ...]) -> Any:
-    """What an attribute of the user's class or module is, without running anything; None for others."""
-    for name in path:
-        if isinstance(value, types.ModuleType):
-            filename = getattr(value, "__file__", None)
-        elif isinstance(value, type):
-            filename = getattr(sys.modules.get(value.__module__), "__file__", None) or "<stdin>"
-        else:
-            return None
-        if not isinstance(filename, str) or not is_user_code(filename):
-            return None
-        value = inspect.getattr_static(value, name, None)
-        value = value.__func__ if isinstance(value, (staticmethod, classmethod)) else value
+def attributes(function: Any) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """What a function looks up in objects, modules, dictionaries and lists, with the values; those of the user's."""
+    for path in attribute_paths(function.__code__):
+        value = attribute(function, path)
+        if value is not None:
+            yield path, value
+
+
+def attribute(function: Any, path: tuple[Any, ...]) -> Any:
+    """What one of `attribute_paths` leads to, without running anything; None where it leads nowhere."""
+    value: Any = None
+    with contextlib.suppress(ValueError):  # not yet bound
+        free = function.__code__.co_freevars
+        is_free = path[0] in free
+        value = (
+            function.__closure__[free.index(path[0])].cell_contents if is_free else function.__globals__.get(path[0])
+        )
+    for step in path[1:]:
+        value = _item(value, step[0]) if isinstance(step, tuple) else _attribute(value, step)
     return value
+
+
+def _item(value: Any, key: Any) -> Any:
+    if isinstance(value, dict):
+        return dict.get(value, key)
+    is_inside = type(value) in (list, tuple) and isinstance(key, int) and -len(value) <= key < len(value)
+    return value[key] if is_inside else None
+
+
+def _attribute(value: Any, name: str) -> Any:
+    if isinstance(value, types.ModuleType):
+        filename = getattr(value, "__file__", None)
+    elif isinstance(value, type):
+        filename = getattr(sys.modules.get(value.__module__), "__file__", None) or "<stdin>"
+    else:
+        try:
+            held = object.__getattribute__(value, "__dict__")
+        except AttributeError:
+            return None
+        return held.get(name) if isinstance(held, dict) else None
+    if not isinstance(filename, str) or not is_user_code(filename):
+        return None
+    value = inspect.getattr_static(value, name, None)
+    return value.__func__ if isinstance(value, (staticmethod, classmethod)) else value
+
+
+def _text(path: tuple[Any, ...]) -> str:
+    """`Layer.norm`, `table['norm']`: as `ast.unparse` writes it."""
+    return "".join([path[0], *(f"[{step[0]!r}]" if isinstance(step, tuple) else f".{step}" for step in path[1:])])
 
 
 def leaked_tracers(rule: Any, owner: Any = None) -> Iterator[str]:

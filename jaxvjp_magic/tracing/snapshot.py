@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from jaxvjp_magic.tracing import names
 from jaxvjp_magic.tracing.frames import is_user_code
-from jaxvjp_magic.tracing.functions import attribute_paths, global_names
+from jaxvjp_magic.tracing.functions import global_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,9 +41,9 @@ class Snapshot:
 
     def is_outdated(self) -> bool:
         """Whether a name may mean something else by now."""
-        for reference, cells, variables, always in self._functions:
+        for reference, cells, variables, attributes in self._functions:
             function = reference()
-            if function is None or always:
+            if function is None:
                 return True
             scope = function.__globals__
             for name, meant, is_same in variables:
@@ -54,34 +54,30 @@ class Snapshot:
                 now = _contents(function.__closure__[index])
                 if not is_same(now) if meant is None else meant() is not now:
                     return True
+            for path, meant, is_same in attributes:
+                now = names.attribute(function, path)
+                if not is_same(now) if meant is None else meant() is not now:
+                    return True
         return False
 
 
-def _watched(function: Any, seen: set[int]) -> Iterator[tuple[Any, Any, Any, bool]]:
+def _watched(function: Any, seen: set[int]) -> Iterator[tuple[Any, Any, Any, Any]]:
     """The function with its names, then its helpers with theirs, as deep as names are looked up."""
     seen.add(id(function))
     code, scope = function.__code__, function.__globals__
     cells = [(index, _contents(cell)) for index, cell in enumerate(function.__closure__ or ())]
     known = [(name, scope.get(name, _UNBOUND)) for name in global_names(code) | {function.__name__}]
-    always = any(_is_looked_into(scope.get(path[0])) for path in attribute_paths(code))
+    attributes = list(names.attributes(function))
     yield (
         weakref.ref(function),
         tuple((index, *_same(value)) for index, value in cells),
         tuple((name, *_same(value)) for name, value in known),
-        always,
+        tuple((path, *_same(value)) for path, value in attributes),
     )
-    for _, value in (*cells, *known):
+    for _, value in (*cells, *known, *attributes):
         is_helper = inspect.isfunction(value) and is_user_code(value.__code__.co_filename)
         if is_helper and id(value) not in seen and len(seen) <= _DEEPEST_HELPER:
             yield from _watched(value, set(seen))
-
-
-def _is_looked_into(value: Any) -> bool:
-    """Whether attributes of this may mean something that a look tells: those of a user's class or module."""
-    if inspect.ismodule(value):
-        filename = getattr(value, "__file__", None)
-        return isinstance(filename, str) and is_user_code(filename)
-    return inspect.isclass(value)
 
 
 def _same(value: Any) -> tuple[Callable[[], Any] | None, Same]:
