@@ -228,7 +228,7 @@ def test_a_helper_that_was_overwritten_is_the_cause_where_the_rules_would_fit_wi
     """The same mistake with a helper's name: the first finding, and the rest follows from it."""
     report = check_program(OVERWRITTEN_HELPER.format(**CALLS, statement=MAPPED))
     finding = report.findings[0]
-    assert (finding.code, finding.severity, finding.line) == ("NAM201", Severity.ERROR, 14 if in_function else 13)
+    assert (finding.code, finding.severity, finding.line) == ("NAM201", Severity.ERROR, 13)
     assert finding.title == "score was overwritten; fwd calls it"
     assert finding.message == (
         "fwd (line 7) calls score, and now gets jax.vmap(score, in_axes=(None, 0)) instead of the function that line 2 "
