@@ -118,6 +118,14 @@ def overwritten():
     return jax.vjp(first, X)[1](X)
 
 
+TABLE = {"sine": jnp.sin}
+
+
+def from_a_table():
+    f = rule(lambda x: (TABLE["sine"](x), x), lambda x, g: (g * jnp.cos(x),), jnp.sin)
+    return jax.grad(lambda x: f(x).sum())(X)
+
+
 def slope(x):
     return 2.0 * x
 
@@ -230,7 +238,7 @@ def into_refs():
 PROGRAMS = [
     traced_before, into_refs, changed_since,
     right, wrong, raising, raising_pullback, nested, no_pair, closes_over, method, symbolic_zeros, mapped, shared,
-    partials, overwritten, overwritten_helper, changed_global, late_bound, edited, another_shape,
+    partials, overwritten, from_a_table, overwritten_helper, changed_global, late_bound, edited, another_shape,
 ]  # fmt: skip
 
 
