@@ -73,22 +73,19 @@ def attributes_of(method: Any, owner: Any) -> Iterator[tuple[str, Any]]:
 
 
 def attributes(function: Any) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """What a function looks up in objects, modules, dictionaries and lists, with the values; those of the user's."""
-    for path in attribute_paths(function.__code__):
-        value = attribute(function, path)
-        if value is not None:
-            yield path, value
+    """The functions that a function looks up in the user's objects, modules, dictionaries and lists, with their paths."""
+    known = ((path, attribute(function, path)) for path in attribute_paths(function.__code__))
+    yield from ((path, value) for path, value in known if callable(value))
 
 
 def attribute(function: Any, path: tuple[Any, ...]) -> Any:
     """What one of `attribute_paths` leads to, without running anything; None where it leads nowhere."""
-    value: Any = None
-    with contextlib.suppress(ValueError):  # not yet bound
-        free = function.__code__.co_freevars
-        is_free = path[0] in free
-        value = (
-            function.__closure__[free.index(path[0])].cell_contents if is_free else function.__globals__.get(path[0])
-        )
+    value, free = function.__globals__.get(path[0]), function.__code__.co_freevars
+    if path[0] in free:
+        try:
+            value = function.__closure__[free.index(path[0])].cell_contents
+        except ValueError:  # not yet bound
+            return None
     for step in path[1:]:
         value = _item(value, step[0]) if isinstance(step, tuple) else _attribute(value, step)
     return value
