@@ -68,17 +68,23 @@ for _ in range(4):
     assert "NAM205" in {finding.code for finding in report.findings}
 
 
-def test_equal_calls_are_looked_at_once(monkeypatch):
-    """A rule's names are looked up once for each rule, however often it runs."""
-    looks = []
+@pytest.fixture
+def looks(monkeypatch):
+    """The phases of the rules whose names are looked up, one for each look."""
+    found = []
     original = Listener.__init__
 
     def counting(self, *args, **kwargs):
         original(self, *args, **kwargs)
         look = self.looks._look_at_rule
-        self.looks._look_at_rule = lambda *given: (looks.append(given[2]), look(*given))
+        self.looks._look_at_rule = lambda *given: (found.append(given[2]), look(*given))
 
     monkeypatch.setattr(Listener, "__init__", counting)
+    return found
+
+
+def test_equal_calls_are_looked_at_once(looks):
+    """A rule's names are looked up once for each rule, however often it runs."""
     f = jax.custom_vjp(lambda x: jnp.sin(x))
     f.defvjp(lambda x: (f(x), x), lambda x, g: (g * jnp.cos(x),))
     with vjpcheck() as report:
@@ -86,6 +92,28 @@ def test_equal_calls_are_looked_at_once(monkeypatch):
             jax.grad(f)(1.0)
     assert sorted(looks) == ["bwd", "fwd", "primal"]
     assert [call.count for call in report.calls] == [20, 20, 20]
+
+
+class Layer:
+    """A class with a function and with data."""
+
+    scale = 1.0
+    sine = staticmethod(lambda x: jnp.sin(x))
+
+
+def test_rules_that_read_data_and_functions_of_objects_are_looked_at_once(looks):
+    """The data are others in each call, as in training; the functions stay."""
+    parameters = {"scale": jnp.ones(3)}
+    f = jax.custom_vjp(lambda x: Layer.sine(x) * parameters["scale"] * Layer.scale)
+    f.defvjp(
+        lambda x: (Layer.sine(x) * parameters["scale"] * Layer.scale, x),
+        lambda x, g: (g * jnp.cos(x) * parameters["scale"] * Layer.scale,),
+    )
+    with vjpcheck():
+        for step in range(20):
+            parameters["scale"], Layer.scale = jnp.ones(3) * step, float(step)
+            jax.grad(lambda x: f(x).sum())(X)
+    assert sorted(looks) == ["bwd", "fwd"]
 
 
 def test_equal_calls_make_no_new_states():

@@ -73,7 +73,7 @@ def attributes_of(method: Any, owner: Any) -> Iterator[tuple[str, Any]]:
 
 
 def attributes(function: Any) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """The functions that a function looks up in the user's objects, modules, dictionaries and lists, with their paths."""
+    """The functions that a function looks up in objects, modules and containers of the user's, with their paths."""
     known = ((path, attribute(function, path)) for path in attribute_paths(function.__code__))
     yield from ((path, value) for path, value in known if callable(value))
 
