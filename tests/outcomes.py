@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,11 +33,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Put an empty class where a name is absent, so that the tests that do without it can be imported."""
+    """Where a name is absent, put what it is called now, or an empty class, so that what does without it can run."""
     for one in config.getoption("--absent"):
-        module, _, name = one.partition(":")
-        if not hasattr(importlib.import_module(module), name):
-            setattr(sys.modules[module], name, type(name, (), {}))
+        (module, _, name), (_, _, now) = one.partition("=")[0].partition(":"), one.partition("=")
+        known = importlib.import_module(module)
+        if not hasattr(known, name):
+            empty = type(name, (), {"__init__": lambda *_, **__: None})
+            setattr(known, name, getattr(known, now) if now else empty)
 
 
 @pytest.hookimpl(wrapper=True)
