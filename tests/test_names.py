@@ -139,9 +139,12 @@ def test_what_an_object_holds_is_a_name_too(make, name, in_function):
     finding = report.findings[0]
     assert (finding.code, finding.severity, finding.line) == ("NAM201", Severity.ERROR, 14 if in_function else 13)
     assert finding.title == f"{name} was overwritten; fwd calls it"
-    assert f"and now gets jax.vmap({name}, in_axes=(None, 0)) instead of the custom_vjp function." in finding.message
+    now = f"jax.vmap({name}, in_axes=(None, 0))"
+    assert finding.message == (
+        f"fwd (line {9 if in_function else 8}) calls {name}, and now gets {now} instead of the custom_vjp function."
+    )
     new = {"held.f": "held_f", "held.inner.f": "held_inner_f", "held['f']": "held_f", "held[0]": "held_0"}[name]
-    assert finding.fix == f"keep the original name:  {new}_mapped = jax.vmap({name}, in_axes=(None, 0))"
+    assert finding.fix == f"keep the original name:  {new}_mapped = {now}"
 
 
 @pytest.mark.parametrize("in_function", [False, True], ids=["at the top", "in a function"])
@@ -149,6 +152,23 @@ def test_what_an_object_holds_is_a_name_too(make, name, in_function):
 def test_a_mapped_function_under_another_name_is_left_alone(make, name, in_function):
     """The object goes on holding what the rule calls."""
     assert check_program(held(make, name, "mapped", in_function=in_function)).findings == ()
+
+
+def test_an_attribute_of_a_class_that_became_an_array_is_the_cause():
+    """The rule raises TypeError, for what the class holds now cannot be called."""
+    report = check_program("""
+        class Layer:
+            @jax.custom_vjp
+            def norm(x):
+                return jnp.dot(x, x)
+        first = Layer.norm
+        first.defvjp(lambda x: (Layer.norm(x), x), lambda x, g: (2 * g * x,))
+        Layer.norm = Layer.norm(jnp.ones(3))
+        jax.grad(first)(jnp.ones(3))
+    """)
+    finding = only(report, "NAM201")
+    assert (finding.severity, finding.line) == (Severity.ERROR, 8)
+    assert finding.title == "Layer.norm was overwritten; the fwd rule of Layer.norm calls it"
 
 
 def test_an_object_that_holds_another_function_from_the_second_call_on_is_seen():

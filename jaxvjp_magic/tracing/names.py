@@ -67,15 +67,14 @@ def lookups(function: Any, owner: Any = None, helper: str = "", seen: frozenset[
 
 def attributes_of(method: Any, owner: Any) -> Iterator[tuple[str, Any]]:
     """The attributes of its own object that a method names, with their values."""
-    known = getattr(owner, "__dict__", None)
-    if isinstance(known, dict):
-        yield from ((name, known[name]) for name in method.__code__.co_names if name in known)
+    known = _held(owner)
+    yield from ((name, known[name]) for name in method.__code__.co_names if name in known)
 
 
 def attributes(function: Any) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """The functions that a function looks up in objects, modules and containers of the user's, with their paths."""
+    """What a function looks up in objects, modules and containers of the user's, with the paths that lead there."""
     known = ((path, attribute(function, path)) for path in attribute_paths(function.__code__))
-    yield from ((path, value) for path, value in known if callable(value))
+    yield from ((path, value) for path, value in known if value is not None)
 
 
 def attribute(function: Any, path: tuple[Any, ...]) -> Any:
@@ -104,15 +103,20 @@ def _attribute(value: Any, name: str) -> Any:
     elif isinstance(value, type):
         filename = getattr(sys.modules.get(value.__module__), "__file__", None) or "<stdin>"
     else:
-        try:
-            held = object.__getattribute__(value, "__dict__")
-        except AttributeError:
-            return None
-        return held.get(name) if isinstance(held, dict) else None
+        return _held(value).get(name)
     if not isinstance(filename, str) or not is_user_code(filename):
         return None
     value = inspect.getattr_static(value, name, None)
     return value.__func__ if isinstance(value, (staticmethod, classmethod)) else value
+
+
+def _held(value: Any) -> dict[str, Any]:
+    """The attributes of an object's own, without running anything of its class."""
+    try:
+        held = object.__getattribute__(value, "__dict__")
+    except AttributeError:
+        return {}
+    return held if isinstance(held, dict) else {}
 
 
 def _text(path: tuple[Any, ...]) -> str:

@@ -67,7 +67,8 @@ def _watched(function: Any, seen: set[int]) -> Iterator[tuple[Any, Any, Any, Any
     code, scope = function.__code__, function.__globals__
     cells = [(index, _contents(cell)) for index, cell in enumerate(function.__closure__ or ())]
     known = [(name, scope.get(name, _UNBOUND)) for name in global_names(code) | {function.__name__}]
-    attributes = list(names.attributes(function))
+    # Data may be other ones in each step; only functions are of interest there.
+    attributes = [(path, value) for path, value in names.attributes(function) if callable(value)]
     yield (
         weakref.ref(function),
         tuple((index, *_same(value)) for index, value in cells),
