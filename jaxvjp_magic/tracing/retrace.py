@@ -190,14 +190,14 @@ def aside(shared: Shared | None = None) -> Iterator[None]:
 
     These go at the end, or when `shared` is closed.
     """
-    own = Retracing(only_copies=True)
-    _here.asides.append(shared or own)
+    _here.asides.append(shared or Retracing(only_copies=True))
     try:
         with quiet(), jax_internals.whole_tracebacks():
             yield
     finally:
-        _here.asides.pop()
-        own.close()
+        last = _here.asides.pop()
+        if last is not shared:
+            last.close()
 
 
 def traced_once(custom: Any) -> Any:
