@@ -66,8 +66,7 @@ def bindings(text: str, name: str, inside_line: int | None = None) -> list[Bindi
     scope: ast.AST = tree
     if inside_line is not None:
         scope = _function_around(tree, inside_line) or tree
-    is_within = _kind(name) is not ast.Name and not name.startswith(".")
-    places = nodes(text) if is_within else statements(scope)
+    places = nodes(text) if _is_item(name) and not name.startswith(".") else statements(scope)
     found = [binding for node in places for binding in _bindings_of(node, name, text)]
     return sorted(found, key=lambda binding: (binding.line, binding.start))
 
@@ -113,20 +112,23 @@ def _assignments(node: ast.AST, name: str, text: str) -> Iterator[Binding]:
                 yield Binding(name, *at, source if part is target else "", source)
 
 
-def _kind(name: str) -> type[ast.Name | ast.Attribute | ast.Subscript]:
-    """What a name is in a syntax tree; `Layer.norm`, `.norm` and `table['norm']` are names, too."""
-    if name.endswith("]"):
-        return ast.Subscript
-    return ast.Attribute if "." in name else ast.Name
+def _is_item(name: str) -> bool:
+    """Whether a name is what something holds: `Layer.norm`, `table['norm']`."""
+    return "." in name or name.endswith("]")
+
+
+def _stands_for(node: ast.AST, name: str) -> bool:
+    """Whether a node is this name; what something holds is a name, too."""
+    if isinstance(node, ast.Name):
+        return node.id == name
+    return isinstance(node, (ast.Attribute, ast.Subscript)) and _is_item(name) and ast.unparse(node) == name
 
 
 def _is_stored(node: ast.AST, name: str) -> TypeGuard[ast.Name | ast.Attribute | ast.Subscript]:
-    """Whether this gives the name a value."""
-    if not isinstance(node, _kind(name)) or not isinstance(node.ctx, ast.Store):
+    """Whether this gives the name a value, or, of `.norm`, that attribute of anything."""
+    if not isinstance(getattr(node, "ctx", None), ast.Store):
         return False
-    if isinstance(node, ast.Attribute) and name.startswith("."):
-        return node.attr == name[1:]
-    return ast.unparse(node) == name
+    return _stands_for(node, name) or (isinstance(node, ast.Attribute) and f".{node.attr}" == name)
 
 
 def deletions(text: str, name: str) -> list[tuple[int, int, int | None]]:
@@ -254,6 +256,5 @@ def _nodes_at(text: str, line: int) -> Iterator[ast.AST]:
 
 
 def uses(text: str, name: str) -> bool:
-    """Whether a name, or the attribute `Layer.norm`, stands anywhere in the text."""
-    kind = _kind(name)
-    return any(isinstance(node, kind) and ast.unparse(node) == name for node in nodes(text))
+    """Whether a name, `Layer.norm` and `table['norm']` too, stands anywhere in the text."""
+    return any(_stands_for(node, name) for node in nodes(text))
