@@ -43,10 +43,7 @@ HEADING = f"""\
 
 Every test of a suite runs twice, plain and inside an active check. A result is passed, failed, skipped or expected \
 to fail, and of a test that fails the type of its exception. *Tests run* leaves out those that are skipped in both \
-runs; *calls recorded* is the number of rows in all reports together. JAX 0.11.2 ran \
-the tests of 0.11.0, and JAX 0.12 those of a development state between 0.11 and 0.12, with what they import and 0.12 \
-lacks put there (`--absent`). So did JAX 0.11.2 with hijax_test.py, whose interface was renamed after 0.11.0: of its \
-91 tests 12 fail on 0.11.2 and 17 on 0.12, plain and checked. Written by `docs/neutrality.py`:
+runs; *calls recorded* is the number of rows in all reports together. {{about}} Written by `docs/neutrality.py`:
 
 ```sh
 python docs/neutrality.py --into docs/neutrality.md PATH_TO_JAX/tests/custom_api_test.py
@@ -67,6 +64,11 @@ class Reason:
     def is_about(self, test: str) -> bool:
         """Whether a test, by its id, is one of them."""
         return any(fnmatch.fnmatchcase(test, f"*{pattern}") for pattern in self.tests)
+
+
+def about(path: Path = REASONS) -> str:
+    """Which release's tests ran, where it is not the installed one."""
+    return str(tomllib.loads(path.read_text(encoding="utf-8"))["about"]).strip()
 
 
 def reasons(path: Path = REASONS) -> list[Reason]:
@@ -163,7 +165,7 @@ def write_into(page: Path, rows: list[str], known: list[Reason]) -> None:
     old = page.read_text(encoding="utf-8").splitlines() if page.exists() else []
     kept = [line for line in old if re.match(r"\| .* \| \d+\.\d+", line)]
     table = {_key(row): row for row in (*kept, *rows)}
-    text = HEADING + "".join(f"{table[key]}\n" for key in sorted(table))
+    text = HEADING.format(about=about()) + "".join(f"{table[key]}\n" for key in sorted(table))
     text += "\n## What must change\n\n"
     text += "".join(f"- {', '.join(f'`{test}`' for test in one.tests)}: {one.reason}\n" for one in known)
     text += "" if known else "Nothing.\n"

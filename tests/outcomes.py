@@ -28,14 +28,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Where to write, and what tests of another release may import."""
     parser.addoption("--outcomes", metavar="PATH", help="write each test's outcome to this JSON file")
     parser.addoption(
-        "--absent", action="append", default=[], metavar="MODULE:NAME", help="a name to be had nevertheless"
+        "--absent", action="append", default=[], metavar="MODULE:NAME[=NOW]", help="a name to be had nevertheless"
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Where a name is absent, put what it is called now, or an empty class, so that what does without it can run."""
     for one in config.getoption("--absent"):
-        (module, _, name), (_, _, now) = one.partition("=")[0].partition(":"), one.partition("=")
+        where, _, now = one.partition("=")
+        module, _, name = where.partition(":")
         known = importlib.import_module(module)
         if not hasattr(known, name):
             empty = type(name, (), {"__init__": lambda *_, **__: None})
