@@ -352,6 +352,23 @@ Fact = NameUse | Leak | ClosedOver | Edited | LateBound | Changed | ValueFact
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class NotChecked:
+    """Something that was not looked at or not compared, and why.
+
+    `what` is "output" (what a function returns), "residuals" (which of them a
+    bwd rule uses), "calls" (those inside a function that JAX has traced before)
+    or "values". `why` is a clause ("it calls table{at}, an lru_cache"), in which
+    `{at}` stands for `place`; of what was left out in many places for one
+    reason, `function` may be None.
+    """
+
+    what: str
+    function: Function | None
+    why: str
+    place: Place | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class CallFact:
     """One row: what equal calls of one function at one place did.
 
@@ -385,3 +402,4 @@ class Record:
     calls: tuple[CallFact, ...] = ()
     facts: tuple[Fact, ...] = ()
     notes: tuple[str, ...] = ()
+    not_checked: tuple[NotChecked, ...] = ()

@@ -21,9 +21,10 @@ from jaxvjp_magic.tracing.frames import caller, describe_error
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator
 
-    from jaxvjp_magic.tracing.facts import CallFact, Fact
+    from jaxvjp_magic.tracing.facts import CallFact, Fact, NotChecked
 
 MOST_NOTES = 20
+MOST_NOT_CHECKED = 200
 MOST_KNOWN = 4096
 SHOWN_RECURSION = 3
 
@@ -79,6 +80,7 @@ class Recorder:
         self._calls: dict[Hashable, tuple[Origin, Any]] = {}
         self._facts: dict[Fact, None] = {}
         self._notes: dict[str, None] = {}
+        self._not_checked: dict[NotChecked, None] = {}
         self._faults: set[str] = set()
         self._lock = threading.Lock()
         self.here = _Local()  # what belongs to this thread
@@ -130,6 +132,11 @@ class Recorder:
         """Something is known beyond what the calls show."""
         self._facts[fact] = None
 
+    def not_checked(self, what: NotChecked) -> None:
+        """Something is left alone; said once."""
+        if len(self._not_checked) < MOST_NOT_CHECKED:
+            self._not_checked[what] = None
+
     def note(self, text: str) -> None:
         """Something of ours did not work: one line for the report."""
         if len(self._notes) < MOST_NOTES:
@@ -166,7 +173,8 @@ class Recorder:
         with self._lock:
             for origin in self._tops.values():
                 _collect(origin, 0, rows, numbers)
-        return Record(jax_version, tuple(rows), tuple(self._facts.copy()), tuple(self._notes.copy()))
+        facts, notes, left = tuple(self._facts.copy()), tuple(self._notes.copy()), tuple(self._not_checked.copy())
+        return Record(jax_version, tuple(rows), facts, notes, left)
 
     def close(self, jax_version: str) -> Record:
         """Stop recording, let go of everything, and return the facts."""
