@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, TypeVar
 
 from jaxvjp_magic.checks import diagnose
-from jaxvjp_magic.report import Call, Finding, Leaf, ProgramError, Report, Severity
+from jaxvjp_magic.report import Call, Finding, Leaf, NotChecked, ProgramError, Report, Severity
 from jaxvjp_magic.tracing.facts import Bwd, Failed, Forward, Fwd, Primal, Pullback
 from jaxvjp_magic.tracing.frames import describe_error, place_of_error
 from jaxvjp_magic.tracing.namespace import error_fact
@@ -40,6 +40,7 @@ def build_report(
         calls=tuple(_call(fact, program, leaves, wrong=fact.id in wrong) for fact in record.calls),
         error=_program_error(error, program) if error is not None else None,
         notes=(*record.notes, *notes),
+        not_checked=_not_checked(record, program),
     )
 
 
@@ -66,6 +67,18 @@ def _program_error(error: BaseException, program: Program) -> ProgramError:
     if isinstance(error, SyntaxError) and spot.line is None:
         return ProgramError(type(error).__name__, str(error.msg), error.lineno)
     return ProgramError(type(error).__name__, str(error), spot.line, spot.source)
+
+
+def _not_checked(record: Record, program: Program) -> tuple[NotChecked, ...]:
+    """What was left alone, each thing once: two places may be the same line for a person."""
+    found: dict[NotChecked, None] = {}
+    for fact in record.not_checked:
+        name, code = (fact.function.name, fact.function.code) if fact.function else ("", None)
+        defined, place = program.definition(code), program.spot(fact.place)
+        at = "" if place.line is None else f" ({place})"
+        why = fact.why.replace("{at}", at)  # not `format`: the reason may have other braces
+        found[NotChecked(fact.what, name, defined.line, defined.source, why)] = None
+    return tuple(found)
 
 
 def _call(fact: CallFact, program: Program, leaves: Callable[..., Leaves | None], *, wrong: bool) -> Call:

@@ -6,7 +6,18 @@ import dataclasses
 import json
 from typing import Any, NoReturn
 
-from jaxvjp_magic.report import SCHEMA, Call, Finding, Leaf, Omitted, ProgramError, Report, Severity, Snippet
+from jaxvjp_magic.report import (
+    SCHEMA,
+    Call,
+    Finding,
+    Leaf,
+    NotChecked,
+    Omitted,
+    ProgramError,
+    Report,
+    Severity,
+    Snippet,
+)
 
 MOST_CHARACTERS = 200_000_000
 MOST_ENTRIES = 500_000  # of any list
@@ -55,9 +66,13 @@ def _report(data: dict[str, Any]) -> Report:
         jax=_string("jax", data.get("jax", "")),
         findings=tuple(_finding(f"findings[{i}]", one) for i, one in enumerate(_list("findings", data["findings"]))),
         calls=tuple(_load(Call, f"calls[{i}]", one) for i, one in enumerate(_list("calls", data["calls"]))),
-        error=_load(ProgramError, "error", data["error"]) if data.get("error") else None,
+        error=_load(ProgramError, "error", data["error"]) if data.get("error") is not None else None,
         notes=tuple(_string("notes", one) for one in _list("notes", data.get("notes", []))),
-        omitted=_load(Omitted, "omitted", data["omitted"]) if data.get("omitted") else None,
+        omitted=_load(Omitted, "omitted", data["omitted"]) if data.get("omitted") is not None else None,
+        not_checked=tuple(
+            _load(NotChecked, f"not_checked[{i}]", one)
+            for i, one in enumerate(_list("not_checked", data.get("not_checked", [])))
+        ),
     )
     known: set[int] = set()
     for i, call in enumerate(report.calls):
@@ -96,7 +111,9 @@ def _load(cls: Any, where: str, data: Any) -> Any:
 
 def _value(where: str, value: Any, kind: str) -> Any:
     if kind == _LEAVES:  # a phase that ran without leaves is null
-        return tuple(_load(Leaf, f"{where}[{i}]", one) for i, one in enumerate(_list(where, value or [])))
+        return tuple(
+            _load(Leaf, f"{where}[{i}]", one) for i, one in enumerate(_list(where, [] if value is None else value))
+        )
     if value is None and kind.endswith("| None"):
         return None
     kind = kind.removesuffix(" | None")

@@ -139,11 +139,29 @@ class ProgramError:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class NotChecked:
+    """Something that the check did not look at, or did not compare, and why.
+
+    `what` is "output" (what `function` returns), "residuals" (which of them
+    `function`, a bwd rule, uses), "calls" (those inside `function`) or "values".
+    `function` is "" where the same holds for several. `line` and `source` are
+    the place of its definition, as those of a finding; `why` is a clause.
+    """
+
+    what: str
+    function: str = ""
+    line: int | None = None
+    source: str = ""
+    why: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Omitted:
-    """What a shortened report leaves out: entries of `calls`, and the calls that they stand for."""
+    """What a shortened report leaves out: entries of `calls`, the calls that they stand for, and of `not_checked`."""
 
     rows: int = 0
     calls: int = 0
+    not_checked: int = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -151,8 +169,9 @@ class Report:
     """Everything one check saw: calls, findings, the program's own error.
 
     `notes` say what the check itself could not do; they are not findings.
-    `omitted` is given where the report is saved with a notebook, and too large
-    to be saved whole.
+    `not_checked` says what of the program it left alone, and why. `omitted` is
+    given where the report is saved with a notebook, and too large to be saved
+    whole.
     """
 
     jax: str = ""
@@ -161,6 +180,7 @@ class Report:
     error: ProgramError | None = None
     notes: tuple[str, ...] = ()
     omitted: Omitted | None = None
+    not_checked: tuple[NotChecked, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -181,13 +201,15 @@ class Report:
     def to_json(self) -> str:
         """The report as one line of JSON, schema 1; absent and empty keys are left out."""
         data = {"schema": SCHEMA, "jax": self.jax, "ok": self.ok}
-        if self.error:
+        if self.error is not None:
             data["error"] = _compact(self.error)
+        if self.not_checked:
+            data["not_checked"] = [_compact(one) for one in self.not_checked]
         data["findings"] = [_compact(finding) for finding in self.findings]
         data["calls"] = [_compact(call) for call in self.calls]
         if self.notes:
             data["notes"] = list(self.notes)
-        if self.omitted:
+        if self.omitted is not None:
             data["omitted"] = _compact(self.omitted)
         return json.dumps(data, ensure_ascii=False)
 
@@ -239,7 +261,9 @@ _KEPT = {"id", "parent", "count", "path", "type"}
 def _compact(item: Any) -> dict[str, Any]:
     """A dataclass as a dict without what does not apply.
 
-    A phase that did not run has no key; one that ran without leaves is null.
+    That is a value that is its field's default. What has no default is there,
+    however empty; so is 0 where it is not the same as unknown. A phase that did
+    not run has no key; one that ran without leaves is null.
     """
     data: dict[str, Any] = {}
     for field in dataclasses.fields(item):
@@ -248,7 +272,7 @@ def _compact(item: Any) -> dict[str, Any]:
             data[field.name] = [_compact(leaf) for leaf in value] or None
         elif dataclasses.is_dataclass(value):
             data[field.name] = _compact(value)
-        elif field.name in _KEPT or not (value is None or value is field.default or value in ("", ())):
+        elif field.name in _KEPT or value != field.default:
             data[field.name] = value
     return data
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import axe_core_python
 import pytest
 from browser_reports import MANY, NESTED, REPAIRED, SOME
-from test_html import HOSTILE, MIXED, SEED, _report_of
+from test_html import HOSTILE, LEFT_OUT, MIXED, SEED, _report_of
+from test_not_checked import EMPTY
 
 from jaxvjp_magic.rendering import flow, table
 from jaxvjp_magic.rendering.html import render_html
+from jaxvjp_magic.rendering.text import render_text
 
 AXE = Path(axe_core_python.__file__).parent / "axe.min.js"
 pytestmark = pytest.mark.xdist_group("browser")  # one browser, one server
@@ -227,16 +230,51 @@ def test_text_of_the_program_stays_text(show):
     page.locator(".vc-opener").click()
     shown = """<script>alert("1")</script>&amp;<!-- '\\' -->\\u001b[31m\\u202eevil\\u2028\\u0000"""
     text = page.locator("#place").evaluate("(place) => place.textContent")
-    places = "jax call source primal-path primal-type nondiff title message fix code line finding-source error note"
+    places = "jax call source primal-path primal-type nondiff title message fix code line finding-source error note "
+    places += "left-out why"
     assert [place for place in places.split() if f"{place}:{shown}" not in text] == []
     assert page.locator("#place script, #place img").count() == 0
     assert "\u202e" not in text
 
 
+def test_what_was_not_looked_at_is_a_quiet_line(show):
+    """Grey, below the calls and above the notes; no key opens what is whole."""
+    page = show(LEFT_OUT)
+    line = page.locator("p.vc-unseen")
+    assert line.inner_text() == render_text(LEFT_OUT).splitlines()[-3]
+    assert page.locator("#place p").last.inner_text() == "note: a rule was not traced"
+    assert line.evaluate("(line) => line.previousElementSibling.previousElementSibling.className") == "vc-scroll"
+    colours = page.evaluate(
+        "['.vc-unseen', '.vc-head'].map((one) => getComputedStyle(document.querySelector(one)).color)"
+    )
+    assert colours[0] != colours[1]
+
+
+def test_much_that_was_not_looked_at_is_folded(show):
+    """One line, which opens to the rest; it stays readable."""
+    page = show(dataclasses.replace(LEFT_OUT, not_checked=LEFT_OUT.not_checked * 2))
+    folded = page.locator("details.vc-unseen")
+    assert folded.locator("summary").inner_text().endswith("; and 3 more")
+    assert not folded.locator("li").first.is_visible()
+    folded.locator("summary").click()
+    assert folded.locator("li").first.inner_text() == "what decode returns: it calls table (line 12), an lru_cache"
+    assert _axe(page) == []
+
+
+def test_a_report_of_empty_and_zero_things_is_drawn(show):
+    """A call without a name is opened, and what holds nothing has no bar."""
+    page = show(EMPTY)
+    assert [row[7] for row in cells(page)] == ["0 × 12 B", "0 B"]  # noqa: RUF001 (a sign of multiplication)
+    bars = page.locator(".vc-bar > span").all()
+    assert [bar.get_attribute("style") for bar in bars] == ["width:0%", "width:0%"]
+    page.locator(".vc-opener").nth(1).click()
+    assert page.locator("caption", has_text="leaves of call 2").count() == 1
+
+
 @pytest.mark.parametrize("theme", ["light", "dark", "black", "none"])
 def test_axe_finds_nothing(show, theme):
     """Nothing that keeps people from reading or using it, closed and opened, in any theme."""
-    page = show(SEED, before=REPAIRED, theme=theme)
+    page = show(LEFT_OUT, before=REPAIRED, theme=theme)
     page.locator(".vc-opener").nth(1).click()
     assert _axe(page) == []
 
@@ -251,7 +289,7 @@ def test_axe_finds_nothing_in_many_calls(show, theme):
 
 def test_axe_finds_nothing_in_the_static_page(page):
     """The same for those without the widget."""
-    page.set_content(f"<!doctype html><html lang=en><title>t</title><main>{render_html(SEED)}</main></html>")
+    page.set_content(f"<!doctype html><html lang=en><title>t</title><main>{render_html(LEFT_OUT)}</main></html>")
     assert _axe(page) == []
 
 

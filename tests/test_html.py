@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from jaxvjp_magic.rendering.html import render_html
 from jaxvjp_magic.rendering.text import plain, render_text
-from jaxvjp_magic.report import Call, Finding, Leaf, ProgramError, Report, Severity, Snippet
+from jaxvjp_magic.report import Call, Finding, Leaf, NotChecked, ProgramError, Report, Severity, Snippet
 
 TAGS = "div p b span article details summary pre code u table caption thead tbody tr th td br ul li button"
 DRAWN = "svg title desc path circle rect text"
@@ -130,15 +130,30 @@ MIXED = Report(
     calls=(Call(7, "custom_vjp", "g", primals=(Leaf("params['w']", "bfloat16[8,8]", 128), Leaf("x", "int32[8]", 32))),),
 )
 NOTHING_WRONG = dataclasses.replace(SEED, findings=(), error=None, notes=())
-REPORTS = {"seed": SEED, "mixed": MIXED, "nothing wrong": NOTHING_WRONG, "no call": Report(jax="0.12.0")}
+LEFT_OUT = dataclasses.replace(
+    SEED,
+    not_checked=(
+        NotChecked("output", "decode", 4, why="it calls table (line 12), an lru_cache"),
+        NotChecked("residuals", "decode_bwd", 7, "lib.py", "it prints (line 8)"),
+        NotChecked("calls", why="JAX has cached them"),
+    ),
+)
+REPORTS = {
+    "seed": SEED,
+    "mixed": MIXED,
+    "nothing wrong": NOTHING_WRONG,
+    "no call": Report(jax="0.12.0"),
+    "left out": LEFT_OUT,
+    "much left out": dataclasses.replace(LEFT_OUT, not_checked=LEFT_OUT.not_checked * 2),
+}
 
 
 @pytest.mark.parametrize("report", REPORTS.values(), ids=REPORTS)
 def test_html_says_what_the_text_says(report):
-    """Each word of the text is there as often; what is added is the caption, and the severity of a marked cell."""
+    """Each word of the text is there as often; more are the caption, a marked cell's severity and what is folded."""
     root = parse(report)
     in_text, in_html = (Counter(re.findall(r"[^\s│\[\]()]+", text)) for text in (render_text(report), root.text))
-    above = [*root.all("caption"), *(node for node in root.all("summary") if node.words.endswith("as a picture"))]
+    above = [*root.all("caption", "li"), *(one for one in root.all("summary") if one.words.endswith("as a picture"))]
     captions = Counter(word for node in above for word in re.findall(r"[^\s│\[\]()]+", node.text))
     assert in_text["vjpcheck:"] == 1
     assert in_text - in_html == Counter()
@@ -208,31 +223,9 @@ def test_rows_have_the_types_sizes_and_notes_of_each_call():
     ]
 
 
-def test_nested_calls_are_indented_without_styles():
-    """The indentation is made of spaces that HTML keeps."""
-    headers = [node.text.rstrip("\n") for node in parse(SEED).all("th") if node.attributes["scope"] == "row"]
-    assert headers == ["vjp(test_func)", "└\u00a0test_func", "\u00a0\u00a0└\u00a0inner (1,200 times)"]
-
-
-def test_column_with_nothing_but_a_mark_is_shown():
-    """A bwd rule that returned nothing is marked although its cell is empty; columns without both are left out."""
-    root = parse(MIXED)
-    assert [node.words for node in root.all("thead")[0].all("th")] == ["#", "call", "primals", "gradients"]
-    assert cells_of(root) == [["7", "g", "params['w'] bf16[8,8] x i32[8]", "! warning"]]
-
-
-def test_a_leaf_that_is_not_shown_is_marked_among_the_rest():
-    """The mark never stands on a leaf that is right."""
-    leaves = tuple(Leaf(f"p[{i}]", "float32[2]") for i in range(9))
-    finding = Finding("VJP104", Severity.ERROR, "title", "reason", phase="bwd", path="p[7]", calls=(1,))
-    report = Report(findings=(finding,), calls=(Call(1, "custom_vjp", "f", cotangents_out=leaves),))
-    (row,) = cells_of(parse(report))
-    assert row[-1] == "p[0] f32[2] p[1] f32[2] p[2] f32[2] p[3] f32[2] × error and 5 more"  # noqa: RUF001 (the sign of an error)
-
-
 def test_findings_come_before_the_table_and_the_cause_first():
-    """Headline, how it ended, cause, what follows, calls, notes."""
-    text = parse(SEED).words
+    """Headline, how it ended, cause, what follows, calls, what was not looked at, notes."""
+    text = parse(LEFT_OUT).words
     places = [
         text.index(part)
         for part in (
@@ -241,6 +234,7 @@ def test_findings_come_before_the_table_and_the_cause_first():
             "× error NAM201 line 17: test_func was overwritten; test_func_fwd calls it (cause of VJP101, VJP106)",  # noqa: RUF001 (the sign of an error)
             "× error VJP101 line 10: test_func_fwd returns float32[3], but test_func returns float32[] (follows from",  # noqa: RUF001 (the sign of an error)
             "Calls, each",
+            "not looked at: what decode returns: it calls table (line 12), an lru_cache; which residuals decode_bwd",
             "note: a rule was not traced",
         )
     ]
@@ -348,7 +342,8 @@ def test_text_of_the_program_stays_text():
     root = parse(report)
     assert not {"script", "img"} & {node.tag for node in root.all()}
     shown = """<script>alert("1")</script>&amp;<!-- '\\' -->\\u001b[31m\\u202eevil\\u2028\\u0000"""
-    places = "jax call source primal-path primal-type nondiff title message fix code line finding-source error note"
+    places = "jax call source primal-path primal-type nondiff title message fix code line finding-source error note "
+    places += "left-out why"
     assert [place for place in places.split() if f"{place}:{shown}" not in root.text] == []
     assert not re.search(r"[\x00-\x09\x0b-\x1f\u2028\u202e]", render_html(report))
 
@@ -392,4 +387,8 @@ def _report_of(text):
         primals=(Leaf(f"primal-path:{text}", "float32[]"), Leaf("", f"primal-type:{text}")),
         nondiff=(Leaf("f", f"nondiff:{text}"),),
     )
-    return Report(f"jax:{text}", (finding,), (call,), ProgramError(f"error:{text}", line=1), (f"note:{text}",))
+    left_out = NotChecked("values", f"left-out:{text}", why=f"why:{text}")
+    ended, notes = ProgramError(f"error:{text}", line=1), (f"note:{text}",)
+    return Report(
+        f"jax:{text}", (finding,), (call,), ended, notes, not_checked=(left_out, left_out, left_out, left_out)
+    )

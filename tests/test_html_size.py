@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 
-from test_html import NOTHING_WRONG, SEED, cells_of, parse
+from test_html import MIXED, NOTHING_WRONG, SEED, cells_of, parse
 
 from jaxvjp_magic.rendering.html import render_html
 from jaxvjp_magic.rendering.table import MOST_ROWS
-from jaxvjp_magic.report import Call, Leaf, Report
+from jaxvjp_magic.report import Call, Finding, Leaf, Report, Severity
 
 
 def test_pictures_of_the_calls_that_findings_are_about():
@@ -59,6 +59,28 @@ def test_deep_nesting_does_not_grow_without_end():
     nested = [node.text for node in parse(Report(calls=calls)).all("th") if node.words.endswith("└ f")]
     assert len(nested) == 49
     assert max(map(len, nested)) < 40
+
+
+def test_nested_calls_are_indented_without_styles():
+    """The indentation is made of spaces that HTML keeps."""
+    headers = [node.text.rstrip("\n") for node in parse(SEED).all("th") if node.attributes["scope"] == "row"]
+    assert headers == ["vjp(test_func)", "└\u00a0test_func", "\u00a0\u00a0└\u00a0inner (1,200 times)"]
+
+
+def test_a_leaf_that_is_not_shown_is_marked_among_the_rest():
+    """The mark never stands on a leaf that is right."""
+    leaves = tuple(Leaf(f"p[{i}]", "float32[2]") for i in range(9))
+    finding = Finding("VJP104", Severity.ERROR, "title", "reason", phase="bwd", path="p[7]", calls=(1,))
+    report = Report(findings=(finding,), calls=(Call(1, "custom_vjp", "f", cotangents_out=leaves),))
+    (row,) = cells_of(parse(report))
+    assert row[-1] == "p[0] f32[2] p[1] f32[2] p[2] f32[2] p[3] f32[2] × error and 5 more"  # noqa: RUF001 (the sign of an error)
+
+
+def test_column_with_nothing_but_a_mark_is_shown():
+    """A bwd rule that returned nothing is marked although its cell is empty; columns without both are left out."""
+    root = parse(MIXED)
+    assert [node.words for node in root.all("thead")[0].all("th")] == ["#", "call", "primals", "gradients"]
+    assert cells_of(root) == [["7", "g", "params['w'] bf16[8,8] x i32[8]", "! warning"]]
 
 
 def test_fifty_rows_are_at_most_30_kb():

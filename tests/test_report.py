@@ -14,7 +14,7 @@ from test_findings import SEED
 from jaxvjp_magic import Call, Finding, Leaf, Report, Severity
 from jaxvjp_magic.rendering import table
 from jaxvjp_magic.rendering.bundle import MIME_TYPE, mime_bundle
-from jaxvjp_magic.report import ProgramError, Snippet, short_type, size
+from jaxvjp_magic.report import NotChecked, ProgramError, Snippet, short_type, size
 
 FULL = Report(
     jax="0.10.2",
@@ -34,6 +34,7 @@ FULL = Report(
     ),
     error=ProgramError("ValueError", "bad\nnews", 20),
     notes=("could not do a thing",),
+    not_checked=(NotChecked("output", "f", 17, "In[3]", "it calls table (line 3), an lru_cache"), NotChecked("calls")),
 )  # fmt: skip
 
 
@@ -54,6 +55,7 @@ def test_json_has_the_keys_of_the_contract():
     data = json.loads(FULL.to_json())
     assert (data["schema"], data["jax"], data["ok"]) == (1, "0.10.2", False)
     assert data["error"] == {"type": "ValueError", "message": "bad\nnews", "line": 20}
+    assert data["not_checked"][0]["why"] == "it calls table (line 3), an lru_cache"
     assert data["findings"][0]["cause_of"] == [1]
     assert [finding.get("new_name") for finding in data["findings"]] == ["f_mapped", None, None]
     assert data["calls"][0]["primals"] == [{"path": "x", "type": "float32[10,3]", "bytes": 120}]

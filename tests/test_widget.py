@@ -11,7 +11,7 @@ import threading
 
 import pytest
 from conftest import LOAD
-from test_html import HOSTILE, SEED, _report_of
+from test_html import HOSTILE, LEFT_OUT, SEED, _report_of
 
 from jaxvjp_magic.notebook import progress
 from jaxvjp_magic.rendering.bundle import MIME_TYPE, full_data, mime_bundle, with_widget
@@ -64,6 +64,18 @@ def test_a_small_report_is_saved_whole():
     """Nothing is left out, and nothing says so."""
     assert shortened(SEED) == SEED
     assert mime_bundle(SEED)[MIME_TYPE] == full_data(SEED)
+
+
+def test_what_was_not_looked_at_is_saved_as_it_is_said():
+    """In the widget's state and in the data, and in neither where all was looked at."""
+    for report in (LEFT_OUT, SEED):
+        widget = ReportWidget(report)
+        state, data = widget.report.get("not_checked"), mime_bundle(report)[MIME_TYPE].get("not_checked")
+        widget.close()
+        assert (state is None) == (data is None) == (report is SEED)
+        if state:
+            assert state["summary"] in mime_bundle(report)["text/plain"].splitlines()
+            assert [one["what"] for one in data] == ["output", "residuals", "calls"]
 
 
 def test_leaves_without_end_are_counted():

@@ -52,7 +52,8 @@ def render_html(report: Report, changes: Changes | None = None) -> str:
     """The whole report as one `<div>`: the same facts as the text form, the findings before the table."""
     above = [*_head(report), *(_since(report, changes) if changes is not None else ())]
     above += (_card(report, *group) for group in groups(report))
-    below = [_paragraph(f"note: {_text(note)}", "8px 0 0") for note in report.notes]
+    below = list(_not_checked(report))
+    below += [_paragraph(f"note: {_text(note)}", "8px 0 0") for note in report.notes]
     room = _MOST_BYTES - _bytes(above) - _bytes(below)
     calls = _table_within(report, room) if report.calls else []
     below += _pictures(report, room - _bytes(calls))
@@ -99,6 +100,20 @@ def _since(report: Report, changes: Changes) -> Iterator[str]:
     ]
     if items:
         yield f'<ul style="all:revert;margin:2px 0;{_MONO}">{"".join(items)}</ul>'
+
+
+def _not_checked(report: Report) -> Iterator[str]:
+    """What was not looked at, in grey: one line, and in it, where there is more, the rest on demand."""
+    line, more = table.not_checked(report)
+    if not line:
+        return
+    if not more:
+        yield _paragraph(f'<span style="{_GREY}">{_text(line)}</span>', "8px 0 0")
+        return
+    summary = f'<summary style="all:revert;cursor:pointer">{_text(line)}</summary>'
+    items = "".join(f'<li style="all:revert">{_text(one)}</li>' for one in more)
+    style = f"all:revert;margin-top:8px;max-width:64em;{_GREY}"
+    yield f'<details style="{style}">{summary}<ul style="all:revert;margin:2px 0">{items}</ul></details>'
 
 
 def _pictures(report: Report, room: int) -> Iterator[str]:
@@ -194,12 +209,12 @@ def _source(snippet: Snippet, hue: str) -> str:
 
 def _table(report: Report, leaves: int) -> Iterator[str]:
     rows = table.rows(report, leaves=leaves)
-    used = [column for column in COLUMNS if any(_shown(row.cells[column]) for row in rows)]
+    used = [column for column in COLUMNS if column == "call" or any(_shown(row.cells[column]) for row in rows)]
     caption = "Calls, each below the one that it is part of"
     if "vmap" in used:
         caption += "; types inside a vmap are those of one example"
     held = table.total_held(report.calls)
-    if held and not report.omitted:
+    if held and not (report.omitted and report.omitted.rows):
         caption += f"; residuals: {size(held)} in all"
     # The rows' lines are shadows: borders of rows need collapsed cells, and those need padding in each cell.
     # Pages without a doctype do not hand the text's colour on to tables.
@@ -211,7 +226,7 @@ def _table(report: Report, leaves: int) -> Iterator[str]:
     yield f'<caption style="{above}">{caption}</caption>'
     yield f'<thead style="all:revert;text-align:left">{head}</thead>'
     yield '<tbody style="all:revert;text-align:left;vertical-align:baseline">'
-    most = max(map(table.held_bytes, report.calls))
+    most = max(1, *map(table.held_bytes, report.calls))  # 0 where a vmap is over no examples
     # Numbers stand below each other by spaces, which are shorter than a style in each cell.
     widths = {
         "#": len(str(max(row.call.id for row in rows))),

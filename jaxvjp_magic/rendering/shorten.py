@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SAVED_ROWS = 100
 SAVED_LEAVES = 4000
+SAVED_NOT_CHECKED = 100
 _PHASES = ("primals", "nondiff", "outputs", "fwd_outputs", "residuals", "cotangents_in", "cotangents_out")
 _LIMITS = (64, 32, 16, 8, 5)  # of the leaves of one phase; never fewer than a table shows
 _SHOWN_OF_FINDING = 3
@@ -55,11 +56,12 @@ def shortened(report: Report) -> Report:
     calls = kept_calls(report, SAVED_ROWS)
     ids = {call.id for call in calls}
     limit = next((limit for limit in _LIMITS if _leaves(calls, limit) <= SAVED_LEAVES), _LIMITS[-1])
-    omitted = report.omitted or Omitted()
-    rows = len(report.calls) - len(calls)
-    if rows:
-        left_out = sum(call.count for call in report.calls) - sum(call.count for call in calls)
-        omitted = Omitted(omitted.rows + rows, omitted.calls + left_out)
+    before = report.omitted or Omitted()
+    omitted = Omitted(
+        before.rows + len(report.calls) - len(calls),
+        before.calls + sum(call.count for call in report.calls) - sum(call.count for call in calls),
+        before.not_checked + max(0, len(report.not_checked) - SAVED_NOT_CHECKED),
+    )
     return dataclasses.replace(
         report,
         calls=tuple(_with_fewer_leaves(call, limit) for call in calls),
@@ -67,7 +69,8 @@ def shortened(report: Report) -> Report:
             dataclasses.replace(finding, calls=tuple(number for number in finding.calls if number in ids))
             for finding in report.findings
         ),
-        omitted=omitted if omitted.rows else None,
+        omitted=omitted if omitted != Omitted() else None,
+        not_checked=report.not_checked[:SAVED_NOT_CHECKED],
     )
 
 
@@ -85,5 +88,5 @@ def _with_fewer_leaves(call: Call, limit: int) -> Call:
 def _fewer(leaves: Leaves, limit: int) -> Leaves:
     shown, rest = leaves[: limit - 1], leaves[limit - 1 :]
     number = sum(leaf.more or 1 for leaf in rest)
-    held = sum(leaf.bytes or 0 for leaf in rest)
-    return (*shown, Leaf(bytes=held or None, more=number, note=f"and {number} more"))
+    sizes = [leaf.bytes for leaf in rest if leaf.bytes is not None]
+    return (*shown, Leaf(bytes=sum(sizes) if sizes else None, more=number, note=f"and {number} more"))

@@ -12,13 +12,21 @@ from jaxvjp_magic.report import Severity, short_type, size
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from jaxvjp_magic.report import Call, Finding, Leaves, Report
+    from jaxvjp_magic.report import Call, Finding, Leaves, NotChecked, Report
 
 SYMBOLS = {Severity.ERROR: "×", Severity.WARNING: "!", Severity.NOTE: "·"}  # noqa: RUF001 (a cross, meant as one)
 COLUMNS = ("call", "line", "vmap", "primals", "output", "residuals", "cotangent", "gradients")
 MOST_LEAVES = 4
 MOST_ROWS = 50
+MOST_NOT_CHECKED = 3
 _COLUMN_OF_PHASE = {"fwd": "output", "call": "primals", "primal": "output", "bwd": "gradients", "pullback": "cotangent"}
+# What was not looked at: of one function, and of several.
+_NOT_CHECKED = {
+    "output": ("what {} returns", "what some functions return"),
+    "residuals": ("which residuals {} uses", "which residuals some functions use"),
+    "calls": ("the calls inside {}", "the calls inside some functions"),
+    "values": ("the values of {}", "the values of some functions"),
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -72,6 +80,33 @@ def place(line: int | None, source: str) -> str:
     if line is None:
         return source
     return f"{source}, line {line}" if source else f"line {line}"
+
+
+def not_checked(report: Report, most: int = MOST_ROWS) -> tuple[str, list[str]]:
+    """`not looked at: what f returns: it draws from a global random state; and 2 more`, and what these more are.
+
+    ("", []) where nothing was left out. Of all together at most so many are
+    told; the last line counts the rest.
+    """
+    told = [_thing(one) for one in report.not_checked]
+    left_out = report.omitted.not_checked if report.omitted else 0
+    total = len(told) + left_out
+    first, folded = told[:MOST_NOT_CHECKED], told[MOST_NOT_CHECKED:most]
+    if not first:
+        return "", []
+    more = [f"and {total - len(first):,} more"] if total > len(first) else []
+    rest = total - len(first) - len(folded)
+    if folded and rest:
+        folded.append(f"and {rest:,} more")
+    return f"not looked at: {'; '.join([*first, *more])}", folded
+
+
+def _thing(one: NotChecked) -> str:
+    """`the calls inside step: JAX has cached them`."""
+    known = (f"{one.what} of {{}}", f"{one.what} of some functions")  # of a later version's report
+    of_one, of_several = _NOT_CHECKED.get(one.what, known)
+    thing = of_one.replace("{}", one.function) if one.function else of_several
+    return f"{thing}: {one.why}" if one.why else thing
 
 
 def rows(report: Report, most: int = MOST_ROWS, leaves: int = MOST_LEAVES) -> list[Row]:
@@ -151,11 +186,16 @@ def _static(nondiff: Leaves | None) -> tuple[str, ...]:
 
 def _residuals(call: Call, most: int) -> tuple[str, ...]:
     lines = leaf_lines(call.residuals, most)
-    if not lines or not call.residual_bytes:
+    if not lines or not _has_bytes(call):
         return lines
     if len(lines) == 1:
         return (f"{lines[0]}  {size(call.residual_bytes)}",)
     return (*lines, f"total  {size(call.residual_bytes)}")
+
+
+def _has_bytes(call: Call) -> bool:
+    """Whether the size of a residual is known; 0 bytes are a size."""
+    return any(leaf.bytes is not None for leaf in call.residuals or ())
 
 
 def held_bytes(call: Call) -> int:
@@ -164,8 +204,8 @@ def held_bytes(call: Call) -> int:
 
 
 def held(call: Call) -> str:
-    """`120 B`, or ten times 12 B inside a vmap; "" where nothing is held."""
-    if not call.residual_bytes:
+    """`120 B`, or ten times 12 B inside a vmap; "" where that is not known."""
+    if not _has_bytes(call):
         return ""
     examples = f"{math.prod(call.vmap):,} × " if call.vmap else ""  # noqa: RUF001 (a sign of multiplication)
     return examples + size(call.residual_bytes)

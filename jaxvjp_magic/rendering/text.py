@@ -28,10 +28,10 @@ def render_text(report: Report, changes: Changes | None = None) -> str:
     if changes is not None:
         blocks.append(list(_since(report, changes)))
     blocks.extend(list(_finding(report, index)) for index in range(len(report.findings)))
-    end = [table.ending(report)] if report.error else []
-    end += [f"note: {note}" for note in report.notes]
-    if end:
-        blocks.append(end)
+    not_checked, _ = table.not_checked(report)
+    end = [not_checked, table.ending(report), *(f"note: {note}" for note in report.notes)]
+    if any(end):
+        blocks.append(list(filter(None, end)))
     return "\n\n".join("\n".join(plain(line).rstrip() for line in block) for block in blocks)
 
 

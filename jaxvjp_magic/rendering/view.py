@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from jaxvjp_magic import rules
 from jaxvjp_magic.rendering import flow, since, table
 from jaxvjp_magic.rendering.groups import groups
-from jaxvjp_magic.rendering.shorten import shortened
+from jaxvjp_magic.rendering.shorten import SAVED_NOT_CHECKED, shortened
 from jaxvjp_magic.rendering.source import is_in_a_cell, plain, split_fix, split_line
 from jaxvjp_magic.rendering.table import SYMBOLS
 from jaxvjp_magic.report import short_type, size
@@ -47,7 +47,8 @@ class View:
         """What is saved: everything but most of the calls; those that are there come with their details."""
         report, changes = self.report, self.changes
         short = View(shortened(report), changes)
-        data = {
+        not_checked, folded = table.not_checked(report, SAVED_NOT_CHECKED)
+        data: dict[str, Any] = {
             "headline": plain(table.headline(report)),
             "jax": plain(report.jax),
             "ending": plain(table.ending(report)),
@@ -62,6 +63,8 @@ class View:
             "mapped": any(call.vmap for call in report.calls),
             "most_held": max(map(table.held_bytes, report.calls), default=0),
         }
+        if not_checked:
+            data["not_checked"] = {"summary": plain(not_checked), "lines": [plain(line) for line in folded]}
         if changes is not None:
             lines = [[plain(word), plain(sentence)] for word, sentence in since.lines(report, changes)]
             data["since"] = {"summary": since.summary(changes), "lines": lines}
@@ -103,7 +106,7 @@ class View:
 def _cell(row: table.Row, column: str) -> dict[str, Any]:
     call = row.call
     if column == "memory":
-        return {"lines": [table.held(call)]} if call.residual_bytes else {}
+        return {"lines": [held]} if (held := table.held(call)) else {}
     if column == "count":
         return {"lines": [f"{call.count:,}"]} if call.count > 1 else {}
     cell = row.cells[column]
@@ -112,7 +115,9 @@ def _cell(row: table.Row, column: str) -> dict[str, Any]:
         lines = (table.label(call),)
     if column == "residuals":
         lines = table.leaf_lines(call.residuals)
-    data: dict[str, Any] = {"lines": [plain(line) for line in lines]} if any(lines) else {}
+    # What was called may have no name: its row is opened there all the same.
+    is_shown = column == "call" or any(lines)
+    data: dict[str, Any] = {"lines": [plain(line) for line in lines]} if is_shown else {}
     if cell.mark:
         data |= {"mark": cell.mark.value, "marked": cell.marked}
     return data
@@ -143,7 +148,7 @@ def _compared(
             "path": plain(leaf.path),
             "expected": plain(want),
             "got": plain(found),
-            "size": size(leaf.bytes) if leaf.bytes and name in ("primals", "residuals") else "",
+            "size": size(leaf.bytes) if leaf.bytes is not None and name in ("primals", "residuals") else "",
             "mark": mark.value if mark and differs else "",
         }
         yield {key: value for key, value in entry.items() if value}

@@ -46,6 +46,7 @@ class State {
       this.calls = new Calls(this);
       root.append(this.tools(), this.calls.scroller, this.rest);
     }
+    if (view.not_checked) root.append(drawNotChecked(view.not_checked));
     root.append(...view.notes.map((note) => h("p", {}, `note: ${note}`)));
     this.told();
   }
@@ -196,6 +197,13 @@ function drawSince({ summary, lines }) {
     h("li", { class: word && `vc-is-${word}` }, word && h("span", { class: "vc-word" }, word), ` ${text}`);
   if (!lines.length) return h("p", { class: "vc-grey" }, summary);
   return h("details", { class: "vc-since", open: true }, h("summary", {}, summary), h("ul", {}, lines.map(item)));
+}
+
+/** What was not looked at: one quiet line, which opens where there is more. */
+function drawNotChecked({ summary, lines }) {
+  if (!lines.length) return h("p", { class: "vc-grey vc-unseen" }, summary);
+  const list = h("ul", {}, lines.map((line) => h("li", {}, line)));
+  return h("details", { class: "vc-grey vc-unseen" }, h("summary", {}, summary), list);
 }
 
 export default { render };

@@ -13,7 +13,7 @@ const NUMBERS = {
   "#": (row) => row.id,
   line: (row) => row.line ?? null,
   vmap: (row) => row.cells.vmap?.lines[0].split(" ").reduce((a, b) => a * Number(b), 1) ?? null,
-  memory: (row) => row.held ?? null,
+  memory: (row) => row.held ?? (row.cells.memory ? 0 : null),
   count: (row) => row.count ?? 1,
 };
 const LARGEST_FIRST = new Set(["memory", "count", "vmap"]);
@@ -221,7 +221,8 @@ class Calls {
   }
 
   bar(row) {
-    const share = Math.max(2, Math.round((100 * row.held) / this.state.view.most_held));
+    const held = row.held ?? 0; // nothing is left out of the row
+    const share = held && Math.max(2, Math.round((100 * held) / this.state.view.most_held));
     return h("span", { class: "vc-bar", "aria-hidden": "true" }, h("span", { style: `width:${share}%` }));
   }
 
