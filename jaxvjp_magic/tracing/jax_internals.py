@@ -328,10 +328,42 @@ def used_arguments(function: Callable[..., Any], arrays: Iterable[Any], outputs:
     return list(pe.dce_jaxpr(jaxpr, wanted)[1])
 
 
+def is_differentiating() -> bool:
+    """Whether what runs now runs somewhere below a gradient."""
+    trace = core.trace_ctx.trace
+    while trace is not None:
+        if isinstance(trace, (ad.JVPTrace, ad.LinearizeTrace)):
+            return True
+        trace = getattr(trace, "parent_trace", None)
+    return False
+
+
+def run_rules_in(jaxpr: Any) -> None:
+    """Differentiate a closed jaxpr by all its floats, on types alone: the rules in it run."""
+    run, avals = core.jaxpr_as_fun(jaxpr), jaxpr.in_avals
+
+    def is_float(value: Any) -> bool:
+        return bool(jax.numpy.issubdtype(value.dtype, jax.numpy.inexact))
+
+    floats = [i for i, aval in enumerate(avals) if is_float(aval)]
+
+    def backwards(*arrays: Any) -> Any:
+        def forwards(*moved: Any) -> list[Any]:
+            given = dict(enumerate(arrays)) | dict(zip(floats, moved, strict=True))
+            return [one for one in run(*given.values()) if is_float(one)]
+
+        moved = [arrays[i] for i in floats]
+        outputs, linear = jax.linearize(forwards, *moved)
+        return jax.linear_transpose(linear, *moved)(outputs)
+
+    jax.eval_shape(backwards, *(jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in avals))
+
+
 def run_equation(jaxpr: Any, equation: Any, known: dict[Any, Any]) -> list[Any]:
     """What one equation of a jaxpr gives, where its variables have these values."""
     variables = list(dict.fromkeys(one for one in equation.invars if not isinstance(one, core.Literal)))
-    alone = jaxpr.replace(constvars=[], invars=variables, outvars=equation.outvars, eqns=[equation], debug_info=None)
+    about = jaxpr.debug_info and jaxpr.debug_info._replace(arg_names=None, result_paths=None)  # without it JAX warns
+    alone = jaxpr.replace(constvars=[], invars=variables, outvars=equation.outvars, eqns=[equation], debug_info=about)
     return list(core.eval_jaxpr(alone, [], *(known[one] for one in variables)))
 
 
@@ -398,3 +430,43 @@ def hide_frames_of(filename: str) -> None:
     for places in (traceback_util, source_info_util):
         if filename not in places._exclude_paths:  # noqa: SLF001 (each check asks; JAX looks through all for each frame)
             places.register_exclusion(filename)
+
+
+def accelerators() -> list[str]:
+    """The platforms beside the CPU that this process has started."""
+    bridge = _module("xla_bridge")
+    return [name for name in getattr(bridge, "_backends", ()) if name != "cpu"]
+
+
+def forbid_compiling(forbidden: Callable[..., Any]) -> None:
+    """Call `forbidden()` instead of compiling or running anything: in a forked child, which has none of XLA's threads.
+
+    There a compilation never ends, nor does a large computation or the wait for
+    one. What is left are traces, arrays made from NumPy's on a CPU, and the
+    values of arrays that are known by now. On an accelerator not even these.
+
+    The same from 0.8 to 0.12. An executable made ahead of time keeps a fast path
+    of its own, which this does not close.
+    """
+    import numpy as np
+
+    mlir, pxla = _module("interpreters.mlir"), _module("interpreters.pxla")
+    mlir.lower_jaxpr_to_module = forbidden  # before all compilations; in 0.8 it waits for threads itself
+    pxla.ExecuteReplicated.__call__ = forbidden  # all that is compiled, but for jit's fast path
+    forget_the_fast_path()
+    if accelerators():
+        pxla.batched_device_put = pxla.xc.batched_device_put = forbidden
+
+    def watched(read: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(read)
+        def watch(array: Any, *arguments: Any, **options: Any) -> Any:
+            if isinstance(array, ArrayImpl) and array._npy_value is None:  # noqa: SLF001 (as all here)
+                on_cpu = all(device.platform == "cpu" for device in array.sharding.device_set)
+                if not on_cpu or not array.is_ready():
+                    forbidden()
+            return read(array, *arguments, **options)
+
+        return watch
+
+    ArrayImpl._value = property(watched(ArrayImpl._value.fget))  # noqa: SLF001 (as all here)
+    np.asarray, np.array = watched(np.asarray), watched(np.array)  # which read an array's memory past `_value`
