@@ -22,12 +22,17 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Options:
-    """What a check is asked to do, however it was started."""
+    """What a check is asked to do, however it was started.
+
+    `retrace` says which functions that JAX has traced before are traced once
+    more: "pure", those that are known to have no effects, and in a forked child
+    the others; "all", without asking; "none".
+    """
 
     verify: bool = False
     ignore: tuple[str, ...] = ()
     fail_on: str = "never"
-    retrace: bool = True
+    retrace: str = "pure"
     into: str = ""
     widget: bool = True
 
@@ -80,8 +85,20 @@ class Check:
             self._tracer.abandon()
 
 
+RETRACE = ("pure", "all", "none")
+
+
+def retrace_word(given: str | bool) -> str:  # noqa: FBT001 (True and False are what it was before it was a word)
+    """The word for `retrace`; raises ValueError for another one."""
+    word = {True: "pure", False: "none"}.get(given, given) if isinstance(given, bool) else given
+    if word not in RETRACE:
+        message = f"retrace is one of {', '.join(RETRACE)}, and not {word!r}"
+        raise ValueError(message)
+    return str(word)
+
+
 @contextlib.contextmanager
-def vjpcheck(*, verify: bool = False, ignore: Iterable[str] = (), retrace: bool = True) -> Iterator[Report]:
+def vjpcheck(*, verify: bool = False, ignore: Iterable[str] = (), retrace: str | bool = "pure") -> Iterator[Report]:
     """Check what runs inside a `with` block.
 
     The report that it gives is empty until the block ends, and complete after
@@ -92,13 +109,15 @@ def vjpcheck(*, verify: bool = False, ignore: Iterable[str] = (), retrace: bool 
         assert report.ok, report
 
     `verify` compares the rules' values too, `ignore` lists codes that are not
-    reported, `retrace=False` keeps JAX's caches, and leaves out the calls that
-    are hidden in functions which jit has compiled before.
+    reported. `retrace` says which functions that jit has compiled before are
+    traced once more, so that the calls in them are seen: "pure" those that are
+    known to have no effects, and in a forked child the others, "all" without
+    asking, "none" none. True stands for "pure", False for "none".
 
-    Raises ValueError for an unknown code in `ignore`.
+    Raises ValueError for an unknown code in `ignore`, or word for `retrace`.
     """
     codes = rules.parse_codes(ignore if isinstance(ignore, str) else ",".join(ignore))
-    check = Check(Options(verify=verify, ignore=codes, retrace=retrace))
+    check = Check(Options(verify=verify, ignore=codes, retrace=retrace_word(retrace)))
     report = Report()
     error: BaseException | None = None
     main = ""

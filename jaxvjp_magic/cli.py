@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from jaxvjp_magic import rules
-from jaxvjp_magic.check import Options
+from jaxvjp_magic.check import RETRACE, Options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report = _run(
             Path(options.file),
             options.arguments,
-            Options(verify=options.verify, ignore=ignore, fail_on=options.fail_on, retrace=not options.no_retrace),
+            Options(
+                verify=options.verify,
+                ignore=ignore,
+                fail_on=options.fail_on,
+                retrace="none" if options.no_retrace else options.retrace,
+            ),
         )
     except (ValueError, CannotRunError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
@@ -73,7 +78,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--verify", action="store_true", help="compare the rules' values too")
     parser.add_argument("--ignore", metavar="CODE[,CODE]", default="", help="do not report these")
     parser.add_argument("--fail-on", choices=("never", "error", "warning"), default="error", help="default: error")
-    parser.add_argument("--no-retrace", action="store_true", help="leave JAX's caches alone, and miss what they hide")
+    parser.add_argument("--retrace", choices=RETRACE, default="pure", help="which of the functions that JAX has traced")
+    parser.add_argument("--no-retrace", action="store_true", help="short for --retrace none")
     return parser
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import traceback
 
 import jax
@@ -204,9 +205,42 @@ calling = jax.jit(functools.partial(Summed()))
 
 @jax.jit
 def with_callback(x):
-    print("traced")  # noqa: T201 (once)
     scale = np.float32(2)
     return jax.pure_callback(lambda x: scale * x, x, x, vmap_method="sequential") + right_rule(x)
+
+
+@jax.jit
+def printing(x):
+    print("said")  # noqa: T201 (once)
+    return right_rule(x)
+
+
+seen: list[int] = []
+
+
+@jax.jit
+def counting(x):
+    seen.append(1)
+    return right_rule(x)
+
+
+def writing(x):
+    with open(os.devnull, "w"):  # noqa: PTH123 (as people write it)
+        return x * 2
+
+
+def with_effects():
+    """Not known to be pure: a child sees what is in it, or says why it may not."""
+    f = rule(lambda x: (x * 2, None), lambda _, g: (2 * g,), writing)
+    return printing(X), jax.grad(lambda x: counting(x).sum())(X), jax.vjp(f, X)[1](X), jax.jit(writing)(X)
+
+
+writes = jax.jit(lambda x: right_rule(writing(x)))
+
+
+def left_alone():
+    """What a child may not do is not looked at."""
+    return writes(X)
 
 
 def traced_before():
@@ -236,7 +270,7 @@ def into_refs():
 
 
 PROGRAMS = [
-    traced_before, into_refs, changed_since,
+    traced_before, with_effects, left_alone, into_refs, changed_since,
     right, wrong, raising, raising_pullback, nested, no_pair, closes_over, method, symbolic_zeros, mapped, shared,
     partials, overwritten, from_a_table, overwritten_helper, changed_global, late_bound, edited, another_shape,
 ]  # fmt: skip

@@ -148,14 +148,15 @@ def test_a_check_leaves_compiled_functions_compiled(kernel: Kernel):
         "called, other = jax.jit(noted), jax.jit(lambda x: noted(x))\n"
         "called(1.), other(1.)"
     )
-    assert kernel.run("%%vjpcheck\ncalled(1.)\nlen(traces)").value == "3"
+    assert kernel.run("%%vjpcheck\ncalled(1.)\nlen(traces)").value == "2"
+    assert kernel.run("%%vjpcheck --retrace all\ncalled(1.)\nlen(traces)").value == "3"
     assert kernel.run("called(1.), other(1.)\nlen(traces)").value == "3"
 
 
 def test_every_option_is_known(kernel: Kernel):
     """The options of the help are accepted, alone and together."""
-    options = "--verify", "--ignore VJP104", "--into seen", "--fail-on warning", "--no-retrace", "--no-widget"
-    for line in (*options, " ".join(options)):
+    options = "--verify", "--ignore VJP104", "--into seen", "--fail-on warning", "--no-widget", "--retrace all"
+    for line in (*options, "--no-retrace", " ".join(options)):
         outcome = kernel.run(f"%%vjpcheck {line}\njax.grad(square)(2.)")
         assert outcome.kinds == ["execute_result", "report"]
 

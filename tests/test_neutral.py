@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from jaxvjp_magic import vjpcheck
-from jaxvjp_magic.tracing import jax_internals, listener, looks, purity, recorder
+from jaxvjp_magic.tracing import again, forked, jax_internals, listener, looks, purity, recorder
 from jaxvjp_magic.tracing.frames import is_user_code
 
 X = jnp.arange(3.0)
@@ -80,8 +80,8 @@ def test_values_are_the_same():
     assert jax.tree.all(jax.tree.map(np.array_equal, plain, checked))
 
 
-def test_a_function_is_not_run_again_where_that_could_be_noticed():
-    """The primal function counts its calls: it is left alone, and nothing is said."""
+def test_a_function_with_effects_runs_again_where_nobody_can_notice():
+    """The primal function counts its calls: it is looked at in a process of its own."""
     count = []
 
     def primal(x):
@@ -92,7 +92,23 @@ def test_a_function_is_not_run_again_where_that_could_be_noticed():
     with vjpcheck() as report:
         jax.vjp(f, X)
     assert count == []
+    assert [finding.code for finding in report.findings] == ["VJP101"]
+    assert report.not_checked == ()
+
+
+def test_what_cannot_run_in_a_child_is_left_alone_with_its_reason(monkeypatch):
+    """The findings that need it are not given, and the report says why."""
+    monkeypatch.setattr(forked, "can_fork", lambda: "there are no children here")
+    f = rule(lambda x: (x, x), lambda x, g: (g,), primal=writes_an_attribute)
+    with vjpcheck() as report:
+        jax.vjp(f, X)
     assert report.findings == ()
+    line = writes_an_attribute.__code__.co_firstlineno + 1
+    (left,) = report.not_checked
+    assert left.what == "output"
+    assert left.why == (
+        f"it sets the attribute seen (line {line}), and in a process of its own there are no children here"
+    )
 
 
 def test_what_the_primal_function_prints_or_warns_of_is_not_said_twice(capsys, recwarn):
@@ -152,8 +168,10 @@ def writes_an_attribute(x):
 
 def test_functions_with_effects_are_told_apart():
     """Writes, appends and draws from a global random state; a pure function may run again."""
-    assert not any(map(purity.may_run_again, (writes_a_global, draws, calls_one_that_writes, writes_an_attribute)))
-    assert purity.may_run_again(lambda x: jnp.dot(x, x) + jax.random.normal(jax.random.key(0)))
+    assert not any(
+        purity.judged(one).is_pure for one in (writes_a_global, draws, calls_one_that_writes, writes_an_attribute)
+    )
+    assert purity.judged(lambda x: jnp.dot(x, x) + jax.random.normal(jax.random.key(0))).is_pure
 
 
 def test_a_primal_function_that_needs_values_is_not_compared():
@@ -169,7 +187,7 @@ def test_a_primal_function_that_needs_values_is_not_compared():
     [
         (listener.Functions, "custom"), (listener.Functions, "of"), (recorder.Types, "tree"), (recorder.Types, "of"),
         (looks.names, "overwritten"), (listener.jax_internals, "mapped_sizes"), (listener.frames, "user_frame"),
-        (listener.jax_internals, "kept_residuals"), (listener.purity, "may_run_again"),
+        (listener.jax_internals, "kept_residuals"), (again, "judged"),
     ],
 )  # fmt: skip
 def test_a_fault_of_ours_becomes_a_note(monkeypatch, owner, name):

@@ -130,6 +130,7 @@ def test_equal_calls_make_no_new_states():
     assert sizes[0] == sizes[1]
 
 
+@pytest.mark.usefixtures("all_is_pure")
 def test_a_nested_function_is_not_traced_again_in_each_look_at_those_around_it():
     """Once by the program, once in the look at the function around it, and once for all others."""
 

@@ -49,7 +49,7 @@ def counted(seen, sign=1):
     """The sine, and a rule that notes what runs in which precision."""
 
     def note(what, x):
-        seen.update([(what, str(x.dtype))])  # an effect that the check does not know for one
+        seen.update([(what, str(x.dtype))])
 
     def function(x):
         note("function", x)
@@ -79,6 +79,7 @@ def runs_of(f, x, seen):
     return report, dict(seen - program - program)
 
 
+@pytest.mark.usefixtures("all_is_pure")
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
 def test_a_right_rule_is_run_once_more_and_in_float64(dtype):
     """The function once, with autodiff of it; fwd once; bwd once. The documentation says so."""
@@ -88,6 +89,7 @@ def test_a_right_rule_is_run_once_more_and_in_float64(dtype):
     assert worse_than_notes(report) == ()
 
 
+@pytest.mark.usefixtures("all_is_pure")
 def test_a_wrong_rule_is_run_a_few_times_more():
     """Finite differences, a look at what is inside, two more cotangents; and all of it beside the program's values."""
     seen = Counter()

@@ -12,7 +12,7 @@ from IPython.core.magic_arguments import argument, magic_arguments, parse_argstr
 from IPython.display import display
 
 from jaxvjp_magic import rules
-from jaxvjp_magic.check import Options
+from jaxvjp_magic.check import RETRACE, Options
 from jaxvjp_magic.notebook.rewriting import BEGIN
 
 if TYPE_CHECKING:
@@ -45,7 +45,10 @@ class VjpCheckMagics(Magics):
     @argument("--ignore", metavar="CODE[,CODE]", default="", help="do not report these")
     @argument("--into", metavar="NAME", default="", help="bind the report to this name")
     @argument("--fail-on", choices=("never", "error", "warning"), default="never", help="let such findings end the run")
-    @argument("--no-retrace", action="store_true", help="leave JAX's caches alone, and miss what they hide")
+    @argument(
+        "--retrace", choices=RETRACE, default="pure", help="which functions that JAX has traced before are traced"
+    )
+    @argument("--no-retrace", action="store_true", help="short for --retrace none")
     @argument("--no-widget", action="store_true", help="the static table only")
     @argument(BEGIN, action="store_true", help=SUPPRESS)
     @no_var_expand
@@ -176,7 +179,8 @@ def _options(arguments: Any) -> Options:
     if into and (not into.isidentifier() or keyword.iskeyword(into)):
         message = f"--into {into}: not a name"
         raise UsageError(message)
-    return Options(arguments.verify, ignore, arguments.fail_on, not arguments.no_retrace, into, not arguments.no_widget)
+    retrace = "none" if arguments.no_retrace else arguments.retrace
+    return Options(arguments.verify, ignore, arguments.fail_on, retrace, into, not arguments.no_widget)
 
 
 def _unquoted(text: str) -> str:

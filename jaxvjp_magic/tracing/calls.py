@@ -16,11 +16,24 @@ if TYPE_CHECKING:
 class CustomCall(Handle):
     """One call of a custom_vjp function."""
 
-    __slots__ = ("custom", "facts")
+    __slots__ = ("_kind", "_parts", "_reference", "facts")
 
     def __init__(self, recorder: Recorder, state: State, custom: Any, facts: Custom) -> None:
         """A call of `custom`, of which `facts` are known."""
-        self.recorder, self.state, self.custom, self.facts = recorder, state, custom, facts
+        self.recorder, self.state, self.facts = recorder, state, facts
+        self._reference, self._kind, self._parts = weakref.ref(custom), type(custom), custom.__dict__
+
+    @property
+    def custom(self) -> Any:
+        """The custom_vjp object; where the program let go of it, another one like it.
+
+        JAX keeps the rules in its caches, and with them this call: not the object.
+        """
+        known = self._reference()
+        if known is None:
+            known = object.__new__(self._kind)
+            known.__dict__.update(self._parts)
+        return known
 
 
 class VjpCall(Handle):

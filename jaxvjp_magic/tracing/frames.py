@@ -119,14 +119,17 @@ def is_own_fault(error: BaseException) -> bool:
 
 
 class Elsewhere:
-    """What fails in JAX or in the program's functions is an answer, and passes over; a fault of ours does not."""
+    """What fails in JAX or in the program's functions is an answer, and passes over; a fault of ours does not.
+
+    Nor does an interrupt, which is the user's; whatever else the program's functions raise here is none of theirs.
+    """
 
     def __enter__(self) -> None:
         """From here on."""
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> bool:
         """To here."""
-        return isinstance(error, Exception) and not is_own_fault(error)
+        return error is not None and not isinstance(error, KeyboardInterrupt) and not is_own_fault(error)
 
 
 def caller(depth: int) -> types.FrameType | None:

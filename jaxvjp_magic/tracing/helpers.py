@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
-from jaxvjp_magic.tracing import array_types, jax_internals, names, purity
+from jaxvjp_magic.tracing import array_types, jax_internals, names
 from jaxvjp_magic.tracing.functions import below_wrappers, with_variables
 
 if TYPE_CHECKING:
@@ -45,12 +45,14 @@ def _original(value: Any, name: str, scope: dict[str, Any]) -> tuple[tuple[str, 
     return (), None
 
 
+def may_be_tried(custom: Any) -> bool:
+    """Whether the function and its rules are plain functions, of which there can be copies."""
+    return all(map(inspect.isfunction, (custom.fun, custom.fwd, custom.bwd)))
+
+
 def fits_with(custom: Any, arguments: tuple[Any, ...], name: str, original: Any) -> bool:
     """Whether function and rules would agree on these shapes, if `name` meant `original`; nothing is changed."""
-    parts = (custom.fun, custom.fwd, custom.bwd)
-    if not all(map(inspect.isfunction, parts)) or not all(map(purity.may_run_again, (*parts, original))):
-        return False
-    fun, fwd, bwd = _with(parts, custom, name, original)
+    fun, fwd, bwd = _with((custom.fun, custom.fwd, custom.bwd), custom, name, original)
     static = set(custom.nondiff_argnums)
 
     def all_of_them(*args: Any) -> Any:

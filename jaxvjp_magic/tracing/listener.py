@@ -15,6 +15,7 @@ import jax
 from jax import tree_util
 
 from jaxvjp_magic.tracing import frames, jax_internals, purity, values, wrappers
+from jaxvjp_magic.tracing.again import Again
 from jaxvjp_magic.tracing.array_types import describe, shapes_of
 from jaxvjp_magic.tracing.calls import CustomCall, Pending, VjpCall, forget, nondiff_ids, output_key, same_types
 from jaxvjp_magic.tracing.facts import Bwd, CallFact, Forward, Fwd, Primal, Pullback, ValueFact
@@ -36,13 +37,19 @@ MANY = 256  # pullbacks that may be dead, before they are looked through
 class Listener:
     """Turns what the hooks see into facts in one recorder."""
 
-    def __init__(self, recorder: Recorder, *, retrace: bool = True, verify: bool = False) -> None:
-        """Facts go to `recorder`; with `verify`, values are looked at too."""
+    def __init__(self, recorder: Recorder, *, retrace: str = "pure", verify: bool = False) -> None:
+        """Facts go to `recorder`; with `verify`, values are looked at too.
+
+        `retrace` is "pure", "all" or "none", as in `Options`.
+        """
         self.recorder = recorder
-        self.retracing = Retracing(recorder) if retrace else None
+        self.again = Again(recorder)
+        self.retracing = None
+        if retrace != "none":
+            self.retracing = Retracing(recorder, again=self.again if retrace == "pure" else None)
         self.probes = Probes() if verify else None
         self.functions = Functions()
-        self.looks = Looks(recorder, self.functions)
+        self.looks = Looks(recorder, self.functions, self.again)
         self._shared = Shared()
         self._pullbacks: dict[int, Pending] = {}
         self._many = MANY
@@ -153,7 +160,8 @@ class Listener:
             call.add(Primal(expected))
         self.looks.keep_types(call, custom, args)
         if self.probes is not None:
-            fact, key = call.state.origin.fact, (id(custom), *output_key(call, args))
+            fact, rules = call.state.origin.fact, (custom.fun, custom.fwd, custom.bwd)
+            key = *map(id, rules), *output_key(call, args)
             self.probes.add(key, custom, fact.function, fact.primals, args)
 
     def bwd_ran(self, call: CustomCall, args: tuple[Any, ...], result: Any) -> None:
@@ -212,23 +220,29 @@ class Listener:
         known = self._known_outputs(custom.fun)
         expected = known.get(key)
         if expected is None or not same_types(expected, got):  # a second look before anything is said
-            if not purity.may_run_again(custom.fun):
-                return None
-            static = set(custom.nondiff_argnums)
-            dynamic = [_without_marks(arg) for i, arg in enumerate(args) if i not in static]
-
-            def on_dynamic(*dynamic: Any) -> Any:
-                return custom.fun(*filled(args, static, dynamic))
-
-            for shared in (self._shared, None):  # what was traced before may be outdated
-                expected = None
-                with frames.Elsewhere(), self.recorder.paused(), aside(shared):
-                    expected = self.recorder.types.tree(shapes_of(on_dynamic, tuple(dynamic)))
-                if expected is not None and same_types(expected, got):
-                    break
-            if expected is None:  # it runs on values only, or raises on shapes: nothing to compare
+            expected = self.again.run(
+                "output", handle.facts.function, [(custom.fun, args)], lambda: self._evaluated(custom, args, got)
+            )
+            if expected is None:  # it runs on values only, or may not run: nothing to compare
                 return None
             known[key] = expected
+        return expected
+
+    def _evaluated(self, custom: Any, args: tuple[Any, ...], got: Tree) -> Tree | None:
+        """The types of the primal function's output, evaluated on shapes; None where it raises."""
+        static = set(custom.nondiff_argnums)
+        dynamic = tuple(arg for i, arg in enumerate(args) if i not in static)
+
+        def on_dynamic(*dynamic: Any) -> Any:
+            return custom.fun(*filled(args, static, dynamic))
+
+        expected = None
+        for shared in (self._shared, None):  # what was traced before may be outdated
+            expected = None
+            with frames.Elsewhere(), self.recorder.paused(), aside(shared):
+                expected = self.recorder.types.tree(shapes_of(on_dynamic, dynamic))
+            if expected is not None and same_types(expected, got):
+                break
         return expected
 
     # A use of jax.vjp -----------------------------------------------------------------------
@@ -347,7 +361,8 @@ class Listener:
         from jaxvjp_magic.tracing import nan
 
         with self.recorder.paused():
-            place = nan.began(asked[0], asked[1], cotangent, asked[2]) if asked else None
+            may_run = asked and purity.judged(asked[0]).is_silent
+            place = nan.began(asked[0], asked[1], cotangent, asked[2]) if may_run else None
         fact = handle.state.origin.fact
         gradients = self.recorder.types.tree(result, handle.names)
         for path, leaf in zip(gradients.paths, tree_util.tree_leaves(result), strict=True):

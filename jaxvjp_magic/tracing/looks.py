@@ -21,7 +21,7 @@ import numpy as np
 from jax import tree_util
 
 from jaxvjp_magic import syntax
-from jaxvjp_magic.tracing import array_types, frames, helpers, jax_internals, names, purity
+from jaxvjp_magic.tracing import array_types, frames, helpers, jax_internals, names
 from jaxvjp_magic.tracing.array_types import describe
 from jaxvjp_magic.tracing.facts import Changed, ClosedOver, Dropped, Edited, LateBound, Leak, NameUse, Unused
 from jaxvjp_magic.tracing.functions import below_wrappers, filled, owner_of
@@ -31,6 +31,7 @@ from jaxvjp_magic.tracing.snapshot import Snapshot
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from jaxvjp_magic.tracing.again import Again
     from jaxvjp_magic.tracing.calls import CustomCall
     from jaxvjp_magic.tracing.facts import Function, Tree
     from jaxvjp_magic.tracing.functions import Custom, Functions
@@ -44,9 +45,9 @@ _LARGEST_CONTAINER = 100
 class Looks:
     """Takes the looks of one check."""
 
-    def __init__(self, recorder: Recorder, functions: Functions) -> None:
-        """Facts go to `recorder`."""
-        self._recorder, self._functions = recorder, functions
+    def __init__(self, recorder: Recorder, functions: Functions, again: Again) -> None:
+        """Facts go to `recorder`; what is run for them is run by `again`."""
+        self._recorder, self._functions, self._again = recorder, functions, again
         self._late: dict[tuple[Any, str], tuple[Any, LateBound]] = {}
         self._read: dict[tuple[Any, str, str], tuple[Any, _Value]] = {}
         self._edited: dict[Edited, tuple[Any, Any]] = {}
@@ -133,9 +134,22 @@ class Looks:
             if (call.state.origin, use) in self._tried:  # some rules are looked at in each call
                 continue
             self._tried.add((call.state.origin, use))
+            if self._fits_with(call, specs, lookup.name, original):
+                self._recorder.fact(use)
+
+    def _fits_with(self, call: CustomCall, specs: tuple[Any, ...], name: str, original: Any) -> bool:
+        custom = call.custom
+        if not helpers.may_be_tried(custom):
+            return False
+        back = [*(specs[i] for i in sorted(custom.nondiff_argnums) if i < len(specs)), 0.0, 0.0]
+        parts = [(custom.fun, specs), (custom.fwd, specs), (custom.bwd, back), (original, None)]
+
+        def look() -> bool:
             with frames.Elsewhere(), self._aside():
-                if helpers.fits_with(call.custom, specs, lookup.name, original):
-                    self._recorder.fact(use)
+                return helpers.fits_with(custom, specs, name, original)
+            return False
+
+        return bool(self._again.run("output", call.facts.function, parts, look))
 
     def _read_globals(self, function: Any, rule: Any, phase: str) -> None:
         if jax_internals.is_being_traced():
@@ -182,11 +196,16 @@ class Looks:
             return ()
         with_paths = tree_util.tree_flatten_with_path(output)[0]
         shared = jax_internals.shared_by_the_batch(leaf for _, leaf in with_paths)
-        if not any(shared) or all(shared) or not purity.may_run_again(custom.fun):
+        if not any(shared) or all(shared):
             return ()
         specs = array_types.specs(args, set(custom.nondiff_argnums))
-        depends = [i for i, one in enumerate(shared) if one and any(self._used(custom.fun, specs, outputs=[i]))]
-        return tuple(tree_util.keystr(with_paths[i][0]) for i in depends)
+
+        def look() -> list[int]:
+            return [i for i, one in enumerate(shared) if one and any(self._used(custom.fun, specs, outputs=[i]))]
+
+        function = self._functions.of(custom.fun)
+        depends = self._again.run("output", function, [(custom.fun, specs)], look)
+        return tuple(tree_util.keystr(with_paths[i][0]) for i in depends or ())
 
     def dropped(self, handle: Handle, custom: Any, result: Tree) -> None:
         """The differentiated leaves that bwd returned None for, though the output depends on them."""
@@ -196,10 +215,14 @@ class Looks:
             return
         nothing = {path for path, one in zip(result.paths, result.types, strict=True) if one.note == "None"}
         paths = [path for path in fact.differentiated if any(_is_at_or_below(path, none) for none in nothing)]
-        if not paths or primals is None or specs is None or not purity.may_run_again(custom.fun):
+        if not paths or primals is None or specs is None:
             return
-        static = set(custom.nondiff_argnums)
-        needed = [path for path in paths if self._has_gradient(custom.fun, specs, static, primals.paths.index(path))]
+        static, indices = set(custom.nondiff_argnums), {path: primals.paths.index(path) for path in paths}
+
+        def look() -> list[str]:
+            return [path for path in paths if self._has_gradient(custom.fun, specs, static, indices[path])]
+
+        needed = self._again.run("output", fact.function, [(custom.fun, specs)], look)
         if needed:
             handle.add(Dropped(tuple(needed)))
 
@@ -210,10 +233,14 @@ class Looks:
         self._seen.add(handle.state.origin)
         at = len(custom.nondiff_argnums)
         residuals = self._recorder.types.tree(args[at])
-        saves_nothing = not any(one.shape for one in residuals.types)
-        if saves_nothing or not (_is_users(custom.fwd) and _is_users(custom.bwd) and purity.may_run_again(custom.bwd)):
+        saves_nothing = not [one for one in residuals.types if one.shape]
+        if saves_nothing or not (_is_users(custom.fwd) and _is_users(custom.bwd)):
             return
-        used = self._used(functools.partial(custom.bwd, *args[:at]), array_types.specs(args[at:], ()))
+        specs, bound = array_types.specs(args[at:], ()), functools.partial(custom.bwd, *args[:at])
+        rule, parts = self._functions.of(custom.bwd), [(custom.bwd, (*args[:at], *specs))]
+        used = self._again.run("residuals", rule, parts, lambda: self._used(bound, specs))
+        if used is None:
+            return
         pairs = zip(residuals.paths, residuals.types, used, strict=False)  # those of the cotangents follow
         left = [(path, one) for path, one, is_used in pairs if not is_used and one.shape]  # no Python values
         if left:
@@ -258,7 +285,7 @@ def _has_gradient(function: Callable[..., Any], arguments: Any, index: int) -> b
             output = function(*tree_util.tree_unflatten(treedef, (filled | {index: leaf}).values()))
             return [one for one in tree_util.tree_leaves(output) if jax.numpy.issubdtype(one.dtype, jax.numpy.inexact)]
 
-        outputs, pullback = jax.vjp(by_leaf, filled[index])
+        outputs, pullback = jax_internals.api.vjp(by_leaf, filled[index])
         return pullback([jax.numpy.full_like(one, scale) for one in outputs])
 
     return jax_internals.used_arguments(gradient, [0.5, *(leaves[i] for i in positions)], None)[0]

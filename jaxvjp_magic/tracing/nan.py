@@ -27,7 +27,7 @@ def began(function: Any, primals: tuple[Any, ...], cotangent: Any, options: dict
     equations: list[Any] = []
     run = getattr(function, "call_wrapped", function)  # JAX 0.8 and 0.9 hand over a WrappedFun
     with Elsewhere(), aside():
-        made = jax.make_jaxpr(lambda *primals: jax.vjp(run, *primals, **options)[1](cotangent))(*primals)
+        made = jax.make_jaxpr(lambda *primals: jax_internals.api.vjp(run, *primals, **options)[1](cotangent))(*primals)
         equations = _first(made.jaxpr, made.consts, tree_util.tree_leaves(primals))
     lines = (line for equation in equations for line in jax_internals.lines_of(equation))
     return next((Place(file, line) for file, line in lines if is_user_code(file)), None)

@@ -13,7 +13,7 @@ import numpy as np
 from jax import tree_util
 
 from jaxvjp_magic.tracing import jax_internals
-from jaxvjp_magic.tracing.functions import filled
+from jaxvjp_magic.tracing.functions import filled, with_rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,7 +65,8 @@ class Probes:
         """Keep the arguments of a call, the first of its kind."""
         if key not in self._probes and len(self._probes) < MOST_PROBES:
             values, is_random = concrete(args, self._random, frozenset(custom.nondiff_argnums))
-            self._probes[key] = Probe(function, primals, custom, values, is_random)
+            # A copy, for JAX may keep in its caches what is run; its parts stay the identical ones that `key` names.
+            self._probes[key] = Probe(function, primals, with_rules(custom), values, is_random)
 
     def take(self) -> list[Probe]:
         """All probes; they are not kept any longer."""

@@ -110,10 +110,7 @@ class Recorder:
         """Where a call begins, of which `fact` is known; equal ones are known by `step`, while `pinned` lives."""
         around = self.here.calls
         parent = around[-1] if around else None
-        key = (
-            fact.kind, fact.function, fact.primals, fact.place, id(fact.rule), fact.nondiff, fact.arrays,
-            fact.differentiated, fact.vmap,
-        )  # fmt: skip
+        key = _key(fact)
         with self._lock:
             origin = _recursion(parent, key)
             if origin is None:
@@ -175,6 +172,44 @@ class Recorder:
                 _collect(origin, 0, rows, numbers)
         facts, notes, left = tuple(self._facts.copy()), tuple(self._notes.copy()), tuple(self._not_checked.copy())
         return Record(jax_version, tuple(rows), facts, notes, left)
+
+    # In a forked child ---------------------------------------------------------------------------
+
+    def begin_anew(self) -> None:
+        """In a child: forget what the parent has, so that `packed` is what the child adds."""
+        self._tops, self._calls, self._lock = {}, {}, threading.Lock()
+        self._facts, self._notes, self._not_checked = {}, {}, {}
+        self.here.calls = []
+
+    def found(self) -> tuple[Any, ...]:
+        """What is recorded since `begin_anew`, as plain data."""
+        calls = [_branch(origin) for origin in self._tops.values()]
+        return calls, tuple(self._facts), tuple(self._notes), tuple(self._not_checked)
+
+    def take_in(self, found: tuple[Any, ...]) -> None:
+        """What a child `found`, below the call that goes on here."""
+        calls, facts, notes, not_checked = found
+        around = self.here.calls[-1] if self.here.calls else None
+        with self._lock:
+            rules = {origin.fact.rule: origin.fact.rule for origin in _all_origins(self._tops)}
+            for branch in calls:
+                self._graft(branch, around, rules)
+        self._facts.update(dict.fromkeys(facts))
+        for note in notes:
+            self.note(note)
+        for one in not_checked:
+            self.not_checked(one)
+
+    def _graft(self, branch: Any, parent: Origin | None, rules: dict[Any, Any]) -> None:
+        fact, states, children = branch
+        fact = dataclasses.replace(fact, rule=rules.setdefault(fact.rule, fact.rule))
+        key, siblings = _key(fact), parent.children if parent else self._tops
+        origin = siblings.get(key)
+        if origin is None:
+            origin = siblings[key] = Origin(key, fact, parent)
+        _graft_states(states, origin.root)
+        for child in children:
+            self._graft(child, origin, rules)
 
     def close(self, jax_version: str) -> Record:
         """Stop recording, let go of everything, and return the facts."""
@@ -273,6 +308,39 @@ class _Noting:
             self._recorder.could_not(self._what.format(getattr(self._about, "__name__", "a function")), error)
             return True
         return False
+
+
+def _key(fact: CallFact) -> Hashable:
+    """What equal calls have in common."""
+    return (
+        fact.kind, fact.function, fact.primals, fact.place, id(fact.rule), fact.nondiff, fact.arrays,
+        fact.differentiated, fact.vmap,
+    )  # fmt: skip
+
+
+def _all_origins(origins: dict[Hashable, Origin]) -> Iterator[Origin]:
+    for origin in origins.values():
+        yield origin
+        yield from _all_origins(origin.children)
+
+
+def _branch(origin: Origin) -> tuple[Any, ...]:
+    """An origin with its states and those below it, as plain data."""
+    return origin.fact, _states_of(origin.root), [_branch(child) for child in origin.children.values()]
+
+
+def _states_of(state: State) -> tuple[Any, ...]:
+    return state.count, [(event, _states_of(later)) for event, later in state.later.items()]
+
+
+def _graft_states(found: Any, state: State) -> None:
+    count, later = found
+    state.count += count
+    for event, below in later:
+        known = state.later.get(event)
+        if known is None:
+            known = state.later[event] = State(state.origin, state, event)
+        _graft_states(below, known)
 
 
 def _first_line(error: BaseException) -> str:

@@ -19,19 +19,23 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
+import time
 import types
 import weakref
 from typing import TYPE_CHECKING, Any
 
 import jax
+import numpy as np
 
-from jaxvjp_magic.tracing import frames, jax_internals, twins, wrappers
-from jaxvjp_magic.tracing.functions import with_rules, with_variables
-from jaxvjp_magic.tracing.quiet import quiet
+from jaxvjp_magic.tracing import again, frames, jax_internals, twins, wrappers
+from jaxvjp_magic.tracing.functions import Functions, below_wrappers, with_rules, with_variables
+from jaxvjp_magic.tracing.purity import Verdict, judged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from jaxvjp_magic.tracing.again import Again
+    from jaxvjp_magic.tracing.facts import Function
     from jaxvjp_magic.tracing.jax_internals import TraceCache
     from jaxvjp_magic.tracing.recorder import Recorder
     from jaxvjp_magic.tracing.slots import Slot
@@ -50,9 +54,16 @@ _CHANGED = (
 class Retracing:
     """The copies of one check. With `only_copies`, what is traced leaves nothing in JAX's caches."""
 
-    def __init__(self, recorder: Recorder | None = None, *, only_copies: bool = False) -> None:
-        """Nothing is copied yet; `recorder` is told of what cannot be shown."""
+    def __init__(
+        self, recorder: Recorder | None = None, *, only_copies: bool = False, again: Again | None = None
+    ) -> None:
+        """Nothing is copied yet; `recorder` is told of what cannot be shown.
+
+        With `again`, what is not known to be pure is traced in a forked child; without, it is traced here.
+        """
+        self._recorder, self._again = recorder, again
         self._note: Callable[[str], None] = recorder.note if recorder else lambda _: None
+        self._verdicts: weakref.WeakKeyDictionary[Any, Verdict] = weakref.WeakKeyDictionary()
         self._only_copies = only_copies
         self._copies: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
         self._seen: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
@@ -68,23 +79,75 @@ class Retracing:
         """What JAX is to trace in a function's place, and what tells whether it has traced it before."""
         return (self._copy(function), None) if self._only_copies else (function, cache.misses(function))
 
-    def traced(self, cache: TraceCache, function: Any, before: Any, result: Any, again: Any) -> Any:
-        """What JAX has for a function, which has run in this check once by then; `again` traces a copy."""
+    def traced(self, cache: TraceCache, function: Any, before: Any, result: Any, trace: Any) -> Any:
+        """What JAX has for a function, which has run in this check once by then; `trace` is for a copy."""
         if self._only_copies:
             return result
         jaxpr = cache.jaxpr_of(result)
         if cache.misses(function) != before:
             self._seen[id(jaxpr)] = jaxpr
         elif self._seen.get(id(jaxpr)) is not jaxpr:
-            observed = self._observed(again, function)
+            verdict = self._verdict(function)
+            if self._is_left_to_a_child(verdict):
+                self._seen[id(jaxpr)] = jaxpr
+                self._observed_in_child(cache, trace, function, verdict)
+                return result
+            observed = self._observed(trace, function, silent=verdict.prints)
             if observed is not None and not jax_internals.is_top_level():
                 return self._chosen(result, jaxpr, observed, cache.jaxpr_of(observed), function)
         return result
 
-    def _observed(self, trace: Callable[[Any], Any], function: Any) -> Any:
+    def _is_left_to_a_child(self, verdict: Verdict) -> bool:
+        """Not what is pure and short; of what prints, a silent copy will do where it takes the place of nothing."""
+        if self._again is None:
+            return False
+        is_heard = again.is_logged() or (verdict.prints and not jax_internals.is_top_level())
+        return not verdict.is_pure or verdict.is_long or is_heard
+
+    def _verdict(self, function: Any) -> Verdict:
+        """What is known of a function, asked once in a check."""
+        if self._again is None:
+            return Verdict()
+        known = self._verdicts.get(function)
+        if known is None:
+            known = self._verdicts[function] = judged(function)
+        return known
+
+    def _observed_in_child(
+        self, cache: TraceCache, trace: Callable[[Any], Any], function: Any, verdict: Verdict
+    ) -> None:
+        """Trace a copy in a forked child, and take in what it records; the rules in it run where they would here."""
+        recorder, asked = self._recorder, self._again
+        if recorder is None or asked is None:
+            return
+
+        def work() -> Any:
+            recorder.begin_anew()
+            observed = self._observed(trace, function)
+            if observed is not None and jax_internals.is_differentiating():
+                with frames.Elsewhere():
+                    jax_internals.run_rules_in(cache.jaxpr_of(observed))
+            return recorder.found()
+
+        begun = time.perf_counter()
+        outcome = again.in_child(work, asked.traces.left())
+        asked.traces.took(None, time.perf_counter() - begun)
+        if outcome.data is not None:
+            recorder.take_in(again.unpacked(outcome.data))
+            return
+        why = f"{verdict.why}, and in a process of its own {outcome.why}" if verdict.why else outcome.why
+        asked.left_alone("calls", self._function(function), why, verdict.place)
+
+    @staticmethod
+    def _function(function: Any) -> Function | None:
+        code = getattr(below_wrappers(function), "__code__", None)
+        is_users = code is not None and frames.is_user_code(code.co_filename)
+        return Functions().of(function) if is_users else None
+
+    def _observed(self, trace: Callable[[Any], Any], function: Any, *, silent: bool = False) -> Any:
         """What the copy gives, None where it raises: it worked once, and what it depends on has changed since."""
-        copy = self._copy(function)
-        with frames.Elsewhere(), quiet(), jax_internals.whole_tracebacks():
+        copy = self._copy(function, silent=silent)
+        with frames.Elsewhere(), in_silence(), jax_internals.whole_tracebacks():
             return trace(copy)
         return None
 
@@ -113,10 +176,10 @@ class Retracing:
             self._compiled = twins.Known(known)
         return self._compiled.twin_of(jaxpr, how)
 
-    def _copy(self, function: Any) -> Any:
+    def _copy(self, function: Any, *, silent: bool = False) -> Any:
         known = self._copies.get(function)
         if known is None:
-            known = self._copies[function] = copy_of(function)
+            known = self._copies[function] = silent_copy_of(function) if silent else copy_of(function)
             _copies.add(known)
         return known
 
@@ -152,15 +215,25 @@ def is_copy(function: Any) -> bool:
     return function in _copies
 
 
-def copy_of(function: Any) -> Any:
-    """A function that does the same in the same variables, and is another object."""
+def copy_of(function: Any, scope: dict[str, Any] | None = None) -> Any:
+    """A function that does the same in the same variables, or with these for its globals, and is another object."""
     if isinstance(function, types.FunctionType):
-        return with_variables(function, function.__globals__, function.__closure__)
+        return with_variables(function, function.__globals__ if scope is None else scope, function.__closure__)
     if isinstance(function, functools.partial):
-        return functools.partial(copy_of(function.func), *function.args, **function.keywords)
+        return functools.partial(copy_of(function.func, scope), *function.args, **function.keywords)
     if isinstance(function, types.MethodType):
-        return types.MethodType(copy_of(function.__func__), function.__self__)
+        return types.MethodType(copy_of(function.__func__, scope), function.__self__)
     return _calling(weakref.ref(function))
+
+
+def silent_copy_of(function: Any) -> Any:
+    """A copy that is traced at once, and prints nothing: what its globals mean now is what it needs."""
+    scope = getattr(below_wrappers(function), "__globals__", {})
+    return copy_of(function, {**scope, "print": _say_nothing})
+
+
+def _say_nothing(*_: Any, **__: Any) -> None:
+    """Stands for print."""
 
 
 def _calling(reference: Callable[[], Any]) -> Callable[..., Any]:
@@ -185,6 +258,13 @@ _here = _Here()
 
 
 @contextlib.contextmanager
+def in_silence() -> Iterator[None]:
+    """NumPy warns of no value here, and JAX logs no trace: both are settings of this thread alone."""
+    with np.errstate(all="ignore"), jax.log_compiles(False):  # noqa: FBT003 (JAX's own signature)
+        yield
+
+
+@contextlib.contextmanager
 def aside(shared: Shared | None = None) -> Iterator[None]:
     """Work of our own: what is traced in it, in this thread, leaves nothing in JAX's caches once its copies are gone.
 
@@ -192,7 +272,7 @@ def aside(shared: Shared | None = None) -> Iterator[None]:
     """
     _here.asides.append(shared or Retracing(only_copies=True))
     try:
-        with quiet(), jax_internals.whole_tracebacks():
+        with in_silence(), jax_internals.whole_tracebacks():
             yield
     finally:
         last = _here.asides.pop()
@@ -255,10 +335,10 @@ def _trace_hook(cache: TraceCache, asked: Asked) -> Callable[..., Any]:
             retracing, first, before = known
             result = original(first, *rest, **options)
 
-            def again(copy: Any) -> Any:
+            def once_more(copy: Any) -> Any:
                 return original(copy, *rest, **options)
 
-            return asked(lambda _: retracing.traced(cache, function, before, result, again), result)
+            return asked(lambda _: retracing.traced(cache, function, before, result, once_more), result)
         except BaseException as error:
             frames.drop_own_frames(error)
             raise

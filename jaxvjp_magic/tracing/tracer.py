@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jaxvjp_magic.tracing.compilation import Compilation
-    from jaxvjp_magic.tracing.facts import ValueFact
+    from jaxvjp_magic.tracing.facts import NotChecked, ValueFact
     from jaxvjp_magic.tracing.listener import Listener
 
 
@@ -41,8 +41,8 @@ def _the_hooks() -> Any:
 class Tracer:
     """Listens to JAX between `start` and `stop`."""
 
-    def __init__(self, *, retrace: bool = True, verify: bool = False) -> None:
-        """With `retrace`, functions that jit has compiled before are traced, and so seen, again.
+    def __init__(self, *, retrace: str = "pure", verify: bool = False) -> None:
+        """With `retrace`, functions that jit has compiled before are traced, and so seen, again: "pure", "all", "none".
 
         With `verify`, the rules that ran are run once more when the check ends.
         """
@@ -76,7 +76,7 @@ class Tracer:
             if versions.is_untested(jax.__version_info__):
                 self._notes.append(versions.untested_message(jax.__version__))
             self._compilation = Compilation()
-            if self._retrace and compiled_before:
+            if self._retrace != "none" and compiled_before:
                 with self._listener.recorder.noting("see what jit has compiled before"):
                     forget_the_fast_path()  # after `listen`: what runs from here on is told to the hooks
         except Exception as error:  # noqa: BLE001 (the program runs on without the check)
@@ -103,12 +103,17 @@ class Tracer:
             if self._compilation is not None and self._compilation.note:
                 listener.recorder.note(self._compilation.note)
         with listener.recorder.paused():  # a check around this one need not see our own runs
-            found, notes = _verified(listener)
+            found, notes, left = _verified(listener)
         self.abandon()
         with listener.recorder.noting("look at the names once more"):
             listener.looks.finish()
         record = listener.recorder.close(sys.modules["jax"].__version__)
-        return dataclasses.replace(record, facts=(*record.facts, *found), notes=(*self._notes, *record.notes, *notes))
+        return dataclasses.replace(
+            record,
+            facts=(*record.facts, *found),
+            notes=(*self._notes, *record.notes, *notes),
+            not_checked=(*record.not_checked, *left),
+        )
 
     def abandon(self) -> None:
         """Restore JAX, whatever has been done by now; once more does no harm."""
@@ -153,13 +158,13 @@ def about_jax() -> list[str]:
     return lines
 
 
-def _verified(listener: Listener) -> tuple[list[ValueFact], list[str]]:
-    """What comparing values finds, and a word about the rules that could not be run again."""
+def _verified(listener: Listener) -> tuple[list[ValueFact], list[str], list[NotChecked]]:
+    """What comparing values finds, faults of ours, and the rules that were not run again."""
     if listener.probes is None:
-        return [], []
+        return [], [], []
     from jaxvjp_magic.tracing.verify import verify_all
 
     try:
         return verify_all(listener.probes.take())
     except Exception as error:  # noqa: BLE001 (as everywhere: a fault of ours is a note)
-        return [], [f"could not compare values: {type(error).__name__}: {error}"]
+        return [], [f"could not compare values: {type(error).__name__}: {error}"], []

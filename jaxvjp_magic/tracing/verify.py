@@ -26,7 +26,7 @@ import numpy as np
 from jax import tree_util
 
 from jaxvjp_magic.tracing import closeness, jax_internals, precision, purity, values
-from jaxvjp_magic.tracing.facts import ValueFact
+from jaxvjp_magic.tracing.facts import NotChecked, ValueFact
 from jaxvjp_magic.tracing.frames import Elsewhere, is_own_fault
 from jaxvjp_magic.tracing.probes import random_array
 from jaxvjp_magic.tracing.retrace import aside
@@ -40,28 +40,38 @@ if TYPE_CHECKING:
 
 _UNSURE = 0.1  # finite differences of two steps that differ by more say nothing
 _BESIDE = 1e-2
+_OUTSIDE = "outside of the program it raised {}"
 _FAR = 5e-2  # what a rule may differ by from finite differences alone
 
 
-def verify_all(probes: list[Probe]) -> tuple[list[ValueFact], list[str]]:
-    """What differs for any of the rules, and a note where some could not be run outside of the program."""
+def verify_all(probes: list[Probe]) -> tuple[list[ValueFact], list[str], list[NotChecked]]:
+    """What differs for any of the rules, faults of ours, and the rules that could not be run outside of the program."""
     found: dict[ValueFact, None] = {}
     faults: dict[str, None] = {}
-    left_out = 0
-    with aside():
+    left_out: list[NotChecked] = []
+    with aside(), jax.debug_nans(False), jax.debug_infs(False):  # noqa: FBT003 (JAX's own signature)
         for probe in probes:
-            if not all(map(purity.may_run_again, (probe.custom.fun, probe.custom.fwd, probe.custom.bwd))):
-                left_out += 1
+            may_not = _may_not_run(probe)
+            if may_not is not None:
+                left_out.append(may_not)
                 continue
             try:
                 found.update(dict.fromkeys(verify(probe)))
-            except Exception as error:  # noqa: BLE001 (it needs what only the program has: an axis, a tracer, a device)
+            except KeyboardInterrupt:  # the user's
+                raise
+            except BaseException as error:  # noqa: BLE001 (it needs what only the program has: an axis, a tracer, a device)
                 if is_own_fault(error):
                     faults[f"could not compare values: {type(error).__name__}: {error}"] = None
                 else:
-                    left_out += 1
-    notes = [f"--verify: {left_out} of {len(probes)} rules could not be run once more"] if left_out else []
-    return list(found), [*faults, *notes]
+                    left_out.append(NotChecked("values", probe.function, _OUTSIDE.format(type(error).__name__)))
+    return list(found), list(faults), list(dict.fromkeys(left_out))
+
+
+def _may_not_run(probe: Probe) -> NotChecked | None:
+    """Why a rule is not run once more; None where it is known to have no effects."""
+    verdict = purity.judged(probe.custom, probe.args)
+    why = verdict.why or ("" if verdict.is_silent else "it prints")
+    return NotChecked("values", probe.function, why, verdict.place) if why else None
 
 
 def verify(probe: Probe) -> list[ValueFact]:
@@ -129,7 +139,7 @@ class _Comparison:
 
         expected = pullback = None
         with Elsewhere():
-            expected, pullback = jax.vjp(on_dynamic, *probe.dynamic)
+            expected, pullback = jax_internals.api.vjp(on_dynamic, *probe.dynamic)
         if pullback is None:  # no reverse mode: a callback, a kernel; or it needs values
             expected, pullback = on_dynamic(*probe.dynamic), None
         output, residuals = _fwd(probe)
