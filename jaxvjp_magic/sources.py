@@ -12,6 +12,7 @@ from jaxvjp_magic.report import Snippet
 
 if TYPE_CHECKING:
     import types
+    from collections.abc import Iterable
 
     from jaxvjp_magic.rule_text import Rule
     from jaxvjp_magic.tracing.facts import Place
@@ -47,11 +48,14 @@ class Sources(Protocol):
     def text_of(self, filename: str) -> Text:
         """The cell or file that code with this filename comes from."""
 
-    def searched(self, filename: str) -> list[Text]:
+    def searched(self, filename: str) -> Iterable[Text]:
         """Where a global of a module may be bound: the likeliest text first."""
 
+    def checked(self) -> Text:
+        """The checked cell or file."""
+
     def history(self) -> list[Text]:
-        """What has been run, in order: the checked cell or file is the last."""
+        """What has been run, in order, the checked cell or file last. All of a long session: ask where it is needed."""
 
 
 class FileSources:
@@ -69,6 +73,10 @@ class FileSources:
     def searched(self, filename: str) -> list[Text]:
         """The module's own file."""
         return [self.text_of(filename)]
+
+    def checked(self) -> Text:
+        """The last that has been run."""
+        return self.history()[-1]
 
     def history(self) -> list[Text]:
         """The checked file alone."""

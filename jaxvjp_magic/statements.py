@@ -16,7 +16,7 @@ _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Overwriting:
-    """`name = transformation(name, ...)` at the top level of text number `text`.
+    """`name = transformation(name, ...)` at the top level of a text.
 
     `in_loop` where a loop repeats it, beside other statements that use the name.
     """
@@ -24,7 +24,6 @@ class Overwriting:
     name: str
     transformation: str
     value: str
-    text: int
     line: int
     start: int
     end: int
@@ -41,38 +40,38 @@ class Registered:
     rule_line: int
 
 
-def overwritings(texts: Sequence[str]) -> list[Overwriting]:
+def overwritings(text: str) -> list[Overwriting]:
     """The statements that overwrite a name by what a transformation makes of it, in order."""
     found: list[Overwriting] = []
-    for number, text in enumerate(texts):
-        for node in _top_level(text):
-            if isinstance(node, (ast.For, ast.While)):
-                for inner in node.body:
-                    others = [ast.unparse(one) for one in node.body if one is not inner]
-                    found.extend(
-                        dataclasses.replace(one, in_loop=True)
-                        for one in _overwriting(inner, text, number)
-                        if any(syntax.uses(other, one.name) for other in others)
-                    )
-            found.extend(_overwriting(node, text, number))
+    for node in _top_level(text):
+        if isinstance(node, (ast.For, ast.While)):
+            for inner in node.body:
+                others = [ast.unparse(one) for one in node.body if one is not inner]
+                found.extend(
+                    dataclasses.replace(one, in_loop=True)
+                    for one in _overwriting(inner, text)
+                    if any(syntax.uses(other, one.name) for other in others)
+                )
+        found.extend(_overwriting(node, text))
     return found
 
 
-def _overwriting(node: ast.stmt, text: str, number: int) -> Iterator[Overwriting]:
+def _overwriting(node: ast.stmt, text: str) -> Iterator[Overwriting]:
     target = node.targets[0] if isinstance(node, ast.Assign) and len(node.targets) == 1 else None
     if isinstance(node, ast.Assign) and isinstance(target, ast.Name) and isinstance(node.value, ast.Call):
         made_by, value = _last_part(node.value.func), ast.get_source_segment(text, node.value) or ""
         if made_by and any(isinstance(one, ast.Name) and one.id == target.id for one in node.value.args):
             at = target.lineno, target.col_offset, target.end_col_offset or 0
-            yield Overwriting(target.id, made_by, value, number, *at)
+            yield Overwriting(target.id, made_by, value, *at)
 
 
 def registered(texts: Sequence[str], name: str) -> Registered | None:
     """The rule of the custom_vjp function `name` that calls it by its name; None where there is no such rule."""
-    if not any(_is_custom(node, name) for text in texts for node in _top_level(text)):
+    makers = [text for text in texts if "custom_vjp" in text and syntax.may_name(text, name)]
+    if not any(_is_custom(node, name) for text in makers for node in _top_level(text)):
         return None
     for number, text in reversed(list(enumerate(texts))):
-        for node in _top_level(text):
+        for node in _top_level(text) if "defvjp" in text and syntax.may_name(text, name) else ():
             call = node.value if isinstance(node, ast.Expr) else None
             if isinstance(call, ast.Call) and ast.unparse(call.func) == f"{name}.defvjp":
                 return _looking_up(texts, number, call, name)
@@ -155,7 +154,8 @@ def _looking_up(texts: Sequence[str], number: int, call: ast.Call, name: str) ->
 def _definition(texts: Sequence[str], name: str) -> tuple[int, ast.stmt | None]:
     """The last function of this name, and the number of its text."""
     for number, text in reversed(list(enumerate(texts))):
-        for node in reversed(list(_top_level(text))):
+        defines = any(binding.is_definition for binding in syntax.bindings(text, name))
+        for node in reversed(list(_top_level(text))) if defines else ():
             if isinstance(node, _FUNCTIONS) and node.name == name:
                 return number, node
     return 0, None

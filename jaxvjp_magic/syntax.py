@@ -54,21 +54,37 @@ def nodes(text: str) -> tuple[ast.AST, ...]:
     return () if tree is None else tuple(ast.walk(tree))
 
 
-def bindings(text: str, name: str, inside_line: int | None = None) -> list[Binding]:
+def may_name(text: str, name: str) -> bool:
+    """Whether the text can have this name: where it cannot, there is no need to parse it.
+
+    A session has many cells, and few of them have the name that is asked for.
+    """
+    plain = name.partition("[")[0]  # what stands in brackets may be written in other ways
+    # Python takes letters that look alike for the same: what has others than ASCII has to be read.
+    return not text.isascii() or all(word in text for word in plain.split("."))
+
+
+def bindings(text: str, name: str, inside_line: int | None = None) -> tuple[Binding, ...]:
     """Where `name` is bound at the top level, or in the function around `inside_line`, in order.
 
     Blocks (if, for, try, with) are looked into, functions and classes are not;
     for an attribute, `self.f`, and an item, `table['f']`, everything is.
     """
+    return _found_bindings(text, name, inside_line) if may_name(text, name) else ()
+
+
+# Cells that have a name and do not bind it are asked again in each check of a session; a tree takes far more memory.
+@functools.lru_cache(maxsize=2048)
+def _found_bindings(text: str, name: str, inside_line: int | None) -> tuple[Binding, ...]:
     tree = parse(text)
     if tree is None:
-        return []
+        return ()
     scope: ast.AST = tree
     if inside_line is not None:
         scope = _function_around(tree, inside_line) or tree
     places = nodes(text) if _is_item(name) and not name.startswith(".") else statements(scope)
     found = [binding for node in places for binding in _bindings_of(node, name, text)]
-    return sorted(found, key=lambda binding: (binding.line, binding.start))
+    return tuple(sorted(found, key=lambda binding: (binding.line, binding.start)))
 
 
 def statements(scope: ast.AST) -> Iterator[ast.AST]:
@@ -135,7 +151,7 @@ def deletions(text: str, name: str) -> list[tuple[int, int, int | None]]:
     """Where a name is deleted at the top level: line and columns."""
     nodes = (
         target
-        for node in statements(parse(text) or ast.Module([], []))
+        for node in statements(parse(text) or ast.Module([], []) if may_name(text, name) else ast.Module([], []))
         if isinstance(node, ast.Delete)
         for target in node.targets
     )
@@ -192,7 +208,7 @@ def lookup(code: types.CodeType, name: str) -> tuple[int, int | None, int | None
 
 def method_call(text: str, method: str, names: set[str]) -> int | None:
     """The line of the last `f.method(g)` that names one of these, as `f` or as `g`."""
-    calls = (node for node in nodes(text) if isinstance(node, ast.Call))
+    calls = (node for node in (nodes(text) if method in text else ()) if isinstance(node, ast.Call))
     lines = [
         call.lineno
         for call in calls

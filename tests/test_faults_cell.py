@@ -105,6 +105,7 @@ CELLS = (  # the first once more, with another name each time it is not seen as 
     (FIRST, "one"),
     (CHECK + RULE.format("x * 2", "jnp.ones((3, 3))") + USE, "one"),
     (CHECK + RULE.format("x * jnp.ones(2)[:, None]", "g[0] * 2") + USE, "one"),
+    (CHECK + RULE.format("(open('/dev/null', 'w').close(), x * 2)[1]", "g * 2") + USE, "one"),  # not looked at
     (CHECK + OVERWRITTEN, "two"),
     (CHECK + "%%capture\n" + OVERWRITTEN, ""),
     (CHECK + OVERWRITTEN.replace("jax.vjp", "%time jax.vjp"), ""),

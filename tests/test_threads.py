@@ -274,3 +274,32 @@ def test_the_extension_may_be_reloaded_inside_a_checked_cell(kernel, magic):
     kernel.run(LOAD)
     assert len(kernel.run("%%vjpcheck\njax.grad(square)(1.)").report["calls"]) == 2
     assert kernel.evaluate(HOOKED) == "0"
+
+
+def test_a_finalizer_may_call_jax_while_a_call_is_recorded():
+    """The garbage collector runs it at any moment, also inside the recorder."""
+    f = jax.custom_vjp(jnp.sin)
+    f.defvjp(lambda x: (jnp.sin(x), x), lambda x, g: (g * jnp.cos(x),))
+    count = []
+
+    class Cycle:
+        """Freed by the collector alone."""
+
+        def __init__(self):
+            self.me = self
+
+        def __del__(self):
+            count.append(jax.grad(f)(3.0))
+
+    before = gc.get_threshold()
+    gc.set_threshold(1)
+    try:
+        with vjpcheck() as report:
+            for i in range(20):
+                Cycle()
+                jax.grad(lambda x: f(x).sum())(jnp.ones(i % 3 + 1))
+    finally:
+        gc.set_threshold(*before)
+    assert count
+    assert sum(call.count for call in report.calls if call.kind == "grad") >= 20
+    assert report.notes == ()

@@ -23,20 +23,20 @@ TWICE = 2
 
 def overwritten_names(_: Sequence[Fact], cases: Sequence[Case], program: Program) -> Iterator[Found]:
     """NAM201, of functions whose rules have not run: where one has, it has shown what its names mean."""
-    history = program.sources.history()
+    checked = program.sources.checked()
     ran = {case.name for case in cases if case.fwds or case.bwds or case.failures}
-    texts = [text.text for text in history]
-    for one in statements.overwritings(texts):
+    for one in statements.overwritings(checked.text):
         harmless = one.transformation in names.SAME_FUNCTION
-        if one.text != len(texts) - 1 or one.name in ran or not (harmless or one.transformation in _TRANSFORMATIONS):
+        if one.name in ran or not (harmless or one.transformation in _TRANSFORMATIONS):
             continue
-        rule = statements.registered(texts, one.name)
+        history = program.sources.history()
+        rule = statements.registered([text.text for text in history], one.name)
         if rule is None:
             continue
-        spot = _spot(one, history, program)
+        spot = _spot(one, checked, program)
         rule_at = program.spot_in(history[rule.rule_text], rule.rule_line)
         effect = "Both compute the same, so this is harmless." if harmless else "It has not run here."
-        new = names.new_name(one.name, one.transformation, history[-1].text)
+        new = names.new_name(one.name, one.transformation, checked.text)
         yield Found(
             Finding(
                 "NAM201", Severity.NOTE if harmless else Severity.WARNING,
@@ -52,25 +52,26 @@ def overwritten_names(_: Sequence[Fact], cases: Sequence[Case], program: Program
 
 def repeated_transformations(_: Sequence[Fact], cases: Sequence[Case], program: Program) -> Iterator[Found]:
     """NAM202: a cell transforms a function that another cell defines: each run of it transforms once more."""
-    history = program.sources.history()
-    texts = [text.text for text in history]
-    last = len(texts) - 1
-    for one in statements.overwritings(texts):
-        if one.text != last or one.transformation not in _TRANSFORMATIONS:
+    checked = program.sources.checked()
+    for one in statements.overwritings(checked.text):
+        if one.transformation not in _TRANSFORMATIONS:
             continue
         if one.in_loop:
-            yield _in_a_loop(one, history, program, cases)
+            yield _in_a_loop(one, checked, program, cases)
             continue
-        if statements.is_bound_before(texts[last], one.name, one.line):
+        if statements.is_bound_before(checked.text, one.name, one.line):
             continue
-        defined = max((i for i in range(last) if _defines(texts[i], one.name, texts[last])), default=None)
+        history = program.sources.history()
+        texts = [text.text for text in history]
+        last = len(texts) - 1
+        defined = next((i for i in reversed(range(last)) if _defines(texts[i], one.name, texts[last])), None)
         if defined is None:
             continue
         times = 1 + sum(text == texts[last] for text in texts[defined + 1 : last])
         again = times >= TWICE
         if not again and statements.registered(texts, one.name) is not None:
             continue  # NAM201 has said it
-        spot, new = _spot(one, history, program), names.new_name(one.name, one.transformation, texts[last])
+        spot, new = _spot(one, checked, program), names.new_name(one.name, one.transformation, texts[last])
         yield Found(
             Finding(
                 "NAM202", Severity.WARNING if again else Severity.NOTE,
@@ -85,8 +86,8 @@ def repeated_transformations(_: Sequence[Fact], cases: Sequence[Case], program: 
         )  # fmt: skip
 
 
-def _in_a_loop(one: Overwriting, history: Sequence[Text], program: Program, cases: Sequence[Case]) -> Found:
-    spot, new = _spot(one, history, program), names.new_name(one.name, one.transformation, history[one.text].text)
+def _in_a_loop(one: Overwriting, checked: Text, program: Program, cases: Sequence[Case]) -> Found:
+    spot, new = _spot(one, checked, program), names.new_name(one.name, one.transformation, checked.text)
     ended = bool(cases) and bool(cases[0].context.uncaught)
     return Found(
         Finding(
@@ -102,9 +103,9 @@ def _in_a_loop(one: Overwriting, history: Sequence[Text], program: Program, case
 
 def imported_names(_: Sequence[Fact], __: Sequence[Case], program: Program) -> Iterator[Found]:
     """NAM201: an import below a custom_vjp function takes its name."""
-    history = program.sources.history()
-    for name, *at in statements.imported_over(history[-1].text) if history else ():
-        spot = program.spot_in(history[-1], *at)
+    checked = program.sources.checked()
+    for name, *at in statements.imported_over(checked.text):
+        spot = program.spot_in(checked, *at)
         yield Found(
             Finding(
                 "NAM201", Severity.WARNING, f"{name} was overwritten by an import",
@@ -118,9 +119,9 @@ def imported_names(_: Sequence[Fact], __: Sequence[Case], program: Program) -> I
 
 def repeated_tuples(_: Sequence[Fact], __: Sequence[Case], program: Program) -> Iterator[Found]:
     """VJP120: a whole number times the tuple that a pullback returns repeats the tuple, and raises nothing."""
-    history = program.sources.history()
-    for name, text, *at in statements.repeated_pullbacks(history[-1].text) if history else ():
-        spot = program.spot_in(history[-1], *at)
+    checked = program.sources.checked()
+    for name, text, *at in statements.repeated_pullbacks(checked.text):
+        spot = program.spot_in(checked, *at)
         yield Found(
             Finding(
                 "VJP120", Severity.WARNING, f"{name} returns a tuple, and {text} repeats it",
@@ -138,5 +139,5 @@ def _defines(text: str, name: str, checked: str) -> bool:
     return text != checked and statements.is_bound_before(text, name, len(text) + 1)
 
 
-def _spot(one: Overwriting, history: Sequence[Text], program: Program) -> Spot:
-    return program.spot_in(history[one.text], one.line, one.start, one.end)
+def _spot(one: Overwriting, checked: Text, program: Program) -> Spot:
+    return program.spot_in(checked, one.line, one.start, one.end)

@@ -7,10 +7,13 @@ import linecache
 import re
 from typing import TYPE_CHECKING
 
+from jaxvjp_magic.notebook.typed import below_magics, empty_lines_above
 from jaxvjp_magic.sources import FileSources, Text
 
 if TYPE_CHECKING:
-    from IPython.core.interactiveshell import InteractiveShell
+    from collections.abc import Iterator
+
+    from jaxvjp_magic.notebook.typed import Typed
 
 _TIMED = ("<timed", "<magic-timeit")  # what %time, %timeit and the like name the code that they compile
 _TIMING = re.compile(r"%time(?:it)?\s+(?P<code>.*)")
@@ -40,13 +43,13 @@ class Cell:
         head = whole.removesuffix(part)
         if outer is None or not head or head == whole or not _is_head(head):
             return cls(text, text)
-        above = head.count("\n") - _empty_lines_above(text)
+        above = head.count("\n") - empty_lines_above(text)
         return cls(text, outer.seen, outer.above + above)
 
     @property
     def code_above(self) -> int:
         """The lines above the first that IPython compiles: it drops empty ones at the top."""
-        return self.above + _empty_lines_above(self.text)
+        return self.above + empty_lines_above(self.text)
 
 
 def _is_head(head: str) -> bool:
@@ -54,17 +57,14 @@ def _is_head(head: str) -> bool:
     return head.endswith("\n") and all(line.startswith("%%") or not line.strip() for line in head.splitlines())
 
 
-def _empty_lines_above(text: str) -> int:
-    return next((i for i, line in enumerate(text.splitlines()) if line.strip()), 0)
-
-
 class CellSources:
     """The checked cell has no name; an earlier one is `In[3]`."""
 
-    def __init__(self, shell: InteractiveShell, seen: str, lines_above: dict[str, int]) -> None:
+    def __init__(self, typed: Typed, seen: str, lines_above: dict[str, int]) -> None:
         """`seen` is the checked cell; `lines_above` what stands above code of it, by the name of the code."""
-        self._shell, self._seen, self._lines_above = shell, seen, lines_above
+        self._typed, self._seen, self._lines_above = typed, seen, lines_above
         self._files = FileSources("")
+        self._checked: Text | None = None
 
     def text_of(self, filename: str) -> Text:
         """A cell by the name of its code, or a file."""
@@ -72,68 +72,55 @@ class CellSources:
             return Text("", "".join(linecache.getlines(filename)), self._lines_above[filename])
         if is_timed(filename):
             return self._timed(filename)
-        name = self._shell.compile.format_code_name(filename)
+        name = self._typed.shell.compile.format_code_name(filename)
         if name is None:
             return self._files.text_of(filename)
-        number = int(name[1].removeprefix("In[").removesuffix("]"))
-        typed = self._typed()
-        offset = _empty_lines_above(typed[number]) if number < len(typed) else 0
+        number, typed = int(name[1].removeprefix("In[").removesuffix("]")), self._typed.cells
+        offset = empty_lines_above(typed[number]) if number < len(typed) else 0
         return Text(name[1], "".join(linecache.getlines(filename)), offset)
 
     def _timed(self, filename: str) -> Text:
         """All code below any `%%time` has one name: take the nearest cell that it may come from."""
-        for name, text in (("", self._seen), *self._earlier()):
-            if _below_magics(text)[0]:
-                return self._code(name, text)
-            timed = [(i, match["code"]) for i, line in enumerate(text.splitlines()) if (match := _TIMING.search(line))]
+        typed = self._typed.cells
+        for number, text in ((0, self._seen), *((one, typed[one]) for one in self._earlier())):
+            if below_magics(text)[0]:
+                return self._typed.code(number) if number else self.checked()
+            lines = enumerate(text.splitlines()) if "%time" in text else ()
+            timed = [(i, match["code"]) for i, line in lines if (match := _TIMING.search(line))]
             if len(timed) == 1:
-                return Text(name, timed[0][1], timed[0][0])
+                return Text(f"In[{number}]" if number else "", timed[0][1], timed[0][0])
         return Text(filename, "")
 
-    def searched(self, filename: str) -> list[Text]:
+    def searched(self, filename: str) -> Iterator[Text]:
         """The checked cell, then the earlier ones from the last; for a module, its file."""
         is_cell = filename in self._lines_above or is_timed(filename)
-        if not is_cell and self._shell.compile.format_code_name(filename) is None:
-            return [self._files.text_of(filename)]
-        return [self._code(name, text) for name, text in (("", self._seen), *self._earlier())]
+        if not is_cell and self._typed.shell.compile.format_code_name(filename) is None:
+            yield self._files.text_of(filename)
+            return
+        yield self.checked()
+        yield from map(self._typed.code, self._earlier())
+
+    def checked(self) -> Text:
+        """The checked cell's code: where it is in the session's history, as it ran."""
+        if self._checked is None:
+            number = len(self._typed.cells) - 1
+            if self._is_the_last():
+                self._checked = dataclasses.replace(self._typed.code(number), source="")
+            else:
+                self._checked = self._typed.transformed("", self._seen)
+        return self._checked
 
     def history(self) -> list[Text]:
         """The session's cells as they were run, the checked one last."""
-        typed = list(enumerate(self._typed()))[1:]
-        if typed and typed[-1][1].rstrip() == self._seen.rstrip():
-            typed.pop()
-        return [self._code(f"In[{number}]", text) for number, text in typed] + [self._code("", self._seen)]
+        numbers = range(1, len(self._typed.cells) - self._is_the_last())
+        return [*map(self._typed.code, numbers), self.checked()]
 
-    def _earlier(self) -> list[tuple[str, str]]:
-        """The cells before this one, as they were typed, the last first."""
-        cells = list(enumerate(self._typed()))[1:]
-        seen = self._seen.rstrip()
-        return [(f"In[{number}]", text) for number, text in reversed(cells) if text.rstrip() != seen]
+    def _is_the_last(self) -> bool:
+        """Whether the checked cell is the last of the history: not while it has not begun, nor without a number."""
+        typed = self._typed.cells
+        return len(typed) > 1 and typed[-1].rstrip() == self._seen.rstrip()
 
-    def _typed(self) -> list[str]:
-        """The text of each cell of the session, by its number."""
-        manager = self._shell.history_manager
-        return [] if manager is None else list(manager.input_hist_raw)
-
-    def _code(self, name: str, text: str) -> Text:
-        """The Python code of a cell, below `%%time` and the like."""
-        above, below = _below_magics(text)
-        try:
-            code = self._shell.transform_cell(below)
-        except SyntaxError:
-            code = below
-        return Text(name, code, above + _empty_lines_above(below))
-
-
-def _below_magics(text: str) -> tuple[int, str]:
-    """How many lines stand above what the last cell magic on top takes, and that text.
-
-    `%%vjpcheck` is none of them: it becomes a line of the code.
-    """
-    above, lines = 0, text.splitlines(keepends=True)
-    for number, line in enumerate(lines, 1):
-        if line.startswith("%%") and not line.startswith("%%vjpcheck"):
-            above = number
-        elif line.strip() and not line.startswith("%%"):
-            break
-    return above, "".join(lines[above:])
+    def _earlier(self) -> Iterator[int]:
+        """The numbers of the cells before this one, the last first; one with the same text says nothing more."""
+        typed, seen = self._typed.cells, self._seen.rstrip()
+        return (number for number in reversed(range(1, len(typed))) if typed[number].rstrip() != seen)

@@ -19,6 +19,7 @@ from jaxvjp_magic.notebook.progress import Progress
 from jaxvjp_magic.notebook.rewriting import rewriter
 from jaxvjp_magic.notebook.runs import Runs, cell_name
 from jaxvjp_magic.notebook.showing import Screen
+from jaxvjp_magic.notebook.typed import Typed
 from jaxvjp_magic.rendering.bundle import MIME_TYPE, full_data
 from jaxvjp_magic.rendering.table import headline
 from jaxvjp_magic.report import noted
@@ -101,14 +102,14 @@ class _RunningCheck:
     progress: Progress | None = None
     faults: list[tuple[str, Exception]] = dataclasses.field(default_factory=list)
 
-    def finish(self, shell: InteractiveShell, error: BaseException | None = None) -> Report:
+    def finish(self, typed: Typed, error: BaseException | None = None) -> Report:
         """End the check."""
         fault = None if self.progress is None else self.progress.stop()
         if fault is not None:
             self.faults.append(("show how far the cell is", fault))
         sources: Sources = FileSources("")
         try:
-            sources = CellSources(shell, self.seen, self.lines_above)
+            sources = CellSources(typed, self.seen, self.lines_above)
         except Exception as failure:  # noqa: BLE001 (places have other names, then)
             self.faults.append(("find the lines of the cell", failure))
         report = self.check.finish(sources, error or self.error)
@@ -141,6 +142,7 @@ class Extension:
         self._asked: dict[str, _Asked] = {}  # by the front end's name of the cell
         self._going = _Going()
         self._runs = Runs()
+        self._typed = Typed(shell)
         self._screen = Screen(shell)
         self._magics = VjpCheckMagics(self)
         self._rewrite = rewriter(cell_magic)
@@ -210,7 +212,7 @@ class Extension:
         self._going.checks.append(running)  # before it starts: an interrupt may come at any moment
         check.start()
         if options.widget and not in_passing and self._screen.can_show_progress():
-            sources = CellSources(self.shell, cell.seen, above)
+            sources = CellSources(self._typed, cell.seen, above)
             running.progress = Progress(cell.seen, lambda: check.so_far(sources))
             running.progress.start()
 
@@ -290,7 +292,7 @@ class Extension:
     def _end(self, running: _RunningCheck, result: ExecutionResult | None, error: BaseException | None) -> None:
         """End the innermost check, and say what it found; JAX is restored before anything is said."""
         try:
-            report = running.finish(self.shell, error)
+            report = running.finish(self._typed, error)
         finally:
             running.check.abandon()
             self._going.checks.remove(running)

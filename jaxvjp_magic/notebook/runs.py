@@ -49,19 +49,38 @@ class Runs:
         return None if last is None else compare(last.report, report)
 
     def _most_similar(self, text: str) -> _Run | None:
-        best, most = None, _ALIKE
+        best, most, texts = None, _ALIKE, _Likeness(text)
         for run in reversed(self._runs):
-            alike = _similarity(run.text, text) if not run.cell else 0.0
-            if alike > most:
+            if run.cell:
+                continue
+            if run.text == text:
+                return run
+            alike = texts.more_than(most, run.text)
+            if alike is not None:
                 best, most = run, alike
         return best
 
 
-def _similarity(first: str, second: str) -> float:
-    """From 0 to 1; long texts are compared line by line, which takes less time."""
-    if len(first) + len(second) > _LONG_TEXT:
-        return difflib.SequenceMatcher(None, first.splitlines(), second.splitlines(), autojunk=False).ratio()
-    return difflib.SequenceMatcher(None, first, second, autojunk=False).ratio()
+class _Likeness:
+    """How much texts are like one, from 0 to 1. Long texts are compared line by line, which takes less time."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._characters: difflib.SequenceMatcher[str] = difflib.SequenceMatcher(None, "", text, autojunk=False)
+        self._lines: difflib.SequenceMatcher[str] = difflib.SequenceMatcher(None, [], text.splitlines(), autojunk=False)
+
+    def more_than(self, most: float, other: str) -> float | None:
+        """How much another text is like this one; None where it is not more than `most`, which is mostly known soon."""
+        matcher = self._characters
+        if len(other) + len(self._text) > _LONG_TEXT:
+            matcher = self._lines
+            matcher.set_seq1(other.splitlines())
+        else:
+            matcher.set_seq1(other)
+        if matcher.real_quick_ratio() <= most or matcher.quick_ratio() <= most:
+            return None
+        alike = matcher.ratio()
+        return alike if alike > most else None
 
 
 def cell_name(shell: InteractiveShell) -> str:

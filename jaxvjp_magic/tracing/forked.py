@@ -20,7 +20,7 @@ reaches out; only what is written into shared memory then would get out.
 from __future__ import annotations
 
 import _imp
-import _signal
+import _signal  # type: ignore[import-not-found]  # the type stubs leave it out: signal's own wraps enumerations
 import contextlib
 import ctypes
 import functools

@@ -101,13 +101,30 @@ def _attribute(value: Any, name: str) -> Any:
     if isinstance(value, types.ModuleType):
         filename = getattr(value, "__file__", None)
     elif isinstance(value, type):
-        filename = getattr(sys.modules.get(value.__module__), "__file__", None) or "<stdin>"
+        filename = _file_of(value)
     else:
         return _held(value).get(name)
     if not isinstance(filename, str) or not is_user_code(filename):
         return None
     value = inspect.getattr_static(value, name, None)
     return value.__func__ if isinstance(value, (staticmethod, classmethod)) else value
+
+
+def _file_of(owner: type) -> Any:
+    """The file of a class: that of a method in its body, or of its module where no method tells.
+
+    A program's classes are of `__main__` also where that is the program's
+    runner, `python -m pytest` for instance, or no file at all.
+    """
+    for held in vars(owner).values():
+        method = below_wrappers(held.__func__ if isinstance(held, (staticmethod, classmethod)) else held)
+        if isinstance(method, types.FunctionType) and method.__qualname__ == f"{owner.__qualname__}.{method.__name__}":
+            filename = method.__code__.co_filename
+            if not filename.startswith("<") or is_user_code(filename):  # `<string>`: what a dataclass generates
+                return filename
+    if owner.__module__ == "__main__":
+        return "<stdin>"
+    return getattr(sys.modules.get(owner.__module__), "__file__", None) or "<stdin>"
 
 
 def _held(value: Any) -> dict[str, Any]:

@@ -82,7 +82,7 @@ class Recorder:
         self._notes: dict[str, None] = {}
         self._not_checked: dict[NotChecked, None] = {}
         self._faults: set[str] = set()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a finalizer may call JAX while it is held
         self.here = _Local()  # what belongs to this thread
 
     @property
@@ -115,9 +115,7 @@ class Recorder:
             origin = _recursion(parent, key)
             if origin is None:
                 siblings = parent.children if parent else self._tops
-                origin = siblings.get(key)
-                if origin is None:
-                    origin = siblings[key] = Origin(key, fact, parent)
+                origin = siblings.get(key) or siblings.setdefault(key, Origin(key, fact, parent))
             origin.root.count += 1
             calls = parent.calls if parent else self._calls
             if len(calls) >= MOST_KNOWN:
@@ -168,7 +166,7 @@ class Recorder:
         rows: list[CallFact] = []
         numbers = itertools.count(1)
         with self._lock:
-            for origin in self._tops.values():
+            for origin in list(self._tops.values()):
                 _collect(origin, 0, rows, numbers)
         facts, notes, left = tuple(self._facts.copy()), tuple(self._notes.copy()), tuple(self._not_checked.copy())
         return Record(jax_version, tuple(rows), facts, notes, left)
@@ -177,7 +175,7 @@ class Recorder:
 
     def begin_anew(self) -> None:
         """In a child: forget what the parent has, so that `packed` is what the child adds."""
-        self._tops, self._calls, self._lock = {}, {}, threading.Lock()
+        self._tops, self._calls, self._lock = {}, {}, threading.RLock()
         self._facts, self._notes, self._not_checked = {}, {}, {}
         self.here.calls = []
 
@@ -234,9 +232,7 @@ class Handle:
             return
         if event not in state.said:
             with self.recorder._lock:  # noqa: SLF001 (the two classes are one mechanism)
-                later = state.later.get(event)
-                if later is None:
-                    later = state.later[event] = State(state.origin, state, event)
+                later = state.later.get(event) or state.later.setdefault(event, State(state.origin, state, event))
                 state.count -= 1
                 later.count += 1
                 self.state = later
@@ -368,7 +364,7 @@ def _collect(origin: Origin, parent: int, rows: list[CallFact], numbers: Iterato
         row = _row(origin.fact, next(numbers), parent, state)
         first = first or row.id
         rows.append(row)
-    for child in origin.children.values():
+    for child in list(origin.children.values()):
         _collect(child, first or parent, rows, numbers)
 
 
