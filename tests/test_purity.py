@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import dis
 import functools
+import gc
 import itertools
 import logging
 import random
@@ -12,6 +13,7 @@ import sys
 import types
 import typing
 import warnings
+import weakref
 from pathlib import Path
 
 import jax
@@ -20,6 +22,7 @@ import numpy as np
 import pytest
 from jax import lax
 
+from jaxvjp_magic.tracing import purity
 from jaxvjp_magic.tracing.purity import judged, machine
 from jaxvjp_magic.tracing.purity.values import ANY_DATA, Heap, Known, NotKnownError, one
 
@@ -371,3 +374,136 @@ def _compare(code):
         if jumped is not None:
             assert jumped == dis.stack_effect(instruction.opcode, argument, jump=True), instruction
     return compared
+
+
+# A verdict is kept as long as the names that it rests on mean the same ------------------------------------------
+
+
+def program(source, **names):
+    """What a program's text defines."""
+    scope = {"jax": jax, "jnp": jnp, "log": [], **names}
+    exec(compile(source, "<a cell>", "exec"), scope)  # noqa: S102 (our own text)
+    return scope
+
+
+@pytest.fixture
+def followed(monkeypatch):
+    """The names of the functions that were followed, instead of known."""
+    names = []
+    follow = purity._followed
+
+    def noted(follower, function, given):
+        names.append(function.__name__)
+        return follow(follower, function, given)
+
+    monkeypatch.setattr(purity, "_followed", noted)
+    return names
+
+
+def test_a_function_is_followed_once_as_long_as_its_names_mean_the_same(followed):
+    """Also where a new one is made of the same code, and with other shapes; not with other arguments."""
+    scope = program("""
+def inner(x):
+    return jnp.sin(x)
+def make(n):
+    def f(x, flag=None):
+        return inner(x) * n
+    return f
+""")
+    for n, x in ((2, X), (2, jnp.ones((2, 3))), (2, 1.0)):
+        assert judged(scope["make"](n), [x]).is_pure
+    assert followed == ["f"]
+    judged(scope["make"](3), [X])
+    judged(scope["make"](3), [X, True])
+    judged(scope["make"](3), [(X, X)])
+    judged(scope["make"](3))
+    assert followed == ["f"] * 5
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "inner = lambda x: log.append(1)",
+        "module.inner = lambda x: log.append(1)",
+        "ruled.defvjp(lambda x: (log.append(1), x), lambda x, g: (g,))",
+        "sin = log.append",
+        "del inner",
+        "print = log.append",
+        "shared(lambda x: log.append(1))",
+        "held.function = lambda x: log.append(1)",
+        "table['f'] = lambda x: log.append(1)",
+        "several[0] = lambda x: log.append(1)",
+        "Kind.method = lambda self, x: log.append(1)",
+        "Kind.__call__ = lambda self, x: log.append(1)",
+    ],
+)
+def test_a_verdict_is_not_kept_when_a_name_means_something_else(change):
+    """A global, a builtin, a variable that functions share, a rule; what objects hold is read each time."""
+    scope = program(
+        """
+import types
+module = types.ModuleType("module")
+module.inner = lambda x: x
+inner = lambda x: x
+sin = jnp.sin
+class Kind:
+    def method(self, x):
+        return x
+    def __call__(self, x):
+        return x
+held = Kind()
+held.function = lambda x: x
+table = {"f": lambda x: x}
+several = [lambda x: x]
+@jax.custom_vjp
+def ruled(x):
+    return x
+ruled.defvjp(lambda x: (x, x), lambda x, g: (g,))
+def make():
+    def change(function):
+        nonlocal within
+        within = function
+    within = lambda x: x
+    def f(x):
+        def nested(x):
+            return within(sin(inner(x)))
+        print(x)
+        x = held.function(held.method(held(module.inner(ruled(x)))))
+        return table["f"](several[0](nested(x)))
+    return f, change
+f, shared = make()
+"""
+    )
+    assert judged(scope["f"], [X]).is_pure
+    exec(change, scope)  # noqa: S102 (as above)
+    verdict = judged(scope["f"], [X])
+    assert verdict.is_pure == (change == "del inner")  # a NameError has no effect
+
+
+def test_a_function_at_the_address_of_one_that_is_gone_is_followed_anew():
+    """CPython gives a freed object's memory to the next one."""
+    scope = program("f = lambda x: inner(x)")
+    for n in range(20):
+        scope["inner"] = None
+        scope["inner"] = program(f"f = lambda x: log.append({n})" if n % 2 else "f = lambda x: x")["f"]
+        assert judged(scope["f"], [X]).is_pure == (n % 2 == 0)
+
+
+def test_a_verdict_keeps_nothing_alive():
+    """Neither the function, nor what it calls, nor an argument."""
+    scope = program("def inner(x):\n return x\ndef f(g, x):\n return inner(x)")
+    gone = [weakref.ref(scope[name]) for name in ("inner", "f")]
+    judged(scope["f"], [scope["inner"], X])
+    judged(scope["f"], [X, X])
+    scope.clear()
+    gc.collect()
+    assert [one() for one in gone] == [None, None]
+
+
+def test_types_of_64_bits_are_asked_for_again_when_jax_has_them():
+    """JAX warns of them only where it does not have them."""
+    f = program("f = lambda x: x.astype('float64')")["f"]
+    assert not judged(f, [X]).is_pure
+    with jax.enable_x64():
+        assert judged(f, [X]).is_pure
+    assert not judged(f, [X]).is_pure

@@ -361,7 +361,7 @@ class Listener:
         from jaxvjp_magic.tracing import nan
 
         with self.recorder.paused():
-            may_run = asked and purity.judged(asked[0]).is_silent
+            may_run = asked and purity.judged(wrappers.unwrapped(asked[0])).is_silent
             place = nan.began(asked[0], asked[1], cotangent, asked[2]) if may_run else None
         fact = handle.state.origin.fact
         gradients = self.recorder.types.tree(result, handle.names)

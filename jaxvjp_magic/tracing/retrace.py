@@ -63,7 +63,6 @@ class Retracing:
         """
         self._recorder, self._again = recorder, again
         self._note: Callable[[str], None] = recorder.note if recorder else lambda _: None
-        self._verdicts: weakref.WeakKeyDictionary[Any, Verdict] = weakref.WeakKeyDictionary()
         self._only_copies = only_copies
         self._copies: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
         self._seen: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
@@ -87,7 +86,7 @@ class Retracing:
         if cache.misses(function) != before:
             self._seen[id(jaxpr)] = jaxpr
         elif self._seen.get(id(jaxpr)) is not jaxpr:
-            verdict = self._verdict(function)
+            verdict = Verdict() if self._again is None else judged(function)
             if self._is_left_to_a_child(verdict):
                 self._seen[id(jaxpr)] = jaxpr
                 self._observed_in_child(cache, trace, function, verdict)
@@ -103,15 +102,6 @@ class Retracing:
             return False
         is_heard = again.is_logged() or (verdict.prints and not jax_internals.is_top_level())
         return not verdict.is_pure or verdict.is_long or is_heard
-
-    def _verdict(self, function: Any) -> Verdict:
-        """What is known of a function, asked once in a check."""
-        if self._again is None:
-            return Verdict()
-        known = self._verdicts.get(function)
-        if known is None:
-            known = self._verdicts[function] = judged(function)
-        return known
 
     def _observed_in_child(
         self, cache: TraceCache, trace: Callable[[Any], Any], function: Any, verdict: Verdict

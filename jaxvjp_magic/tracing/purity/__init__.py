@@ -12,10 +12,13 @@ import dataclasses
 import types
 from typing import TYPE_CHECKING, Any
 
+import jax
+
 from jaxvjp_magic.tracing.purity.calling import call_with_data
 from jaxvjp_magic.tracing.purity.following import Follower
 from jaxvjp_magic.tracing.purity.machine import Frame
-from jaxvjp_magic.tracing.purity.values import Known, NotKnownError, argument_as, seen_as
+from jaxvjp_magic.tracing.purity.meanings import Verdicts, as_key
+from jaxvjp_magic.tracing.purity.values import Known, NotKnownError, Value, argument_as, seen_as
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,19 +54,37 @@ class Verdict:
         return self.is_pure and not self.prints and not self.calls_back
 
 
+_VERDICTS = Verdicts()
+
+
 def judged(function: Any, arguments: Sequence[Any] | None = None) -> Verdict:
     """What is known of `function(*arguments)`; without arguments, of a call with arrays."""
-    follower = Follower()
+    root = function if isinstance(function, types.FunctionType) else None
+    follower = Follower(root)
+    given = None
+    if arguments is not None:
+        given = [argument_as(one_of, ("argument", i), follower.heap) for i, one_of in enumerate(arguments)]
+    key = as_key(given or [], follower.heap)
+    if root is None or key is None:
+        return _followed(follower, function, given)
+    asked = given is None, jax.config.read("jax_enable_x64"), *key
+    verdict: Verdict | None = _VERDICTS.get(root, asked)
+    if verdict is None:
+        verdict = _followed(follower, function, given)
+        _VERDICTS.put(root, asked, follower.names, verdict)
+    return verdict
+
+
+def _followed(follower: Follower, function: Any, given: list[Value] | None) -> Verdict:
     for code in _own_code(function):
         follower.own(code)
     caller = Frame(follower, _nowhere.__code__, "the check", Known(_nowhere).obj)
     try:
         for _ in range(_MOST_ROUNDS):
-            if arguments is None:
+            if given is None:
                 call_with_data(follower, caller, seen_as(function))
             else:
-                values = [argument_as(one_of, ("argument", i), follower.heap) for i, one_of in enumerate(arguments)]
-                follower.call(caller, seen_as(function), values, {})
+                follower.call(caller, seen_as(function), given, {})
             if not follower.heap.grown:
                 return Verdict("", None, follower.is_long, follower.prints, follower.calls_back)
             follower.again()

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 Named = dict[str, Value]
 _STARRED = "**"
+_RULES = ("fwd", "bwd", "jvp", "vmap_rule")
 _CUSTOM = (jax_internals.CustomVjp, jax.custom_jvp, jax.custom_batching.custom_vmap)
 
 
@@ -123,6 +124,7 @@ def _call_known(
     if known.is_jax(obj):
         follow_callables(follower, frame, everything)
         return ANY_DATA
+    follower.names.are_kept = False
     function = inspect.getattr_static(type(obj), "__call__", None)
     if isinstance(function, types.FunctionType):
         return follower.call(frame, seen_as(function), [one(Known(obj)), *arguments], named, starred=starred)
@@ -406,6 +408,8 @@ def _call_custom(
     if known.origin_of(obj):
         follow_callables(follower, frame, [*arguments, *named.values()])
         return ANY_DATA
+    for name in ("fun", *_RULES):
+        follower.names.is_in(obj, name)
     result = follower.call(frame, seen_as(obj.fun), arguments, named, starred=starred)
     if id(obj) in follower.with_rules:  # its fwd rule calls it: the rules are being followed
         return result
@@ -421,7 +425,7 @@ def _follow_rules(
     follower: Follower, frame: Frame, obj: Any, arguments: list[Value], named: Named, *, starred: bool
 ) -> None:
     static = sorted(getattr(obj, "nondiff_argnums", ()) or ())
-    fwd, bwd = getattr(obj, "fwd", None), getattr(obj, "bwd", None)
+    fwd, bwd, *others = (getattr(obj, name, None) for name in _RULES)
     residuals = ANY_DATA
     if fwd is not None:
         pair = follower.call(frame, seen_as(fwd), arguments, named, starred=starred)
@@ -429,8 +433,7 @@ def _follow_rules(
     if bwd is not None:
         given = [arguments[i] for i in static if isinstance(i, int) and i < len(arguments)]
         follower.call(frame, seen_as(bwd), [*given, residuals, ANY_DATA], {})
-    for name in ("jvp", "vmap_rule"):
-        rule = getattr(obj, name, None)
+    for rule in others:
         if rule is not None and callable(rule):
             call_with_data(follower, frame, seen_as(rule))
 
@@ -439,6 +442,7 @@ def _construct(
     follower: Follower, frame: Frame, kind: type, arguments: list[Value], named: Named, *, starred: bool
 ) -> Value:
     """An object of a class of the user's, or of a library's."""
+    follower.names.are_kept = False
     if type(kind).__call__ is not type.__call__:
         message = f"it makes a {kind.__name__}{{at}}, whose class has a way of its own to make objects"
         raise NotKnownError(message)

@@ -19,6 +19,7 @@ from jaxvjp_magic.tracing import jax_internals
 from jaxvjp_magic.tracing.frames import is_user_code
 from jaxvjp_magic.tracing.purity import known
 from jaxvjp_magic.tracing.purity.machine import Frame
+from jaxvjp_magic.tracing.purity.meanings import Meanings
 from jaxvjp_magic.tracing.purity.values import (
     ANY_DATA,
     CONTEXT,
@@ -61,13 +62,13 @@ _ABSENT: Any = object()
 class Follower:
     """Follows one function and what it calls; raises NotKnownError as soon as something may have an effect."""
 
-    def __init__(self) -> None:
-        """Nothing is followed yet."""
+    def __init__(self, root: types.FunctionType | None = None) -> None:
+        """Nothing is followed yet; of `root`, what names mean is noted."""
         self.heap = Heap()
+        self.names = Meanings(root)
         self.is_long = False  # it may take long, or loop for long
         self.prints = False  # in its own code, or in a function made in it
         self.calls_back = False  # JAX would call a function of the user's when it computes
-        self.reads: list[tuple[Any, str, Any, Any]] = []  # what names meant: owner, kind, key, value
         self.with_rules: set[int] = set()  # the functions with rules whose rules are being followed
         self._known: dict[Any, Value] = {}
         self._going: dict[Any, Value] = {}
@@ -96,14 +97,9 @@ class Follower:
     def global_value(self, made: Any, name: str) -> Value:
         """What a global, or a builtin, means."""
         scope = made.scope.obj if isinstance(made, Made) else made.__globals__
-        obj = scope.get(name, _ABSENT)
-        if obj is _ABSENT:
-            obj = known.BUILTINS.get(name, _ABSENT)
-        if obj is _ABSENT:
-            return frozenset()  # a NameError
-        if isinstance(made, types.FunctionType):
-            self.reads.append((made, "global", name, obj))
-        return seen_as(obj)
+        self.names.is_global(scope, name)
+        obj = scope.get(name, known.BUILTINS.get(name, _ABSENT))
+        return frozenset() if obj is _ABSENT else seen_as(obj)  # without it, a NameError
 
     def contents(self, cells: Value, name: str) -> Value:
         """What a variable that functions share holds."""
@@ -130,6 +126,7 @@ class Follower:
         if module is None:
             message = f"it imports {name}{{at}}"
             raise NotKnownError(message)
+        self.names.are_kept = False
         if names == NONE and "." in name:
             module = sys.modules[name.split(".", 1)[0]]
         return one(Known(module))
@@ -204,12 +201,15 @@ class Follower:
     def _attribute_of(self, frame: Frame, obj: Any, name: str) -> Value:
         """Of a live object, without running anything of its class."""
         if isinstance(obj, types.ModuleType):
-            return self._read(obj, name, vars(obj).get(name, _ABSENT), f"{obj.__name__}.{name}")
+            self.names.is_in(obj, name)
+            if name not in vars(obj):
+                _unknown(f"it reads {obj.__name__}.{name}{{at}}, which is made when it is asked for")
+            return seen_as(vars(obj)[name])
+        self.names.are_kept = self.names.are_kept and known.is_jax(obj)
         if isinstance(obj, type):
             for kind in obj.__mro__:
                 if name in vars(kind):
                     value = vars(kind)[name]
-                    self.reads.append((obj, "class", name, value))
                     if isinstance(value, (staticmethod, types.FunctionType)):
                         return seen_as(getattr(value, "__func__", value))
                     if isinstance(value, classmethod):
@@ -230,12 +230,6 @@ class Follower:
         held = _held(obj).get(name, _ABSENT)
         return self._in_class(frame, type(obj), one(Known(obj)), name, held=held)
 
-    def _read(self, owner: Any, name: str, value: Any, text: str) -> Value:
-        if value is _ABSENT:
-            _unknown(f"it reads {text}{{at}}, which is made when it is asked for")
-        self.reads.append((owner, "attribute", name, value))
-        return seen_as(value)
-
     def _in_class(
         self, frame: Frame, kind: type, own: Value, name: str, *, held: Any = _ABSENT, found: bool = False
     ) -> Value:
@@ -245,8 +239,7 @@ class Follower:
             if name in vars(one_kind):
                 value = vars(one_kind)[name]
                 break
-        owner = next((atom.obj for atom in own if isinstance(atom, Known)), kind)
-        self.reads.append((owner, "attribute", name, held if held is not _ABSENT else value))
+        self.names.are_kept = False
         if isinstance(value, property) or (hasattr(type(value), "__set__") and held is not _ABSENT):
             return self._described(frame, kind, value, own, name)
         if held is not _ABSENT:
@@ -333,7 +326,7 @@ class Follower:
                     value = obj[picked[0]]
                 except (KeyError, IndexError, TypeError):
                     return frozenset()
-                self.reads.append((obj, "item", picked[0], value))
+                self.names.are_kept = False
                 return seen_as(value)
             return self.elements_of_object(frame, obj, values=True)
         if isinstance(obj, (jax_internals.PjitFunction, type)) or known.is_jax(obj):
@@ -395,8 +388,7 @@ class Follower:
         if isinstance(obj, (range, np.ndarray)):
             return ANY_DATA
         content = list(obj.values() if isinstance(obj, dict) and values else obj)[: 4 * MOST_ITEMS]
-        for index, item in enumerate(content):
-            self.reads.append((obj, "element", index, item))
+        self.names.are_kept = False
         return joined(*{value for value in map(seen_as, content)})  # noqa: C416 (a set of values is small)
 
     def values_of(self, frame: Frame, mapping: Value) -> Value:
@@ -518,10 +510,9 @@ class Follower:
         if self._depth >= _DEEPEST:
             _unknown("its calls go too deep to be followed{at}")
         cells = made.cells if isinstance(made, Made) else tuple(one(Known(cell)) for cell in made.__closure__ or ())
-        for name, cell in zip(code.co_freevars, cells, strict=False):
-            variables[name] = cell
-            if isinstance(made, types.FunctionType):
-                self.reads.append((made, "cell", name, _contents(made, name)))
+        variables |= dict(zip(code.co_freevars, cells, strict=False))
+        if isinstance(made, types.FunctionType):
+            self.names.inside(made)
         self._going[key] = frozenset()
         self._depth += 1
         frame = Frame(self, code, key, made)
@@ -604,13 +595,6 @@ def _folded(first: Value, second: Value, symbol: str) -> Value:
 
 def _file_of(kind: type) -> str:
     return getattr(sys.modules.get(kind.__module__), "__file__", None) or "<stdin>"
-
-
-def _contents(function: types.FunctionType, name: str) -> Any:
-    try:
-        return (function.__closure__ or ())[function.__code__.co_freevars.index(name)].cell_contents
-    except (ValueError, IndexError):
-        return _ABSENT
 
 
 def constants_in(values: Iterable[Value]) -> Iterable[Any]:

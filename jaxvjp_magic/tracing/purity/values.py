@@ -225,6 +225,10 @@ class Heap:
         self._read.add(place)
         return self._content.get(place, frozenset())
 
+    def content(self) -> dict[Any, Value]:
+        """All that is in it by now."""
+        return dict(self._content)
+
     def again(self) -> None:
         """Begin another round."""
         self._read.clear()
