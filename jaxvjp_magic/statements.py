@@ -59,8 +59,9 @@ def overwritings(text: str) -> list[Overwriting]:
 def _overwriting(node: ast.stmt, text: str) -> Iterator[Overwriting]:
     target = node.targets[0] if isinstance(node, ast.Assign) and len(node.targets) == 1 else None
     if isinstance(node, ast.Assign) and isinstance(target, ast.Name) and isinstance(node.value, ast.Call):
-        made_by, value = _last_part(node.value.func), ast.get_source_segment(text, node.value) or ""
+        made_by = _last_part(node.value.func)
         if made_by and any(isinstance(one, ast.Name) and one.id == target.id for one in node.value.args):
+            value = ast.get_source_segment(text, node.value) or ""
             at = target.lineno, target.col_offset, target.end_col_offset or 0
             yield Overwriting(target.id, made_by, value, *at)
 

@@ -15,7 +15,7 @@ import pytest
 from jupyter_page import CELLS_SECONDS, command, opened
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-pytestmark = pytest.mark.xdist_group("browser")  # one browser, one server
+pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.any_jax]  # one browser, one server
 LOAD = "%load_ext jaxvjp_magic"
 SLOW = """%%vjpcheck
 import time, jax

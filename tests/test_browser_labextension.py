@@ -30,7 +30,7 @@ from browser_notebook import (
 from jupyter_page import IDLE, command
 from test_browser_jupyter import outputs, save
 
-pytestmark = pytest.mark.xdist_group("browser")  # one browser, one server
+pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.any_jax]  # one browser, one server
 ECHO = """from ipykernel.kernelapp import IPKernelApp
 from ipykernel.kernelbase import Kernel
 class Echo(Kernel):

@@ -26,7 +26,7 @@ from browser_notebook import (
 from jupyter_page import IDLE, command
 from test_browser_jupyter import save
 
-pytestmark = pytest.mark.xdist_group("browser")  # one browser, one server
+pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.any_jax]  # one browser, one server
 
 
 def test_marks_are_in_the_cell_that_a_finding_is_about(server, page):

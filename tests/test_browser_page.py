@@ -16,7 +16,7 @@ from jaxvjp_magic.rendering.html import render_html
 from jaxvjp_magic.rendering.text import render_text
 
 AXE = Path(axe_core_python.__file__).parent / "axe.min.js"
-pytestmark = pytest.mark.xdist_group("browser")  # one browser, one server
+pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.any_jax]  # one browser, one server
 COLUMNS = ["#", "call", "line", "vmap", "primals", "output", "residuals", "memory", "cotangent", "gradients", "count"]
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import pytest
 from conftest import HOOKED, LOAD, value_of
 
 if TYPE_CHECKING:
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from conftest import Kernel, Twins
+
+pytestmark = pytest.mark.any_jax
 
 # Loading, and when JAX is touched -------------------------------------------------------------
 

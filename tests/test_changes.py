@@ -16,6 +16,8 @@ from jaxvjp_magic.rendering.html import render_html
 from jaxvjp_magic.rendering.text import render_text
 from jaxvjp_magic.report import Call, Finding, Leaf, Report, Severity
 
+pytestmark = pytest.mark.any_jax
+
 
 def call(number, function="f", shape="float32[3]", **more):
     """A call with one primal."""

@@ -13,6 +13,8 @@ import pytest
 
 from jaxvjp_magic import Report
 
+pytestmark = pytest.mark.any_jax
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
 WRONG = """
     import jax, jax.numpy as jnp

@@ -14,6 +14,8 @@ from jaxvjp_magic.notebook import extension, progress
 from jaxvjp_magic.rendering.bundle import MIME_TYPE, mime_bundle
 from jaxvjp_magic.report import Call, Finding, Leaf, Report, Severity
 
+pytestmark = pytest.mark.any_jax
+
 MODULES = (
     "rendering", "changes", "report", "notebook.showing", "notebook.runs", "notebook.cells", "notebook.progress",
     "notebook.extension", "notebook.magics", "notebook.rewriting",
@@ -67,10 +69,11 @@ class Shell(InteractiveShell):
         return {"metadata": {"cellId": self.cell}, "header": {"msg_id": str(next(self.requests))}}
 
     def begin(self):
-        """As after a restart, for the extension reads earlier cells."""
+        """As after a restart, for the extension reads earlier cells; and as if each had run once, for it compares."""
         self.history_manager.input_hist_raw[:] = [""]
         self.history_manager.input_hist_parsed[:] = [""]
         self.execution_count = 1
+        self.extension._runs._runs = list(self.runs)
 
     def see(self, cell, name="one"):
         """What a cell gives, raises and prints, without a word of ours; and every word of ours."""
@@ -123,7 +126,7 @@ def shell():
         patch.setattr(progress, "EVERY", 0.001)
         shell = Shell.instance(config=Config(HistoryManager={"hist_file": ":memory:"}))
         shell.run_line_magic("xmode", "Minimal")
-        extension.load(shell)
+        shell.extension = extension.load(shell)
         yield shell
         extension.unload(shell)
         Shell.clear_instance()
@@ -143,6 +146,7 @@ def plain(shell):
             for one, function in FUNCTIONS.items():
                 if function.__code__ in codes:
                     found.setdefault(one, index)
+    shell.runs = shell.extension._runs._runs
     return found, seen
 
 

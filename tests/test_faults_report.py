@@ -11,6 +11,8 @@ from test_docs import check_example
 from jaxvjp_magic import build, rules
 from jaxvjp_magic.check import Check, Options
 
+pytestmark = pytest.mark.any_jax
+
 MAKING = ("checks", "build", "sources", "statements", "syntax", "rule_text", "tracing.namespace")
 NOT_BROKEN = {
     "the guard itself": {

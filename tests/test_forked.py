@@ -55,8 +55,16 @@ def on(monkeypatch):
 def left():
     """The open pipes and the children of this process, ended ones too."""
     children = [one.read_text().split() for one in Path("/proc/self/task").glob("*/children")]
-    links = [os.readlink(one) for one in Path("/proc/self/fd").iterdir() if one.is_symlink()]  # noqa: PTH115 (a text)
-    return {one for one in links if one.startswith("pipe:")} | {pid for some in children for pid in some}
+    return set(map(target, Path("/proc/self/fd").iterdir())) - {""} | {pid for some in children for pid in some}
+
+
+def target(descriptor):
+    """The pipe that this is; "" for all else, and for what another thread closes at this moment."""
+    try:
+        link = os.readlink(descriptor)  # noqa: PTH115 (a text)
+    except FileNotFoundError:
+        return ""
+    return link if link.startswith("pipe:") else ""
 
 
 def look(work, budget=BUDGET):

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
     from conftest import Kernel, Outcome
 
+pytestmark = pytest.mark.any_jax
+
 MODULE = "__import__('jaxvjp_magic.notebook.front_end', fromlist=['_'])"
 GRADIENT = "import jax\njax.grad(lambda x: x * x)(3.0)"
 WRONG = """

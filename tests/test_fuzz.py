@@ -120,7 +120,7 @@ def address_free(text):
 
 
 @settings(
-    max_examples=2000 if IS_THOROUGH else 200,
+    max_examples=1200 if IS_THOROUGH else 120,
     derandomize=not IS_THOROUGH,
     database=None,
     deadline=None,

@@ -15,6 +15,8 @@ from jaxvjp_magic.rendering.html import render_html
 from jaxvjp_magic.rendering.text import plain, render_text
 from jaxvjp_magic.report import Call, Finding, Leaf, NotChecked, ProgramError, Report, Severity, Snippet
 
+pytestmark = pytest.mark.any_jax
+
 TAGS = "div p b span article details summary pre code u table caption thead tbody tr th td br ul li button"
 DRAWN = "svg title desc path circle rect text"
 

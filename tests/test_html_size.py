@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
 from test_html import MIXED, NOTHING_WRONG, SEED, cells_of, parse
 
 from jaxvjp_magic.rendering.html import render_html
 from jaxvjp_magic.rendering.table import MOST_ROWS
 from jaxvjp_magic.report import Call, Finding, Leaf, Report, Severity
+
+pytestmark = pytest.mark.any_jax
 
 
 def test_pictures_of_the_calls_that_findings_are_about():

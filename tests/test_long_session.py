@@ -13,6 +13,8 @@ from traitlets.config import Config
 from jaxvjp_magic import syntax
 from jaxvjp_magic.notebook import extension, typed
 
+pytestmark = pytest.mark.any_jax
+
 SETUP = """
 import jax, jax.numpy as jnp
 @jax.custom_vjp

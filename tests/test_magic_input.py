@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from conftest import Kernel, Outcome
 
+pytestmark = pytest.mark.any_jax
+
 
 @pytest.fixture(scope="module")
 def kernel(start_kernel: Callable[..., Kernel]) -> Kernel:

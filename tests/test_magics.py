@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from conftest import Kernel
 
+pytestmark = pytest.mark.any_jax
+
 WRONG = """
 @jax.custom_vjp
 def {name}(x):

@@ -13,6 +13,8 @@ import pytest
 
 from jaxvjp_magic import vjpcheck
 
+pytestmark = pytest.mark.any_jax
+
 COMMAND = Path(__file__).parent.parent / "docs" / "neutrality.py"
 X = jnp.arange(3.0)
 SUITE = """

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from conftest import HOOKED, LOAD, SQUARE
 
+pytestmark = pytest.mark.any_jax
+
 WRONG = "g = jax.custom_vjp(lambda x: x * x)\ng.defvjp(lambda x: (x * x, x), lambda x, c: (c.astype(jnp.float16),))"
 LINE = "vjpcheck: 1 warning, 2 calls; %vjpcheck last shows them\n"
 

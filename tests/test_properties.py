@@ -13,11 +13,14 @@ from __future__ import annotations
 import dataclasses
 import os
 
+import pytest
 from hypothesis import HealthCheck, Phase, assume, given, note, settings
 from hypothesis import strategies as st
 from programs import check_program
 
 from jaxvjp_magic import Severity
+
+pytestmark = pytest.mark.any_jax
 
 IS_THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
 NAMES = "abc"

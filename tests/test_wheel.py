@@ -16,7 +16,7 @@ import pytest
 REPOSITORY = Path(__file__).parents[1]
 BUILT = Path("jaxvjp_magic") / "labextension"
 PLACE = Path("share") / "jupyter" / "labextensions" / "jaxvjp-magic"
-pytestmark = pytest.mark.xdist_group("wheel")  # built once
+pytestmark = [pytest.mark.xdist_group("wheel"), pytest.mark.any_jax]  # built once
 
 
 def run(*command, **environment):

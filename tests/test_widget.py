@@ -20,6 +20,8 @@ from jaxvjp_magic.rendering.view import View
 from jaxvjp_magic.rendering.widget import ReportWidget, script, style
 from jaxvjp_magic.report import Call, Finding, Leaf, Omitted, Report, Severity
 
+pytestmark = pytest.mark.any_jax
+
 WIDGET_TYPE = "application/vnd.jupyter.widget-view+json"
 MANY = Report(
     findings=(Finding("VJP101", Severity.ERROR, "title", "reason", calls=(4000, *range(4001, 4900))),),

@@ -91,6 +91,7 @@ def _followed(follower: Follower, function: Any, given: list[Value] | None) -> V
     except NotKnownError as error:
         return Verdict(error.why, error.place)
     except RecursionError:
+        follower.names.are_kept = False  # the stack may be less deep the next time
         return Verdict("its calls go too deep to be followed{at}")
     return Verdict("it has too many ways to go{at}")
 

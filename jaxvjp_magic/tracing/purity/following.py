@@ -119,6 +119,7 @@ class Follower:
 
     def imported(self, name: str, names: Value, made: Any) -> Value:
         """A module that is imported already; to import one runs its code."""
+        self.names.are_kept = False
         module = sys.modules.get(name)
         package = (made.scope.obj if isinstance(made, Made) else made.__globals__).get("__package__") or ""
         if module is None and package:
@@ -126,7 +127,6 @@ class Follower:
         if module is None:
             message = f"it imports {name}{{at}}"
             raise NotKnownError(message)
-        self.names.are_kept = False
         if names == NONE and "." in name:
             module = sys.modules[name.split(".", 1)[0]]
         return one(Known(module))
