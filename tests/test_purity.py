@@ -277,15 +277,43 @@ def test_an_argument_may_be_a_function():
     assert not judged(apply, [appends, X]).is_pure
 
 
-def test_what_may_take_long_is_told():
-    """A long loop is pure, and is not run beside the program."""
+def _while(x):
+    while X.sum() > 1:
+        x = x * 1.01
+    return x
 
-    def long(x):
-        for _ in range(5000):
-            x = x * 1.01
-        return x
 
-    assert judged(long, [X]).is_long
+def _until(x):
+    while True:
+        x = x * 1.01
+        if X.sum() > 1:
+            return x
+
+
+def _turns(x, n=5000):
+    for _ in range(n):
+        if n == 1:
+            continue
+        x = x * 1.01
+    return x
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "is_long"),
+    [
+        (_turns, [X], True),
+        (_turns, [X, 3], False),
+        (_turns, [X, jnp.array(3)], True),  # nobody knows how many
+        (lambda x: [y for y in range(5000)][0] * x, [X], True),  # noqa: C416, RUF015 (a loop is meant)
+        (_while, [X], True),
+        (_until, [X], True),
+        (lambda x, y: x if x is None else y or x, [X, X], False),
+    ],
+)
+def test_what_may_take_long_is_told(function, arguments, is_long):
+    """A long loop is pure, and is not run beside the program; how long a `while` takes is never known."""
+    verdict = judged(function, arguments)
+    assert (verdict.why, verdict.is_long) == ("", is_long)
 
 
 def test_a_rule_that_calls_its_function_is_no_loop():

@@ -339,8 +339,15 @@ def is_differentiating() -> bool:
 
 
 def run_rules_in(jaxpr: Any) -> None:
-    """Differentiate a closed jaxpr by all its floats, on types alone: the rules in it run."""
-    run, avals = core.jaxpr_as_fun(jaxpr), jaxpr.in_avals
+    """Differentiate a jaxpr by all its floats, on types alone: the rules in it run."""
+    is_open = isinstance(jaxpr, core.Jaxpr)  # checkpoint's
+    constants = len(jaxpr.constvars) if is_open else 0
+    avals = [one.aval for one in (*jaxpr.constvars, *jaxpr.invars)] if is_open else jaxpr.in_avals
+
+    def run(*arrays: Any) -> Any:
+        if is_open:
+            return core.eval_jaxpr(jaxpr, arrays[:constants], *arrays[constants:])
+        return core.jaxpr_as_fun(jaxpr)(*arrays)
 
     def is_float(value: Any) -> bool:
         return bool(jax.numpy.issubdtype(value.dtype, jax.numpy.inexact))

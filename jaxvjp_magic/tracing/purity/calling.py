@@ -164,10 +164,11 @@ _MARKS = {"function": SAFE, "context": CONTEXT}
 _RANGE = 3  # arguments of range
 
 
-def _range(_: Follower, __: Frame, everything: list[Value]) -> Value:
+def _range(follower: Follower, _: Frame, everything: list[Value]) -> Value:
     numbers = [atom.obj for value in everything for atom in value if isinstance(atom, Known)]
     are_known = len(numbers) == len(everything) == sum(map(len, everything)) and all(type(n) is int for n in numbers)
     if not are_known or not 0 < len(numbers) <= _RANGE or 0 in numbers[2:]:
+        follower.is_long = True  # nobody knows how many
         return ANY_DATA
     return one(Known(range(*numbers)))
 

@@ -50,7 +50,6 @@ from jaxvjp_magic.tracing.purity.values import (
 )
 
 if TYPE_CHECKING:
-    import dis
     from collections.abc import Iterable
 
 _DEEPEST = 40  # calls inside each other
@@ -421,11 +420,6 @@ class Follower:
                 loops = self._loops.setdefault(id(frame.code), {})
                 loops[frame.site()] = len(atom.obj)
                 self.is_long = self.is_long or math.prod(loops.values()) >= _LONG
-
-    def loops(self, _: Frame, instruction: dis.Instruction) -> None:
-        """A jump backwards that is no `for`: how many turns it takes is not known."""
-        if instruction.opname.startswith("POP_JUMP_BACKWARD"):
-            self.is_long = True
 
     # Operators --------------------------------------------------------------------------------------
 

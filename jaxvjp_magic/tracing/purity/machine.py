@@ -230,8 +230,11 @@ class Frame:
     def jump(self, instruction: dis.Instruction) -> None:
         """The way that jumps from here."""
         self._reach(instruction.argval, self.state)
-        if instruction.argval < instruction.offset:
-            self.follower.loops(self, instruction)
+        if instruction.argval < instruction.offset and instruction.opname != "JUMP_BACKWARD_NO_INTERRUPT":
+            code = taken_apart(self.code)  # that one belongs to `yield from`
+            following = code.instructions[code.at[instruction.argval] :]
+            target = next(one for one in following if one.opname not in ("EXTENDED_ARG", "CACHE"))
+            self.follower.is_long = self.follower.is_long or target.opname != "FOR_ITER"  # how long is not known
 
     def site(self, extra: Any = None) -> Any:
         """Where something is made: the same for each round through this instruction."""

@@ -185,7 +185,7 @@ def seen_as(obj: Any) -> Value:
 def argument_as(obj: Any, site: Any, heap: Any) -> Value:
     """An argument of a look as a value: JAX builds its containers anew, so they are the function's own."""
     if isinstance(obj, PLAIN):
-        return one(Known(obj)) if obj is None or isinstance(obj, (bool, str)) else ANY_DATA
+        return one(Known(obj)) if obj is None or isinstance(obj, (int, str)) else ANY_DATA
     if type(obj) is tuple and len(obj) <= MOST_ITEMS:
         return one(Tup(tuple(argument_as(item, (site, i), heap) for i, item in enumerate(obj))))
     if type(obj) in (list, dict):
