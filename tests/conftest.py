@@ -17,13 +17,19 @@ from jupyter_client.manager import KernelManager
 
 from jaxvjp_magic.rendering.bundle import MIME_TYPE
 from jaxvjp_magic.running.notebook import connection
-from jaxvjp_magic.tracing import again, purity, retrace
+from jaxvjp_magic.tracing import again, forked, purity, retrace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from jupyter_client.blocking.client import BlockingKernelClient
+
+
+@pytest.fixture(autouse=True)
+def a_new_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget, after each test, that a child did not come back in it: the next one is to have its own."""
+    monkeypatch.setattr(forked, "_off", "")
 
 
 @pytest.fixture

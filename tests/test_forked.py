@@ -31,7 +31,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxvjp_magic.tracing import forked, forked_guard, jax_internals
+from jaxvjp_magic.tracing import forked_guard, jax_internals
 from jaxvjp_magic.tracing.forked import Outcome, can_fork, in_child
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only on Linux is there a forked child")
@@ -42,9 +42,8 @@ TABLE = jnp.arange(3.0)
 
 
 @pytest.fixture(autouse=True)
-def on(monkeypatch):
-    """Each test begins with the way on, leaves no child and no descriptor behind, and holds no lock."""
-    monkeypatch.setattr(forked, "_off", "")
+def tidy():
+    """Each test leaves no child and no descriptor behind, and holds no lock."""
     multiprocessing.resource_tracker.ensure_running()  # a child that shared memory needs
     before = left()
     yield
@@ -343,6 +342,12 @@ def test_a_lock_that_is_held_costs_the_budget_once():
     assert can_fork() == why
     assert in_child(lambda: b"", BUDGET) == Outcome(None, why)
     assert lock.acquire(timeout=1)
+
+
+def test_nothing_is_concluded_from_a_short_time(monkeypatch):
+    monkeypatch.setattr(forked_guard, "stand", lambda _: time.sleep(60))
+    assert look(lambda: 1, 0.1) == "it took longer than 0.1 s"
+    assert can_fork() == ""
 
 
 def test_work_that_takes_long_leaves_the_way_on():

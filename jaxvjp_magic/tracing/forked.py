@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 _BEGUN, _DATA, _RAISED = b"w", b"d", b"e"  # the first byte, sent when the work begins; two kinds of answers
 _HEAD = 1 + 1 + 8  # that byte, the kind, the length
 _WORKING = 0.2  # a child that used this part of its time was working, not waiting for a lock
+_TELLING = 0.25  # seconds: of less, nothing is concluded, as the machine may be busy
 _STANDARD = 3  # 0, 1 and 2 are the standard streams'
 _off = ""  # why nothing is looked at in a child any more, in this session
 
@@ -133,10 +134,10 @@ class _Child:
         """
         global _off  # noqa: PLW0603 (for the session)
         sleeping, used = _at_work(self._pids[0])
-        if self._got[:1] == _BEGUN and (not sleeping or used >= _WORKING * budget):
-            return f"it took longer than {budget:g} s"
-        _off = f"a child process did not come back (within {budget:g} s, in which it waited)"
-        return f"it did not come back within {budget:g} s, in which it waited"
+        if not sleeping or used >= _WORKING * budget or budget < _TELLING:
+            return f"it took longer than {budget:.2g} s"
+        _off = f"a child process did not come back (within {budget:.2g} s, in which it waited)"
+        return f"it did not come back within {budget:.2g} s, in which it waited"
 
     def end(self) -> None:
         """End it if it is still there, wait for it, close the pipe; what was done before is not done again."""
@@ -173,7 +174,7 @@ def _at_work(pid: int) -> tuple[bool, float]:
             fields = stat.read().rpartition(b")")[2].split()
     except OSError:
         return True, 0.0
-    return fields[0] != b"R", (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return fields[0] == b"S", (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _at_once(store: Callable[[Any], object], *calls: Callable[[], Any]) -> None:
