@@ -78,7 +78,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--verify", action="store_true", help="compare the rules' values too")
     parser.add_argument("--ignore", metavar="CODE[,CODE]", default="", help="do not report these")
     parser.add_argument("--fail-on", choices=("never", "error", "warning"), default="error", help="default: error")
-    parser.add_argument("--retrace", choices=RETRACE, default="pure", help="which of the functions that JAX has traced")
+    parser.add_argument(
+        "--retrace",
+        choices=RETRACE,
+        default="pure",
+        help="which functions that JAX has traced before it traces again (default: pure)",
+    )
     parser.add_argument("--no-retrace", action="store_true", help="short for --retrace none")
     return parser
 

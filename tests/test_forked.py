@@ -365,6 +365,7 @@ def test_there_is_no_child_of_a_child():
 def test_an_interrupt_passes_on_and_leaves_nothing():
     """At many moments, from before the fork to after the end of the wait."""
     interrupted, before = 0, left()
+    was = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's job in the background ignores it
     old = signal.signal(signal.SIGALRM, lambda *_: _thread.interrupt_main())
     gc.disable()  # Python prints and forgets an interrupt that comes in a callback of the collector's, as JAX has one
     try:
@@ -381,6 +382,7 @@ def test_an_interrupt_passes_on_and_leaves_nothing():
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, old)
+        signal.signal(signal.SIGINT, was)
         gc.enable()
     assert interrupted == 75
     assert can_fork() == ""

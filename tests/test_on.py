@@ -33,7 +33,7 @@ QUIET = {
 }
 TOLD = {
     "a wrong rule": "jax.grad(g)(1.)",
-    "a wrong rule that is awaited": "await asyncio.sleep(0)\njax.grad(g)(1.)",
+    "a wrong rule that is awaited": "import asyncio\nawait asyncio.sleep(0)\njax.grad(g)(1.)",
     "captured": "%%capture\njax.grad(g)(1.)",
     "timed": "%%time\njax.grad(g)(1.);",
 }

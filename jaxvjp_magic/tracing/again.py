@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from jaxvjp_magic.tracing import forked
 from jaxvjp_magic.tracing.facts import NotChecked
 from jaxvjp_magic.tracing.purity import Verdict, judged
+from jaxvjp_magic.tracing.static_attributes import code_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -163,4 +164,4 @@ class _Pickler(pickle.Pickler):
 def _code(function: Any) -> Any:
     from jaxvjp_magic.tracing.functions import below_wrappers
 
-    return getattr(below_wrappers(function), "__code__", None)
+    return code_of(below_wrappers(function))

@@ -10,6 +10,7 @@ from jax import tree_util
 
 from jaxvjp_magic.tracing import jax_internals
 from jaxvjp_magic.tracing.facts import ArrayType, Structure, Tree
+from jaxvjp_magic.tracing.static_attributes import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Hashable
@@ -177,8 +178,8 @@ def _structure(treedef: Any) -> Structure:
 
 def describe(value: Any) -> str:
     """A value that is no array, in a few words: `function <lambda>`, `str`, `Config`."""
-    name = getattr(value, "__name__", None)
-    if callable(value) and isinstance(name, str):
+    name = name_of(value) if callable(value) else ""
+    if name:
         return f"function {name}"
     return type(value).__name__
 

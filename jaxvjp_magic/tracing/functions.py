@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from jaxvjp_magic.tracing import jax_internals, wrappers
 from jaxvjp_magic.tracing.facts import CustomRule, Function, Parameters
 from jaxvjp_magic.tracing.frames import is_user_code
+from jaxvjp_magic.tracing.static_attributes import attribute, code_of, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable
@@ -34,7 +35,7 @@ def owner_of(function: Any) -> Any:
     """The object that a method below partials is bound to, None for a plain function."""
     while isinstance(function, functools.partial):
         function = function.func
-    return getattr(function, "__self__", None) if inspect.ismethod(function) else None
+    return function.__self__ if type(function) is types.MethodType else None
 
 
 def filled(args: tuple[Any, ...], static: Container[int], dynamic: Iterable[Any]) -> tuple[Any, ...]:
@@ -61,17 +62,22 @@ def with_rules(custom: Any, **parts: Any) -> Any:
     return copy
 
 
+def setting(custom: Any, name: str) -> Any:
+    """A setting of a custom_vjp function that not every JAX has; asked for, it would be the user's function's."""
+    return vars(custom).get(name)
+
+
 def next_inside(function: Any) -> Any:
     """What one wrapper wraps, None where it wraps nothing that it tells."""
     if isinstance(function, (functools.partial, jax_internals.PartialInside)):
         return function.func
     if isinstance(function, jax_internals.CustomVjp):
         return function.fun
-    if inspect.ismethod(function):
+    if type(function) is types.MethodType:
         return function.__func__
-    if inspect.isfunction(function):
+    if type(function) is types.FunctionType:
         return function.__dict__.get("__wrapped__")
-    return getattr(function, "__wrapped__", None) if isinstance(function, jax_internals.WRAPPERS) else None
+    return attribute(function, "__wrapped__") if isinstance(function, jax_internals.WRAPPERS) else None
 
 
 @functools.lru_cache(maxsize=1024)
@@ -131,9 +137,9 @@ class Functions:
             if known is not None:
                 return known
         inner = below_wrappers(function)
-        code = getattr(inner, "__code__", None)
+        code = code_of(inner)
         if code is None:
-            code = getattr(type(inner).__call__, "__code__", None)
+            code = code_of(attribute(type(inner), "__call__"))
             if code is None or not is_user_code(code.co_filename):  # a library's way to call it, not its text
                 name = _name(inner)
                 return self._by_name.setdefault(f"{name} {id(code)}", Function(name))
@@ -143,11 +149,10 @@ class Functions:
         return known
 
     def signature(self, function: Any) -> inspect.Signature | None:
-        """`inspect.signature`, read once; None where there is none."""
-        try:
-            known = self._signatures.get(function)
-        except TypeError:  # it cannot be weakly referenced, or has no hash
+        """`inspect.signature`, read once; None where there is none, and for objects: these may say what they like."""
+        if code_of(function) is None and not isinstance(function, jax_internals.WRAPPERS):
             return None
+        known = self._signatures.get(function)
         if known is None:
             try:
                 known = self._signatures[function] = inspect.signature(function)
@@ -155,9 +160,12 @@ class Functions:
                 return None
         return known
 
-    def described(self, rule: Any) -> tuple[inspect.Signature | None, Any]:
-        """What JAX asks of a rule in each call: its signature, and what JAX itself may have noted about it."""
-        return self.signature(rule), getattr(rule, "__fun_debug_info__", None)
+    def described(self, rule: Any) -> dict[str, Any]:
+        """What JAX asks of a rule in each call, and takes long to find; nothing of an object, which JAX has to ask."""
+        signature = self.signature(rule)
+        if signature is None:
+            return {}
+        return {"__signature__": signature, "__fun_debug_info__": getattr(rule, "__fun_debug_info__", None)}
 
     def custom(self, custom: Any) -> Custom:
         """The facts about a custom_vjp object and its rules."""
@@ -170,7 +178,7 @@ class Functions:
         """The rules of a custom_vjp object as a fact; the identical one for equal rules."""
         function = self.of(user_function)
         is_gradient = user_function is not wrappers.unwrapped(custom.fun)  # made by custom_gradient
-        changed = getattr(custom, "with_accums", False) or getattr(custom, "with_logs", False)
+        changed = setting(custom, "with_accums") or setting(custom, "with_logs")
         rule = CustomRule(
             self._rule(custom.fwd, function if is_gradient else None, function.name),
             self._rule(custom.bwd, function if is_gradient else None, f"the gradient function of {function.name}"),
@@ -204,7 +212,7 @@ class Custom:
         user_function = wrappers.user_function(custom.fun).function
         self.function, self.rule = functions.of(user_function), functions.rule(custom, user_function)
         self.names = argument_names(user_function)
-        self.has_closures = any(getattr(below_wrappers(one), "__closure__", None) for one in rules)
+        self.has_closures = any(attribute(below_wrappers(one), "__closure__") for one in rules)
         self.described = {id(one): functions.described(one) for one in map(_below_partials, rules)}
         self.static = frozenset(custom.nondiff_argnums)
         self.arity = _arity(custom.fun)
@@ -229,7 +237,7 @@ def _below_partials(rule: Any) -> Any:
 
 def _arity(function: Any) -> int:
     """How many arguments a function takes, where it takes just so many and all by position; else -1."""
-    code = getattr(function, "__code__", None)
+    code = code_of(function)
     if code is None or "__wrapped__" in function.__dict__ or code.co_kwonlyargcount:
         return -1
     return int(code.co_argcount)
@@ -245,8 +253,10 @@ def _weak(part: Any) -> Any:
 
 def _name(function: Any) -> str:
     """`layer` for `loss.<locals>.layer`, `Layer.step` for a method."""
-    name = getattr(function, "__qualname__", None) or getattr(function, "__name__", None)
-    short = str(name or type(function).__qualname__).rsplit("<locals>.", 1)[-1]
+    name = attribute(function, "__qualname__")
+    if type(name) is not str:
+        name = name_of(function) or type(function).__qualname__
+    short = name.rsplit("<locals>.", 1)[-1]
     return short.rsplit("comp>.", 1)[-1].rsplit("expr>.", 1)[-1]
 
 
@@ -264,12 +274,13 @@ def argument_names(function: Any) -> tuple[str, ...]:
             return ()
         bound += len(function.args)
         function = function.func
-    if inspect.ismethod(function):
+    if type(function) is types.MethodType:
         bound, function = bound + 1, function.__func__
     inner = below_wrappers(function)
-    if inspect.ismethod(inner) or not hasattr(inner, "__code__"):
-        return ()
-    return _arguments(inner.__code__)[bound:]
+    code = code_of(inner)
+    if code is None:  # an object: its class says how it is called
+        bound, code = bound + 1, code_of(attribute(type(inner), "__call__"))
+    return () if code is None else _arguments(code)[bound:]
 
 
 def parameters(function: Any) -> Parameters | None:
@@ -281,9 +292,9 @@ def parameters(function: Any) -> Parameters | None:
         bound, function = bound + len(function.args), function.func
     if isinstance(function, jax_internals.PjitFunction):
         function = below_wrappers(function, until=type(lambda: None))
-    if inspect.ismethod(function):
+    if type(function) is types.MethodType:
         bound, function = bound + 1, function.__func__
-    if not inspect.isfunction(function) or "__wrapped__" in function.__dict__:
+    if type(function) is not types.FunctionType or "__wrapped__" in function.__dict__:
         return None
     code = function.__code__
     if not is_user_code(code.co_filename):

@@ -9,7 +9,6 @@ program failed, and with the helper it would not.
 
 from __future__ import annotations
 
-import inspect
 import types
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ import jax
 
 from jaxvjp_magic.tracing import array_types, jax_internals, names
 from jaxvjp_magic.tracing.functions import below_wrappers, with_variables
+from jaxvjp_magic.tracing.static_attributes import attribute, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,26 +28,26 @@ def overwritten(rule: Any, custom: Any) -> Iterator[tuple[Lookup, tuple[str, ...
     """The helpers that a rule calls, or its function in its place, and that were overwritten: what each was, too."""
     function = below_wrappers(custom.fun)
     found = list(names.lookups(rule))
-    if inspect.isfunction(function) and any(one.value is custom for one in found):
+    if type(function) is types.FunctionType and any(one.value is custom for one in found):
         found += names.lookups(function, helper=function.__name__)
     for lookup in found:
         chain, original = _original(lookup.value, lookup.name, rule.__globals__)
-        if original not in (None, custom, custom.fun):
+        if original is not None and original is not custom and original is not custom.fun:
             yield lookup, chain, original
 
 
 def _original(value: Any, name: str, scope: dict[str, Any]) -> tuple[tuple[str, ...], Any]:
     """What of this name and of this file a value was made from, and how; None where there is nothing."""
     for steps, one in names.made_from(value):
-        is_of_the_file = isinstance(one, jax_internals.CustomVjp) or getattr(one, "__globals__", None) is scope
-        if steps and is_of_the_file and getattr(one, "__name__", None) == name:
+        is_of_the_file = isinstance(one, jax_internals.CustomVjp) or attribute(one, "__globals__") is scope
+        if steps and is_of_the_file and name_of(one) == name:
             return steps, one
     return (), None
 
 
 def may_be_tried(custom: Any) -> bool:
     """Whether the function and its rules are plain functions, of which there can be copies."""
-    return all(map(inspect.isfunction, (custom.fun, custom.fwd, custom.bwd)))
+    return all(type(one) is types.FunctionType for one in (custom.fun, custom.fwd, custom.bwd))
 
 
 def fits_with(custom: Any, arguments: tuple[Any, ...], name: str, original: Any) -> bool:
@@ -74,7 +74,7 @@ def _with(parts: tuple[Any, ...], custom: Any, name: str, original: Any) -> Iter
     known = dict(scope)
 
     def copy_of(function: Any) -> Any:
-        if not inspect.isfunction(function) or function.__globals__ is not scope:
+        if type(function) is not types.FunctionType or function.__globals__ is not scope:
             return function
         free = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
         cells = tuple(types.CellType(meant(original)) if one == name else cell for one, cell in free)

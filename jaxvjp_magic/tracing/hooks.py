@@ -21,7 +21,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from jaxvjp_magic.tracing import frames, jax_internals, retrace, watched
-from jaxvjp_magic.tracing.functions import with_rules
+from jaxvjp_magic.tracing.functions import setting, with_rules
 from jaxvjp_magic.tracing.recorder import NOBODY
 from jaxvjp_magic.tracing.watched import BWD, FWD, PRIMAL, tell, watch
 
@@ -232,11 +232,12 @@ def _start_custom(
     copy = with_rules(
         custom,
         fun=watch(custom.fun, PRIMAL, listener, handle),
-        fwd=custom.fwd and watch(custom.fwd, FWD, listener, handle),
-        bwd=custom.bwd and watch(custom.bwd, BWD, listener, handle),
+        fwd=None if custom.fwd is None else watch(custom.fwd, FWD, listener, handle),
+        bwd=None if custom.bwd is None else watch(custom.bwd, BWD, listener, handle),
     )
-    if getattr(custom, "remat_rules", None):  # JAX 0.12: defremat
-        fwd, rem, bwd, *logs = custom.remat_rules
+    remat_rules = setting(custom, "remat_rules")  # JAX 0.12: defremat
+    if remat_rules:
+        fwd, rem, bwd, *logs = remat_rules
         fwd, bwd = (watch(one, phase, listener, handle) for one, phase in ((fwd, FWD), (bwd, BWD)))
         copy.remat_rules = (fwd, rem, bwd, *logs)
     return handle, copy

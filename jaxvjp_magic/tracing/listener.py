@@ -19,10 +19,11 @@ from jaxvjp_magic.tracing.again import Again
 from jaxvjp_magic.tracing.array_types import describe, shapes_of
 from jaxvjp_magic.tracing.calls import CustomCall, Pending, VjpCall, forget, nondiff_ids, output_key, same_types
 from jaxvjp_magic.tracing.facts import Bwd, CallFact, Forward, Fwd, Primal, Pullback, ValueFact
-from jaxvjp_magic.tracing.functions import Functions, argument_names, filled, resolved
+from jaxvjp_magic.tracing.functions import Functions, argument_names, filled, resolved, setting
 from jaxvjp_magic.tracing.looks import Looks
 from jaxvjp_magic.tracing.probes import Probes
 from jaxvjp_magic.tracing.retrace import Retracing, Shared, aside
+from jaxvjp_magic.tracing.static_attributes import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,7 +66,7 @@ class Listener:
 
     def _could_not(self, what: str, about: Any, error: Exception) -> None:
         """As `Recorder.noting`, for the hooks that run most: an exception of ours is a note, and only that."""
-        self.recorder.could_not(what.format(getattr(about, "__name__", "a function")), error)
+        self.recorder.could_not(what.format(name_of(about) or "a function"), error)
 
     def _unseen(self, what: str, error: Exception, otherwise: Any) -> Any:
         """`otherwise`, and a note: what was looked for in JAX has moved, and the call is recorded without it."""
@@ -79,10 +80,7 @@ class Listener:
         try:
             facts = self.functions.custom(custom)
             if kwargs or len(args) != facts.arity:
-                try:
-                    args = resolved(custom.fun, args, kwargs)
-                except TypeError:  # JAX will say so; show what was given
-                    args = (*args, *kwargs.values())
+                args = _by_position(custom.fun, args, kwargs)
             if facts.has_closures:
                 self.looks.at_call(custom, facts)
             dynamic, named = args, facts.names
@@ -129,7 +127,7 @@ class Listener:
             step = Primal, known_by
             if not call.repeats(step):
                 tree = self.recorder.types.tree(output)
-                self._known_outputs(call.custom.fun)[output_key(call, args)] = tree
+                self._known_outputs(call.custom)[output_key(call, args)] = tree
                 call.add(Primal(tree), step, avals)
             self.looks.at_rule(call, call.custom.fun, "primal")
         except Exception as error:  # noqa: BLE001 (as in `Recorder.noting`)
@@ -169,8 +167,8 @@ class Listener:
         try:
             custom, types_of = call.custom, self.recorder.types
             cotangents = args[len(custom.nondiff_argnums) + 1]
-            compared = not getattr(custom, "with_accums", False)
-            if getattr(custom, "with_logs", False) and isinstance(result, (tuple, list)) and len(result) == PAIR:
+            compared = not setting(custom, "with_accums")
+            if setting(custom, "with_logs") and isinstance(result, (tuple, list)) and len(result) == PAIR:
                 result = result[0]
             primals = call.state.origin.fact.primals
             arguments = primals.names if primals else ()
@@ -207,8 +205,10 @@ class Listener:
 
     # What the primal function returns, where it did not run ------------------------------------
 
-    def _known_outputs(self, function: Any) -> dict[Any, Tree]:
-        return self._outputs.setdefault(function, {})
+    def _known_outputs(self, custom: Any) -> dict[Any, Tree]:
+        """Those of its primal function; an object's stay with the custom_vjp function: it may have no hash."""
+        is_plain = type(custom.fun) is types.FunctionType
+        return self._outputs.setdefault(custom.fun if is_plain else custom, {})
 
     def _primal_output(self, handle: CustomCall, custom: Any, args: tuple[Any, ...], got: Tree) -> Tree | None:
         """The primal function's output types for these arguments, by `jax.eval_shape` if need be.
@@ -217,7 +217,7 @@ class Listener:
         have effects that must not happen twice.
         """
         key = output_key(handle, args)
-        known = self._known_outputs(custom.fun)
+        known = self._known_outputs(custom)
         expected = known.get(key)
         if expected is None or not same_types(expected, got):  # a second look before anything is said
             expected = self.again.run(
@@ -374,6 +374,13 @@ class Listener:
         with self.recorder.noting("record the call of a pullback"):
             handle.add(Pullback(self.recorder.types.tree(cotangent)))
             handle.failed("pullback", error)
+
+
+def _by_position(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+    """The arguments as `resolved` has them; as they were given, where JAX cannot have them either, and will say so."""
+    with frames.Elsewhere():
+        return resolved(function, args, kwargs)
+    return (*args, *kwargs.values())
 
 
 def _name_of(names: tuple[str, ...], position: int) -> str:

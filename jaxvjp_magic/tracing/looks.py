@@ -27,6 +27,7 @@ from jaxvjp_magic.tracing.facts import Changed, ClosedOver, Dropped, Edited, Lat
 from jaxvjp_magic.tracing.functions import below_wrappers, filled, owner_of
 from jaxvjp_magic.tracing.retrace import aside, is_copy
 from jaxvjp_magic.tracing.snapshot import Snapshot
+from jaxvjp_magic.tracing.static_attributes import code_of, held_by, is_veiled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -80,7 +81,7 @@ class Looks:
             return
         for phase, rule in (("primal", custom.fun), ("fwd", custom.fwd), ("bwd", custom.bwd)):
             function = below_wrappers(rule)
-            if not inspect.isfunction(function) or not function.__closure__:
+            if type(function) is not types.FunctionType or not function.__closure__:
                 continue
             for name, cell in zip(function.__code__.co_freevars, function.__closure__, strict=True):
                 with contextlib.suppress(ValueError):  # not yet bound
@@ -101,7 +102,7 @@ class Looks:
     def _look_at_rule(self, call: CustomCall, rule: Any, phase: str) -> None:
         wrapped, owner, rule = rule, owner_of(rule), below_wrappers(rule)
         custom, function = call.custom, call.facts.function
-        if not inspect.isfunction(rule) or not frames.is_user_code(rule.__code__.co_filename):
+        if type(rule) is not types.FunctionType or not frames.is_user_code(rule.__code__.co_filename):
             call.facts.snapshots[phase] = Snapshot(wrapped, None)
             return
         call.facts.snapshots.pop(phase, None)
@@ -115,7 +116,7 @@ class Looks:
         for name in names.leaked_tracers(rule, owner):
             self._recorder.fact(Leak(name, function, rule_fact, phase))
         for lookup, chain in names.overwritten(rule, custom, owner):
-            own_name = lookup.name in (getattr(custom, "__name__", None), getattr(custom, "__qualname__", None))
+            own_name = lookup.name in names.own_names_of(custom)
             self._recorder.fact(_use(lookup, chain, (function, rule_fact, phase), is_own_name=own_name))
         self._look_at_helpers(call, rule, rule_fact, phase)
         now = names.defined_again(rule)
@@ -178,7 +179,7 @@ class Looks:
         alike = (
             one
             for one in gc.get_referrers(rule.__code__)
-            if inspect.isfunction(one) and one is not rule and not is_copy(one)
+            if type(one) is types.FunctionType and one is not rule and not is_copy(one)
         )
         return any(dict(names.data_lookups(one)).get(name) is cell for one in alike)
 
@@ -311,20 +312,24 @@ class _Value:
 
 
 def _plain(value: Any) -> Any:
+    if is_veiled(value):
+        return None
     if isinstance(value, _PLAIN):
         return value
     if isinstance(value, dict) and len(value) <= _LARGEST_CONTAINER:
-        return {key: one for key, one in value.items() if isinstance(one, _PLAIN)}
+        return {key: one for key, one in value.items() if issubclass(type(one), _PLAIN)}
     if isinstance(value, (list, tuple)) and len(value) <= _LARGEST_CONTAINER:
-        return [one for one in value if isinstance(one, _PLAIN)]
+        return [one for one in value if issubclass(type(one), _PLAIN)]
     return None
 
 
 def _leaves_of_data(value: Any) -> list[Any]:
+    if is_veiled(value):
+        return []
     if isinstance(value, (tuple, list, dict)):
         return tree_util.tree_leaves(value)
-    inside = getattr(value, "__dict__", None)  # an object, `self` for instance, that holds parameters
-    return [value, *inside.values()] if isinstance(inside, dict) and not _is_function(value) else [value]
+    # An object, `self` for instance, that holds parameters.
+    return [value] if _is_function(value) else [value, *held_by(value).values()]
 
 
 def _is_function(value: Any) -> bool:
@@ -336,7 +341,7 @@ def _is_at_or_below(path: str, around: str) -> bool:
 
 
 def _code(function: Any) -> Any:
-    return getattr(below_wrappers(function), "__code__", None)
+    return code_of(below_wrappers(function))
 
 
 def _is_users(rule: Any) -> bool:

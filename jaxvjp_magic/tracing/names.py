@@ -20,6 +20,7 @@ from jaxvjp_magic.tracing import jax_internals, wrappers
 from jaxvjp_magic.tracing.array_types import describe
 from jaxvjp_magic.tracing.frames import is_user_code
 from jaxvjp_magic.tracing.functions import attribute_paths, below_wrappers, global_names, next_inside
+from jaxvjp_magic.tracing.static_attributes import held_by, is_veiled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,17 +58,18 @@ def lookups(function: Any, owner: Any = None, helper: str = "", seen: frozenset[
     found.extend(Lookup(name, "global", scope[name], helper) for name in global_names(code) if name in scope)
     found.extend(Lookup(_text(path), "attribute", value, helper) for path, value in attributes(function))
     found.extend(Lookup(f"self.{name}", "attribute", value, helper) for name, value in attributes_of(function, owner))
+    found = [one for one in found if not is_veiled(one.value)]
     yield from found
     if len(seen) <= _DEEPEST_HELPER:
         for lookup in found:
             value = lookup.value
-            if inspect.isfunction(value) and value not in seen and is_user_code(value.__code__.co_filename):
+            if type(value) is types.FunctionType and value not in seen and is_user_code(value.__code__.co_filename):
                 yield from lookups(value, None, helper or value.__name__, seen)
 
 
 def attributes_of(method: Any, owner: Any) -> Iterator[tuple[str, Any]]:
     """The attributes of its own object that a method names, with their values."""
-    known = _held(owner)
+    known = held_by(owner)
     yield from ((name, known[name]) for name in method.__code__.co_names if name in known)
 
 
@@ -91,19 +93,21 @@ def attribute(function: Any, path: tuple[Any, ...]) -> Any:
 
 
 def _item(value: Any, key: Any) -> Any:
-    if isinstance(value, dict):
+    if not is_veiled(value) and isinstance(value, dict):
         return dict.get(value, key)
     is_inside = type(value) in (list, tuple) and isinstance(key, int) and -len(value) <= key < len(value)
     return value[key] if is_inside else None
 
 
 def _attribute(value: Any, name: str) -> Any:
+    if is_veiled(value):
+        return None
     if isinstance(value, types.ModuleType):
-        filename = getattr(value, "__file__", None)
+        filename = held_by(value).get("__file__")
     elif isinstance(value, type):
         filename = _file_of(value)
     else:
-        return _held(value).get(name)
+        return held_by(value).get(name)
     if not isinstance(filename, str) or not is_user_code(filename):
         return None
     value = inspect.getattr_static(value, name, None)
@@ -127,15 +131,6 @@ def _file_of(owner: type) -> Any:
     return getattr(sys.modules.get(owner.__module__), "__file__", None) or "<stdin>"
 
 
-def _held(value: Any) -> dict[str, Any]:
-    """The attributes of an object's own, without running anything of its class."""
-    try:
-        held = object.__getattribute__(value, "__dict__")
-    except AttributeError:
-        return {}
-    return held if isinstance(held, dict) else {}
-
-
 def _text(path: tuple[Any, ...]) -> str:
     """`Layer.norm`, `table['norm']`: as `ast.unparse` writes it."""
     return "".join([path[0], *(f"[{step[0]!r}]" if isinstance(step, tuple) else f".{step}" for step in path[1:])])
@@ -154,6 +149,8 @@ def leaked_tracers(rule: Any, owner: Any = None) -> Iterator[str]:
 
 def holds_tracer(value: Any) -> bool:
     """Whether this is a tracer, or a dictionary, a list, a tuple or a set with one in it."""
+    if is_veiled(value):
+        return False
     container = value.values() if isinstance(value, dict) else value
     inside = container if isinstance(container, (list, tuple, set, ValuesView)) else (container,)
     return len(inside) <= _LARGEST_CONTAINER and any(map(jax_internals.is_tracer, inside))
@@ -178,16 +175,19 @@ def global_data(rule: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _is_data(value: Any) -> bool:
-    return not (callable(value) or isinstance(value, types.ModuleType) or jax_internals.is_tracer(value))
+    if is_veiled(value) or callable(value):
+        return False
+    return not (isinstance(value, types.ModuleType) or jax_internals.is_tracer(value))
 
 
 def defined_again(rule: Any) -> Any:
     """The function that a rule's own name means now, where it is another one with other code."""
     name = rule.__name__
     now = rule.__globals__.get(name)
-    if rule.__qualname__ != name or not inspect.isfunction(now) or now is rule or now.__module__ != rule.__module__:
+    if rule.__qualname__ != name or now is rule or type(now) is not types.FunctionType:
         return None
-    if below_wrappers(now) is not now or _text_of(now.__code__) == _text_of(rule.__code__):
+    is_wrapper = below_wrappers(now) is not now
+    if is_wrapper or now.__module__ != rule.__module__ or _text_of(now.__code__) == _text_of(rule.__code__):
         return None
     return now
 
@@ -212,9 +212,14 @@ def chain_to(value: Any, custom: Any) -> tuple[str, ...] | None:
     return next((steps for steps, one in made_from(value) if one is custom), None)
 
 
+def own_names_of(custom: Any) -> tuple[Any, Any]:
+    """The names that a custom_vjp function has from its function."""
+    return vars(custom).get("__name__"), vars(custom).get("__qualname__")
+
+
 def overwritten(rule: Any, custom: Any, owner: Any = None) -> Iterator[tuple[Lookup, tuple[str, ...]]]:
     """The lookups of a rule that used to be `custom`, with the chain that leads back to it."""
-    own_names = getattr(custom, "__name__", None), getattr(custom, "__qualname__", None)
+    own_names = own_names_of(custom)
     for lookup in lookups(rule, owner):
         value = lookup.value
         if value is custom:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from jaxvjp_magic.tracing.facts import ErrorFact
 from jaxvjp_magic.tracing.frames import describe_error, innermost
+from jaxvjp_magic.tracing.static_attributes import attribute, is_veiled
 
 if TYPE_CHECKING:
     import types
@@ -26,7 +27,7 @@ def error_fact(error: BaseException | None) -> ErrorFact | None:
     not_callable, transformed = _meanings({name: frame.f_globals[name] for name in named if name in frame.f_globals})
     known = {**frame.f_globals, **frame.f_locals}
     pullbacks = {name for name in (*frame.f_code.co_names, *frame.f_locals) if _is_pullback(known.get(name))}
-    tuples = {name for name in named if isinstance(known.get(name), tuple)}
+    tuples = {name for name in named if issubclass(type(known.get(name)), tuple)}
     in_function = frame.f_code.co_name != "<module>"
     return ErrorFact(raised, not_callable, transformed, frozenset(pullbacks), frozenset(tuples), in_function)
 
@@ -34,7 +35,7 @@ def error_fact(error: BaseException | None) -> ErrorFact | None:
 def _is_pullback(value: Any) -> bool:
     from jaxvjp_magic.tracing import jax_internals
 
-    return jax_internals.is_pullback(value)
+    return not is_veiled(value) and jax_internals.is_pullback(value)
 
 
 def _names_on(code: types.CodeType, line: int) -> set[str]:
@@ -49,8 +50,10 @@ def _meanings(names: dict[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
 
     not_callable, transformed = {}, {}
     for name, value in names.items():
+        if is_veiled(value):
+            continue
         if not callable(value):
-            not_callable[name] = "an array" if hasattr(value, "dtype") else f"of type {describe(value)}"
+            not_callable[name] = "an array" if attribute(value, "dtype") is not None else f"of type {describe(value)}"
         elif not isinstance(value, jax_internals.CustomVjp):
             inner = functions.below_wrappers(value, until=jax_internals.CustomVjp)
             if isinstance(inner, jax_internals.CustomVjp):

@@ -12,6 +12,7 @@ import numpy as np
 from jax import tree_util
 
 from jaxvjp_magic.tracing.functions import below_wrappers
+from jaxvjp_magic.tracing.static_attributes import code_of
 
 if TYPE_CHECKING:
     import types
@@ -37,7 +38,7 @@ def may_be_promoted(probe: Probe) -> bool:
 
 def _compares_dtypes(function: Any) -> bool:
     """Whether a function may go another way for float64: `if x.dtype == jnp.bfloat16`."""
-    code = getattr(below_wrappers(function), "__code__", None)
+    code = code_of(below_wrappers(function))
     return code is not None and _code_compares_dtypes(code)
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from jaxvjp_magic.tracing.array_types import Types
 from jaxvjp_magic.tracing.facts import Event, Failed, Record
 from jaxvjp_magic.tracing.frames import caller, describe_error
+from jaxvjp_magic.tracing.static_attributes import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator
@@ -301,7 +302,7 @@ class _Noting:
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> bool:
         if isinstance(error, Exception):  # not KeyboardInterrupt: that is the user's
-            self._recorder.could_not(self._what.format(getattr(self._about, "__name__", "a function")), error)
+            self._recorder.could_not(self._what.format(name_of(self._about) or "a function"), error)
             return True
         return False
 

@@ -30,6 +30,7 @@ import numpy as np
 from jaxvjp_magic.tracing import again, frames, jax_internals, twins, wrappers
 from jaxvjp_magic.tracing.functions import Functions, below_wrappers, with_rules, with_variables
 from jaxvjp_magic.tracing.purity import Verdict, judged
+from jaxvjp_magic.tracing.static_attributes import code_of, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -130,7 +131,7 @@ class Retracing:
 
     @staticmethod
     def _function(function: Any) -> Function | None:
-        code = getattr(below_wrappers(function), "__code__", None)
+        code = code_of(below_wrappers(function))
         is_users = code is not None and frames.is_user_code(code.co_filename)
         return Functions().of(function) if is_users else None
 
@@ -145,8 +146,9 @@ class Retracing:
         """What is differentiated or mapped from here on: the copy, unless the program would see a difference."""
         if twins.same(jaxpr, new):
             return observed
-        if frames.is_user_code(getattr(getattr(function, "__code__", None), "co_filename", "<")):
-            self._note(_CHANGED.format(getattr(function, "__name__", "a function")))
+        code = code_of(function)
+        if code is not None and frames.is_user_code(code.co_filename):
+            self._note(_CHANGED.format(name_of(function)))
         return result  # a library may put something new into each trace, equinox a token into each error_if
 
     def ran(self, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -192,7 +194,7 @@ class Shared(Retracing):
 
     def traced_once(self, custom: Any) -> Any:
         """A custom_vjp function whose primal function JAX traces once for equal types, where it takes arrays alone."""
-        if custom.nondiff_argnums or not isinstance(custom.fun, types.FunctionType):
+        if custom.nondiff_argnums or type(custom.fun) is not types.FunctionType:
             return custom
         known = self._once.get(custom.fun)
         if known is None:
@@ -213,7 +215,10 @@ def copy_of(function: Any, scope: dict[str, Any] | None = None) -> Any:
         return functools.partial(copy_of(function.func, scope), *function.args, **function.keywords)
     if isinstance(function, types.MethodType):
         return types.MethodType(copy_of(function.__func__, scope), function.__self__)
-    return _calling(weakref.ref(function))
+    try:
+        return _calling(weakref.ref(function))
+    except TypeError:  # inside a partial there may be an object that has no weak references
+        return _calling(lambda: function)
 
 
 def silent_copy_of(function: Any) -> Any:
@@ -310,14 +315,14 @@ def _trace_hook(cache: TraceCache, asked: Asked) -> Callable[..., Any]:
     def begun(retracing: Retracing, function: Any) -> Any:
         if not wrappers.is_plumbing(function):
             return retracing, *retracing.begun(cache, function)
-        code = getattr(function, "__code__", None)
+        code = code_of(function)
         if code is not None and not function.__closure__:
             plumbing[id(code)] = code
         return None
 
     def trace(function: Any, *rest: Any, **options: Any) -> Any:
         try:
-            if id(getattr(function, "__code__", None)) in plumbing and not function.__closure__:
+            if id(code_of(function)) in plumbing and not function.__closure__:
                 return original(function, *rest, **options)
             known = asked(lambda retracing: begun(retracing, function), None)
             if known is None:

@@ -6,13 +6,14 @@ meaning the same. Nothing that a name means is kept alive for that.
 
 from __future__ import annotations
 
-import inspect
+import types
 import weakref
 from typing import TYPE_CHECKING, Any
 
 from jaxvjp_magic.tracing import names
 from jaxvjp_magic.tracing.frames import is_user_code
 from jaxvjp_magic.tracing.functions import global_names
+from jaxvjp_magic.tracing.static_attributes import is_veiled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -76,7 +77,7 @@ def _watched(function: Any, seen: set[int]) -> Iterator[tuple[Any, Any, Any, Any
         tuple((path, *_same(value)) for path, value in attributes),
     )
     for _, value in (*cells, *known, *attributes):
-        is_helper = inspect.isfunction(value) and is_user_code(value.__code__.co_filename)
+        is_helper = type(value) is types.FunctionType and is_user_code(value.__code__.co_filename)
         if is_helper and id(value) not in seen and len(seen) <= _DEEPEST_HELPER:
             yield from _watched(value, set(seen))
 
@@ -85,6 +86,8 @@ def _same(value: Any) -> tuple[Callable[[], Any] | None, Same]:
     """A reference to what a name has to mean; None where another value will do, and a function that tells."""
     if value is _UNBOUND:
         return None, lambda now: now is _UNBOUND
+    if is_veiled(value):
+        return _reference(value), lambda _: False
     if isinstance(value, names.CONTAINERS):
         kind = type(value)
         return None, lambda now: type(now) is kind and not names.holds_tracer(now)

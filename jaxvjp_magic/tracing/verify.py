@@ -28,6 +28,7 @@ from jax import tree_util
 from jaxvjp_magic.tracing import closeness, jax_internals, precision, purity, values
 from jaxvjp_magic.tracing.facts import NotChecked, ValueFact
 from jaxvjp_magic.tracing.frames import Elsewhere, is_own_fault
+from jaxvjp_magic.tracing.functions import setting
 from jaxvjp_magic.tracing.probes import random_array
 from jaxvjp_magic.tracing.retrace import aside
 
@@ -344,11 +345,11 @@ def _fwd(probe: Probe) -> tuple[Any, Any]:
 
 def _bwd(probe: Probe, residuals: Any, cotangent: Any) -> Leaves | None:
     """One entry a leaf of the arguments, None where the rule gives none; None where there is nothing to compare."""
-    if getattr(probe.custom, "with_accums", False):
+    if setting(probe.custom, "with_accums"):
         return None
     residuals = tree_util.tree_map(lambda leaf: leaf, residuals)  # a rule may take its containers apart
     result = probe.custom.bwd(*probe.nondiff, residuals, cotangent)
-    if getattr(probe.custom, "with_logs", False):
+    if setting(probe.custom, "with_logs"):
         result = result[0]
     if not isinstance(result, (tuple, list)) or len(result) != len(probe.dynamic):
         return None  # a matter of structure, and said there

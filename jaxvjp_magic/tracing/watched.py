@@ -60,13 +60,17 @@ class _Watched:
     def __init__(self, rule: Any, phase: str, skipped: int, listener: Listener, call: CustomCall) -> None:
         self.__wrapped__, self._phase, self._skipped, self._listener, self._call = rule, phase, skipped, listener, call
         # JAX asks for these several times in each call; to find a signature takes longer than all else here.
-        described = call.facts.described.get(id(rule)) or listener.functions.described(rule)
-        signature, self.__fun_debug_info__ = described
-        if signature is not None:
-            self.__signature__ = signature
+        described = call.facts.described.get(id(rule))
+        if described is None:
+            described = listener.functions.described(rule)
+        for name, value in described.items():
+            setattr(self, name, value)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__wrapped__, name)
+
+    def __bool__(self) -> bool:
+        return bool(self.__wrapped__)  # JAX asks it to know whether there is a rule
 
     def __repr__(self) -> str:
         return repr(self.__wrapped__)

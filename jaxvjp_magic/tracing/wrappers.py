@@ -12,6 +12,7 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jaxvjp_magic.tracing.jax_internals import API, BOUNDARY, SOURCES, CustomVjp, PjitFunction
+from jaxvjp_magic.tracing.static_attributes import code_of
 
 if TYPE_CHECKING:
     import types
@@ -24,10 +25,11 @@ _PLUMBING = tuple(os.path.join(SOURCES, "_src", name) for name in ("numpy", "lax
 
 def is_plumbing(function: Any) -> bool:
     """Whether this is a function of JAX's own that runs none of the user's: an operation, one of jax.numpy's."""
-    if getattr(function, "_apply_primitive", False):
-        return True
-    code = getattr(function, "__code__", None)
-    return code is not None and not function.__closure__ and code.co_filename.startswith(_PLUMBING)
+    code = code_of(function)
+    if code is None:
+        return False
+    is_inside = not function.__closure__ and code.co_filename.startswith(_PLUMBING)
+    return is_inside or "_apply_primitive" in function.__dict__
 
 
 def unwrapped(fun: Any) -> Any:
@@ -45,7 +47,7 @@ class UserFunction(NamedTuple):
 
 def user_function(fun: Any) -> UserFunction:
     """Look through grad's selection of arguments and through custom_gradient."""
-    code = getattr(fun, "__code__", None)
+    code = code_of(fun)
     if code is None:
         return _inside_object(fun)
     if not code.co_filename.startswith(SOURCES):
@@ -54,7 +56,7 @@ def user_function(fun: Any) -> UserFunction:
     if selected is None:
         return UserFunction(_closure(fun)["fun"] if _is_custom_gradient(fun) else fun)
     function, positions, *others = map(_contents, selected(fun.__closure__))
-    code = getattr(function, "__code__", None)
+    code = code_of(function)
     if (code is None or code.co_filename.startswith(SOURCES)) and (
         not isinstance(function, CustomVjp) or _is_custom_gradient(function.fun)
     ):
@@ -91,7 +93,7 @@ def _selection(code: types.CodeType) -> Selected | None:
 
 
 def _is_custom_gradient(fun: Any) -> bool:
-    code = getattr(fun, "__code__", None)
+    code = code_of(fun)
     return code is not None and code.co_name == "wrapped_fun" and code.co_filename.startswith(SOURCES)
 
 
@@ -120,7 +122,7 @@ def transformation_name(function: Any) -> str:
         return "jit"
     if isinstance(function, functools.partial):
         return "partial"
-    code = getattr(function, "__code__", None)
+    code = code_of(function)
     if code is None:
         return ""
     if code.co_filename == BOUNDARY:

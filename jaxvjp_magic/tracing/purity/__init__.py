@@ -9,16 +9,19 @@ assumed. Whatever is not known has a reason, with a line.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types
 from typing import TYPE_CHECKING, Any
 
 import jax
 
+from jaxvjp_magic.tracing import jax_internals
 from jaxvjp_magic.tracing.purity.calling import call_with_data
 from jaxvjp_magic.tracing.purity.following import Follower
 from jaxvjp_magic.tracing.purity.machine import Frame
 from jaxvjp_magic.tracing.purity.meanings import Verdicts, as_key
 from jaxvjp_magic.tracing.purity.values import Known, NotKnownError, Value, argument_as, seen_as
+from jaxvjp_magic.tracing.static_attributes import code_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,11 +62,14 @@ _VERDICTS = Verdicts()
 
 def judged(function: Any, arguments: Sequence[Any] | None = None) -> Verdict:
     """What is known of `function(*arguments)`; without arguments, of a call with arrays."""
-    root = function if isinstance(function, types.FunctionType) else None
+    root = function if type(function) is types.FunctionType else None
     follower = Follower(root)
     given = None
     if arguments is not None:
-        given = [argument_as(one_of, ("argument", i), follower.heap) for i, one_of in enumerate(arguments)]
+        try:
+            given = [argument_as(given, ("argument", i), follower.heap) for i, given in enumerate(arguments)]
+        except NotKnownError as error:
+            return Verdict(error.why)
     key = as_key(given or [], follower.heap)
     if root is None or key is None:
         return _followed(follower, function, given)
@@ -99,12 +105,11 @@ def _followed(follower: Follower, function: Any, given: list[Value] | None) -> V
 def _own_code(function: Any) -> list[types.CodeType]:
     """The code that a copy of a function has its own globals for."""
     while True:
-        if isinstance(function, types.MethodType):
-            function = function.__func__
-        elif hasattr(function, "func") and hasattr(function, "keywords"):
+        if issubclass(type(function), (functools.partial, jax_internals.PartialInside)):
             function = function.func
         else:
-            return [function.__code__] if isinstance(function, types.FunctionType) else []
+            code = code_of(function)
+            return [] if code is None else [code]
 
 
 def _nowhere() -> None:

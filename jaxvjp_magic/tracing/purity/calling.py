@@ -36,6 +36,7 @@ from jaxvjp_magic.tracing.purity.values import (
     is_data,
     joined,
     one,
+    one_of,
     seen_as,
 )
 
@@ -333,7 +334,7 @@ def _call_method(follower: Follower, frame: Frame, atom: Attribute, arguments: l
             found.append(_call_on_container(follower, frame, owner, atom.name, arguments, named))
         elif isinstance(owner, Known) and isinstance(owner.obj, (list, dict, set, np.ndarray)):
             if atom.name not in known.CONTAINER_METHODS.get(type(owner.obj), set()) or atom.name in known.CHANGES:
-                message = f"it calls {atom.name}{{at}} on a {type(owner.obj).__name__} that was there before"
+                message = f"it calls {atom.name}{{at}} on {one_of(type(owner.obj))} that was there before"
                 raise NotKnownError(message)
             found.append(_read_container(follower, frame, owner, atom.name, arguments))
         elif isinstance(owner, Known) and known.is_jax(owner.obj):
@@ -372,7 +373,7 @@ def _call_on_container(
     follower: Follower, frame: Frame, owner: Fresh, name: str, arguments: list[Value], named: Named
 ) -> Value:
     if name not in known.CONTAINER_METHODS[owner.kind]:
-        message = f"it calls {name}{{at}} of a {owner.kind.__name__}, which is not followed"
+        message = f"it calls {name}{{at}} of {one_of(owner.kind)}, which is not followed"
         raise NotKnownError(message)
     if "key" in named:
         follower.call(frame, named["key"], [follower.heap.get(owner)], {})
@@ -425,8 +426,8 @@ def _call_custom(
 def _follow_rules(
     follower: Follower, frame: Frame, obj: Any, arguments: list[Value], named: Named, *, starred: bool
 ) -> None:
-    static = sorted(getattr(obj, "nondiff_argnums", ()) or ())
-    fwd, bwd, *others = (getattr(obj, name, None) for name in _RULES)
+    static = sorted(vars(obj).get("nondiff_argnums") or ())
+    fwd, bwd, *others = (vars(obj).get(name) for name in _RULES)
     residuals = ANY_DATA
     if fwd is not None:
         pair = follower.call(frame, seen_as(fwd), arguments, named, starred=starred)
@@ -445,7 +446,7 @@ def _construct(
     """An object of a class of the user's, or of a library's."""
     follower.names.are_kept = False
     if type(kind).__call__ is not type.__call__:
-        message = f"it makes a {kind.__name__}{{at}}, whose class has a way of its own to make objects"
+        message = f"it makes {one_of(kind)}{{at}}, whose class has a way of its own to make objects"
         raise NotKnownError(message)
     new = inspect.getattr_static(kind, "__new__", None)
     if issubclass(kind, tuple) and hasattr(kind, "_fields"):
@@ -458,14 +459,14 @@ def _construct(
         return one(fresh)
     plain_new = new is inspect.getattr_static(object, "__new__")
     if not plain_new:
-        message = f"it makes a {kind.__name__}{{at}}, which is not followed"
+        message = f"it makes {one_of(kind)}{{at}}, which is not followed"
         raise NotKnownError(message)
     fresh = Fresh(frame.site(kind), kind)
     start = inspect.getattr_static(kind, "__init__", None)
     if isinstance(start, types.FunctionType):
         follower.call(frame, seen_as(start), [one(fresh), *arguments], named, starred=starred)
     elif start is not inspect.getattr_static(object, "__init__"):
-        message = f"it makes a {kind.__name__}{{at}}, which is not followed"
+        message = f"it makes {one_of(kind)}{{at}}, which is not followed"
         raise NotKnownError(message)
     return one(fresh)
 

@@ -46,8 +46,10 @@ from jaxvjp_magic.tracing.purity.values import (
     is_data,
     joined,
     one,
+    one_of,
     seen_as,
 )
+from jaxvjp_magic.tracing.static_attributes import held_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -226,7 +228,7 @@ class Follower:
                     f"it reads {name} of {known.shown(obj)}{{at}}, which has a way of its own to give attributes"
                 )
             )
-        held = _held(obj).get(name, _ABSENT)
+        held = held_by(obj).get(name, _ABSENT)
         return self._in_class(frame, type(obj), one(Known(obj)), name, held=held)
 
     def _in_class(
@@ -249,7 +251,7 @@ class Follower:
             if name in ("__dict__", "__class__", "__doc__", "__module__"):
                 return ANY_DATA
             if any("__getattr__" in vars(one_kind) for one_kind in kind.__mro__):
-                _unknown(f"it reads {name} of a {kind.__name__}{{at}}, which makes it when it is asked for")
+                _unknown(f"it reads {name} of {one_of(kind)}{{at}}, which makes it when it is asked for")
             return frozenset()  # an AttributeError
         return self._described(frame, kind, value, own, name)
 
@@ -270,7 +272,7 @@ class Follower:
         if isinstance(value, (types.MethodDescriptorType, types.WrapperDescriptorType, types.GetSetDescriptorType)):
             return one(Attribute(own, name))
         if hasattr(type(value), "__get__") and not isinstance(value, (jax_internals.PjitFunction, type)):
-            _unknown(f"it reads {name} of a {kind.__name__}{{at}}, a {type(value).__name__}")
+            _unknown(f"it reads {name} of {one_of(kind)}{{at}}, {one_of(type(value))}")
         if isinstance(value, jax_internals.PjitFunction):
             return one(Bound(seen_as(value), own))
         return seen_as(value)
@@ -335,7 +337,7 @@ class Follower:
             return self.call(frame, seen_as(function), [one(Known(obj)), key], {})
         if isinstance(obj, tuple):  # a named tuple
             return self.elements_of_object(frame, obj, values=True)
-        message = f"it takes an item of a {type(obj).__name__}{{at}}"
+        message = f"it takes an item of {one_of(type(obj))}{{at}}"
         raise NotKnownError(message)
 
     def _item_of_fresh(self, frame: Frame, atom: Fresh, key: Value) -> Value:
@@ -365,7 +367,7 @@ class Follower:
                 if inspect.getattr_static(atom.kind, "__iter__", None) is None or isinstance(
                     inspect.getattr_static(atom.kind, "__iter__"), types.FunctionType
                 ):
-                    _unknown(f"it iterates over a {atom.kind.__name__}{{at}}")
+                    _unknown(f"it iterates over {one_of(atom.kind)}{{at}}")
                 found.append(ANY_DATA if atom.kind is dict else joined(self.heap.get(atom)))
             elif isinstance(atom, Known) and not isinstance(atom.obj, PLAIN):
                 found.append(self.elements_of_object(frame, atom.obj))
@@ -383,7 +385,7 @@ class Follower:
             function = inspect.getattr_static(type(obj), "__iter__", None)
             if isinstance(function, types.FunctionType) and function.__code__.co_flags & inspect.CO_GENERATOR:
                 return self.elements(frame, self.call(frame, seen_as(function), [one(Known(obj))], {}))
-            _unknown(f"it moves a {type(obj).__name__} on{{at}}")
+            _unknown(f"it moves {one_of(type(obj))} on{{at}}")
         if isinstance(obj, (range, np.ndarray)):
             return ANY_DATA
         content = list(obj.values() if isinstance(obj, dict) and values else obj)[: 4 * MOST_ITEMS]
@@ -444,9 +446,9 @@ class Follower:
                 if type(atom.obj).__module__.split(".", 1)[0] in ("jax", "jaxlib", "numpy", "builtins", "ml_dtypes"):
                     continue
                 if not _has_plain_operators(type(atom.obj)):
-                    _unknown(f"it uses {symbol}{{at}} on a {type(atom.obj).__name__}")
+                    _unknown(f"it uses {symbol}{{at}} on {one_of(type(atom.obj))}")
             elif isinstance(atom, Fresh) and not _has_plain_operators(atom.kind):
-                _unknown(f"it uses {symbol}{{at}} on a {atom.kind.__name__}")
+                _unknown(f"it uses {symbol}{{at}} on {one_of(atom.kind)}")
             elif isinstance(atom, Tup) or (isinstance(atom, Fresh) and atom.kind in (list, tuple)):
                 result.append(self.made(frame, tuple, self.elements(frame, one(atom))))
         return joined(*result) if result else _folded(first, second, symbol)
@@ -538,14 +540,6 @@ def _unknown(why: str) -> NoReturn:
 
 def _parts(made: Made) -> tuple[Any, ...]:
     return made.code, made.scope, made.cells, made.defaults, made.keywords
-
-
-def _held(obj: Any) -> dict[str, Any]:
-    try:
-        held = object.__getattribute__(obj, "__dict__")
-    except AttributeError:
-        return {}
-    return held if isinstance(held, dict) else {}
 
 
 def _has(slot: Any, atom: Known) -> bool:

@@ -20,6 +20,8 @@ import jax
 import numpy as np
 
 from jaxvjp_magic.tracing import jax_internals, wrappers
+from jaxvjp_magic.tracing.purity.values import one_of
+from jaxvjp_magic.tracing.static_attributes import attribute, code_of, name_of
 
 _SRC = os.path.join(jax_internals.SOURCES, "_src") + os.sep
 _PURE_FILES = tuple(
@@ -106,17 +108,22 @@ _ITERTOOLS = {getattr(itertools, name) for name in dir(itertools) if isinstance(
 def origin_of(function: Any) -> str:
     """The file of JAX's that a function of it comes from, below what JAX wraps around it; "" for others."""
     if isinstance(function, (jax_internals.CustomVjp, jax.custom_jvp)):
-        rules = [getattr(function, name, None) for name in ("fun", "fwd", "bwd", "jvp")]
+        rules = [vars(function).get(name) for name in ("fun", "fwd", "bwd", "jvp")]
         files = {origin_of(rule) for rule in rules if rule is not None}
         return "" if "" in files or not files else min(files)  # with one rule of the user's, it is the user's
     for _ in range(8):
-        inner = getattr(function, "__wrapped__", None)
+        inner = attribute(function, "__wrapped__")
         if inner is None:
             break
         function = inner
-    code = getattr(function, "__code__", None)
-    filename = getattr(code, "co_filename", "")
-    return filename if filename.startswith(_SRC) else ""
+    code = code_of(function)
+    return code.co_filename if code is not None and code.co_filename.startswith(_SRC) else ""
+
+
+def module_of(obj: Any) -> str:
+    """The module that a live object says it is from, "" where it says none."""
+    module = attribute(obj, "__module__")
+    return module if type(module) is str else ""
 
 
 def is_jax(obj: Any) -> bool:
@@ -134,9 +141,8 @@ def kind_of(obj: Any) -> str:
     """
     if isinstance(obj, type):
         return _kind_of_class(obj)
-    name, file = str(getattr(obj, "__name__", "")), origin_of(obj)
-    outermost = getattr(getattr(obj, "__code__", None), "co_filename", "")
-    if not file and outermost.startswith(_SRC):
+    name, file, outermost = name_of(obj), origin_of(obj), code_of(obj)
+    if not file and outermost is not None and outermost.co_filename.startswith(_SRC):
         return "wrapper"  # JAX's, around a function of the user's
     if file:
         return _kind_in_jax(obj, name, file)
@@ -144,16 +150,16 @@ def kind_of(obj: Any) -> str:
         return "pure"
     if isinstance(obj, np.ufunc):
         return "pure"
-    module = getattr(obj, "__module__", None) or ""
+    module = module_of(obj)
     if module.split(".", 1)[0] == "numpy":
         return _kind_in_numpy(name, module)
-    try:
-        if obj in SPECIAL:
-            return "special"
-        if obj in _PURE_BUILTINS:
-            return "pure"
-    except TypeError:  # it has no hash
+    hash_of = attribute(type(obj), "__hash__")
+    if hash_of is None or code_of(hash_of) is not None:  # none of these; to look for it would run the user's
         return ""
+    if obj in SPECIAL:
+        return "special"
+    if obj in _PURE_BUILTINS:
+        return "pure"
     if isinstance(obj, types.BuiltinFunctionType) and not isinstance(obj.__self__, (types.ModuleType, type(None))):
         return ""  # a method of an object, which is there
     if isinstance(obj, types.BuiltinFunctionType) and module in _PURE_MODULES:
@@ -191,7 +197,7 @@ def _kind_in_jax(obj: Any, name: str, file: str) -> str:
         return name
     if file == jax_internals.API or name in _TRANSFORMS:
         known = _public(name)
-        if known is obj or (known is not None and getattr(known, "__wrapped__", None) is obj):
+        if known is obj or (known is not None and attribute(known, "__wrapped__") is obj):
             return "function" if name in _GIVES_FUNCTIONS else "pure"
     if name in _OTHER_API:
         return "pure"
@@ -215,7 +221,7 @@ def _closes_over_functions(obj: Any) -> bool:
 def functions_inside(obj: Any, depth: int = 0) -> list[Any]:
     """The functions, not JAX's own, that a function of JAX's was made of."""
     found: list[Any] = []
-    cells = getattr(obj, "__closure__", None) or ()
+    cells = attribute(obj, "__closure__") or ()
     for cell in cells:
         try:
             value = cell.cell_contents
@@ -248,21 +254,21 @@ def may_warn_of(obj: Any) -> bool:
         return obj in _WIDE_TEXTS
     if isinstance(obj, np.dtype):
         return str(obj) in _WIDE_TEXTS
-    return isinstance(getattr(obj, "__name__", None), str) and obj.__name__ in _WIDE_TEXTS
+    return name_of(obj) in _WIDE_TEXTS
 
 
 def shown(obj: Any) -> str:
     """What to call a live object in a sentence."""
-    own = getattr(obj, "__self__", None)
-    name = getattr(obj, "__name__", None)
-    if isinstance(obj, types.BuiltinMethodType) and own is not None and not isinstance(own, types.ModuleType):
+    own = obj.__self__ if isinstance(obj, types.BuiltinMethodType) else None
+    name = name_of(obj)
+    if own is not None and not isinstance(own, types.ModuleType):
         return f"{type(own).__name__}.{name}"
-    if isinstance(name, str):
-        qualified = str(getattr(obj, "__qualname__", name)).rsplit("<locals>.", 1)[-1]
-        module = getattr(obj, "__module__", "") or ""
+    if name:
+        qualified = str(attribute(obj, "__qualname__", name)).rsplit("<locals>.", 1)[-1]
+        module = module_of(obj)
         is_plain = "." not in qualified and isinstance(obj, types.BuiltinFunctionType)
         return f"{module}.{qualified}" if is_plain and module not in ("", "builtins") else qualified
-    return f"a {type(obj).__name__}"
+    return one_of(type(obj))
 
 
 BUILTINS = vars(builtins)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxvjp_magic.tracing.purity.values import PLAIN, Atom, Heap, Known, Tup, Value, seen_as
+from jaxvjp_magic.tracing.static_attributes import is_veiled
 
 if TYPE_CHECKING:
     import types
@@ -115,9 +116,11 @@ def _gone() -> None:
 
 def _recognizer(obj: Any) -> Callable[[Any], bool] | None:
     """What tells whether a name means this object still; None where nothing can without keeping it alive."""
+    if is_veiled(obj):
+        return None
     value = seen_as(obj) if obj is not _ABSENT else frozenset()
     if all(not isinstance(atom, Known) or isinstance(atom.obj, (*PLAIN, np.ufunc)) for atom in value):
-        return lambda now: (seen_as(now) if now is not _ABSENT else frozenset()) == value
+        return lambda now: not is_veiled(now) and (seen_as(now) if now is not _ABSENT else frozenset()) == value
     try:
         held = weakref.ref(obj)
     except TypeError:

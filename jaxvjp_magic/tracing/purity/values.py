@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxvjp_magic.tracing import jax_internals
+from jaxvjp_magic.tracing.static_attributes import is_veiled
 
 if TYPE_CHECKING:
     import types
@@ -150,6 +151,11 @@ ANY_DATA: Value = frozenset({DATA})
 NONE: Value = frozenset({Known(None)})
 
 
+def one_of(kind: type) -> str:
+    """`a Layer`, `an Encoder`."""
+    return f"{'an' if kind.__name__[:1] in 'AEIOUaeiou' else 'a'} {kind.__name__}"
+
+
 def one(atom: Atom) -> Value:
     """The value that is just this."""
     return frozenset({atom})
@@ -175,6 +181,9 @@ def is_data(atom: Atom) -> bool:
 
 def seen_as(obj: Any) -> Value:
     """A live object as a value."""
+    if is_veiled(obj):
+        message = f"it uses {one_of(type(obj))}{{at}}, which has a way of its own to give attributes"
+        raise NotKnownError(message)
     if isinstance(obj, np.ndarray):
         return one(VIEW)
     if isinstance(obj, (jax_internals.ArrayImpl, jax_internals.Tracer, np.generic, np.dtype, slice)):
@@ -184,6 +193,8 @@ def seen_as(obj: Any) -> Value:
 
 def argument_as(obj: Any, site: Any, heap: Any) -> Value:
     """An argument of a look as a value: JAX builds its containers anew, so they are the function's own."""
+    if is_veiled(obj):
+        return seen_as(obj)
     if isinstance(obj, PLAIN):
         return one(Known(obj)) if obj is None or isinstance(obj, (int, str)) else ANY_DATA
     if type(obj) is tuple and len(obj) <= MOST_ITEMS:
