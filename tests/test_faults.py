@@ -25,8 +25,8 @@ NOT_BROKEN = {
         "listener.Listener._could_not",
     },
     "a hook, or what stands for a rule: it is the program's own call that fails": {
-        "watched._Watched.__call__", "watched._Watched.__getattr__", "watched._Watched.__repr__",
-        "watched._Watched.__doc__",
+        "watched._Watched.__bool__", "watched._Watched.__call__", "watched._Watched.__doc__",
+        "watched._Watched.__getattr__", "watched._Watched.__repr__",
     },
     "called by Python when a pullback is gone, and takes one entry out of a dictionary": {"calls.forget"},
     "takes our frames off tracebacks, which are longer without it": {"frames.drop_own_frames"},
