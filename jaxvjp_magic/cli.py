@@ -82,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
         "--retrace",
         choices=RETRACE,
         default="pure",
-        help="which functions that JAX has traced before it traces again (default: pure)",
+        help="which functions that JAX has traced before are traced again (default: pure)",
     )
     parser.add_argument("--no-retrace", action="store_true", help="short for --retrace none")
     return parser

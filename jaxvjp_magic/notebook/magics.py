@@ -46,7 +46,7 @@ class VjpCheckMagics(Magics):
     @argument("--into", metavar="NAME", default="", help="bind the report to this name")
     @argument("--fail-on", choices=("never", "error", "warning"), default="never", help="let such findings end the run")
     @argument(
-        "--retrace", choices=RETRACE, default="pure", help="which functions that JAX has traced before are traced"
+        "--retrace", choices=RETRACE, default="pure", help="which functions that JAX has traced before are traced again"
     )
     @argument("--no-retrace", action="store_true", help="short for --retrace none")
     @argument("--no-widget", action="store_true", help="the static table only")
