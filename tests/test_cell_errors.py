@@ -198,6 +198,7 @@ def test_system_exit_is_reported(twins: Twins):
     assert value_of(twins.same("'alive'")) == "'alive'"
 
 
+@pytest.mark.any_jax
 def test_exit_is_reported(start_kernel: Callable[..., Kernel]):
     """`exit()` ends the session as ever; the report still comes."""
     plain, checked = start_kernel(), start_kernel()
@@ -223,6 +224,7 @@ def run_all(folder: Path, *cells: str) -> tuple[list[list[str]], CellExecutionEr
     return shown, error
 
 
+@pytest.mark.any_jax
 def test_run_all_stops_at_an_error(tmp_path: Path):
     """A checked cell that raises ends the run, and its report is in the notebook."""
     shown, error = run_all(tmp_path, LOAD, "%%vjpcheck\nprint('one')\n1 / 0", "print('not reached')")
@@ -231,6 +233,7 @@ def test_run_all_stops_at_an_error(tmp_path: Path):
     assert shown == [[], ["stdout", "error", "display_data"], []]
 
 
+@pytest.mark.any_jax
 def test_run_all_stops_at_a_bad_option(tmp_path: Path):
     """A checked cell that did not run ends the run as well, with one line."""
     shown, error = run_all(tmp_path, LOAD, "%%vjpcheck --nope\nprint('not run')", "print('not reached')")
@@ -239,6 +242,7 @@ def test_run_all_stops_at_a_bad_option(tmp_path: Path):
     assert shown == [[], ["stderr"], []]
 
 
+@pytest.mark.any_jax
 def test_run_all_stops_where_findings_fail_the_cell(tmp_path: Path):
     """With `--fail-on error` the cell runs to its end, shows its value and its report, and then ends the run."""
     rule = (
@@ -257,6 +261,7 @@ def test_run_all_stops_where_findings_fail_the_cell(tmp_path: Path):
     assert shown == [[], seen, [*seen, "error"], []]
 
 
+@pytest.mark.any_jax
 def test_run_all_ends_well(tmp_path: Path):
     """A notebook without errors runs to its end, `--fail-on` or not."""
     cells = "%%vjpcheck --fail-on warning\nprint('one')", "get_ipython().run_cell_magic('vjpcheck', '', '1')\n2"

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 
+import pytest
 from conftest import value_of
 
 from jaxvjp_magic.rendering.bundle import MIME_TYPE
@@ -70,6 +71,7 @@ def test_two_processes_of_jax_distributed_are_checked_each(tmp_path):
         assert seen["notes"] == []
 
 
+@pytest.mark.any_jax
 def test_the_engines_of_ipyparallel_show_a_report_each(start_kernel):
     """`%%px`, and `%%vjpcheck` on the line below: each engine's report, below the number of the engine."""
     kernel = start_kernel()

@@ -192,13 +192,17 @@ def unchecked(**_):
     yield None
 
 
+WAITS = ("a lock that the caller holds", "a wait without end")
+
+
 def combined():
-    """Each effect in each place; what JAX keeps of a trace depends on its version."""
+    """Each effect in each place; what JAX keeps of a trace depends on its version, how long a child is waited for not."""
     for place in PLACES:
         is_kept = place in ("jit", "scan", "checkpoint")
         for name, effect in EFFECTS.items():
             if place in effect.places:
-                yield pytest.param(name, place, id=f"{name}-{place}", marks=[pytest.mark.any_jax] * (not is_kept))
+                once = not is_kept or name in WAITS
+                yield pytest.param(name, place, id=f"{name}-{place}", marks=[pytest.mark.any_jax] * once)
 
 
 @pytest.mark.parametrize(("name", "place"), list(combined()))

@@ -350,6 +350,7 @@ def test_nothing_is_concluded_from_a_short_time(monkeypatch):
     assert can_fork() == ""
 
 
+@pytest.mark.any_jax
 def test_work_that_takes_long_leaves_the_way_on():
     assert look(lambda: sum(itertools.count()), 0.5) == "it took longer than 0.5 s"
     assert can_fork() == ""
@@ -362,6 +363,7 @@ def test_there_is_no_child_of_a_child():
 # The parent notices nothing
 
 
+@pytest.mark.any_jax
 def test_an_interrupt_passes_on_and_leaves_nothing():
     """At many moments, from before the fork to after the end of the wait."""
     interrupted, before = 0, left()
@@ -519,6 +521,7 @@ def test_limits_are_the_child_s():
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
 
 
+@pytest.mark.any_jax
 @pytest.mark.parametrize("jobs", [2])
 def test_beside_threads_that_spin(jobs):
     stop = threading.Event()

@@ -201,6 +201,7 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path, monkeypatch):
         notebook.run_notebook(tmp_path, None)
 
 
+@pytest.mark.any_jax
 def test_what_a_cell_shows_as_a_report_is_looked_at_like_any_other(tmp_path):
     """A notebook that shows a damaged one is checked all the same, with a note."""
     cell = f"from IPython.display import display\ndisplay({{'{MIME_TYPE}': {{'schema': 1, 'calls': 'x'}}}}, raw=True)"
