@@ -15,6 +15,7 @@ MODULES = (
     "tracing.nan", "tracing.precision", "tracing.closeness", "tracing.values", "tracing.retrace", "tracing.tracer",
     "tracing.namespace", "tracing.snapshot", "tracing.jax_internals", "tracing.twins", "tracing.again",
     "tracing.compilation", "tracing.calls", "tracing.watched", "tracing.wrappers", "tracing.slots",
+    "tracing.static_attributes",
 )  # fmt: skip
 NOT_BROKEN = {
     "the guard itself": {

@@ -322,7 +322,8 @@ def _trace_hook(cache: TraceCache, asked: Asked) -> Callable[..., Any]:
 
     def trace(function: Any, *rest: Any, **options: Any) -> Any:
         try:
-            if id(code_of(function)) in plumbing and not function.__closure__:
+            is_plain = type(function) is types.FunctionType
+            if is_plain and id(function.__code__) in plumbing and not function.__closure__:
                 return original(function, *rest, **options)
             known = asked(lambda retracing: begun(retracing, function), None)
             if known is None:
