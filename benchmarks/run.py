@@ -22,6 +22,7 @@ import growth
 import models
 import page
 import parts
+import session
 import sizes
 from measuring import Figure, machine
 
@@ -42,6 +43,8 @@ ROWS: dict[str, Callable[[int], Figure | None]] = {
     "different": sizes.different_calls,
     "json": sizes.saved_size,
     "load": sizes.loading,
+    "cell": session.without_jax,
+    "late": session.late_by_early,
 }
 # A model is compiled for seconds: fewer rounds of that.
 ROUNDS = {"transformer": 5, "solve": 5, "again": 3, "again-tracing": 3, "load": 7}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import sys
 import weakref
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from conftest import LOAD
 from fault_programs import PROGRAMS, options_of, outcome
+from test_neutral import rule
 from test_tracing import X, scale, total
 
 from jaxvjp_magic import vjpcheck
@@ -43,6 +45,38 @@ def test_a_rule_cached_inside_a_check_is_quiet_after_it():
     calls = report.calls
     assert np.allclose(pullback(1.0)[0], 2.0)
     assert report.calls is calls
+
+
+USES = {
+    "call": lambda f: f(X),
+    "jit": lambda f: jax.jit(f)(X),
+    "grad": lambda f: jax.grad(lambda x: f(x).sum())(X),
+    "jit of grad": lambda f: jax.jit(jax.grad(lambda x: f(x).sum()))(X),
+    "vmap": lambda f: jax.vmap(jax.grad(f))(X),
+    "scan": lambda f: jax.grad(lambda x: jax.lax.scan(lambda c, _: (f(c), None), x, None, length=3)[0].sum())(X),
+    "checkpoint": lambda f: jax.grad(lambda x: jax.checkpoint(f)(x).sum())(X),
+    "cond": lambda f: jax.grad(lambda x: jax.lax.cond(True, f, f, x).sum())(X),  # noqa: FBT003 (JAX's interface)
+    "vjp": lambda f: jax.vjp(f, X)[1](X),
+    "eval_shape": lambda f: jax.eval_shape(f, X),
+}
+
+
+@pytest.mark.parametrize("use", USES.values(), ids=USES.keys())
+def test_a_custom_vjp_function_dies_when_it_would_without_a_check(use):
+    """JAX keeps some functions in its caches, and no check makes it keep another, nor a rule of it."""
+
+    def living(check):
+        f = rule(lambda x: (jnp.sin(x), jnp.cos(x)), lambda kept, g: (g * kept,))
+        parts = [weakref.ref(part) for part in (f, f.fwd, f.bwd)]
+        with check:
+            use(f)
+        del f
+        gc.collect()
+        return [part() is not None for part in parts]
+
+    plain = living(contextlib.nullcontext())
+    for options in ({}, {"verify": True}, {"retrace": "all"}, {"retrace": "none"}):
+        assert living(vjpcheck(**options)) == plain
 
 
 def test_hooks_stand_only_during_a_check():

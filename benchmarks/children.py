@@ -1,0 +1,121 @@
+"""What forked children cost: one for each look, or one for all that are left; and how many a check needs.
+
+    python benchmarks/children.py [PROGRAM_OR_FOLDER]...
+
+The first table is measured in this process: looks at an impure primal function,
+each in a child of its own and all in one. The second counts the children of
+each program that is given, in a process of its own, as a check starts them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from measuring import duration, of_another_process
+
+from jaxvjp_magic import cli
+from jaxvjp_magic.tracing import again, forked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+LOOKS = 1, 10, 50
+ROUNDS = 7
+MEMORY = 0, 2_000_000_000  # bytes that the program holds
+_seen: list[int] = []
+
+
+def ways() -> None:
+    """The first table."""
+    functions = [_impure(number) for number in range(max(LOOKS))]
+    print("| looks | memory held | a child for each | one child for all | the looks alone |")
+    print("|---:|---:|---:|---:|---:|")
+    for size in MEMORY:
+        held = np.ones(size // 8)
+        for count in LOOKS:
+            some = functions[:count]
+            each = _median(lambda some=some: [_in_child([one]) for one in some])
+            once = _median(lambda some=some: _in_child(some))
+            alone = _median(lambda some=some: [_look(one) for one in some])
+            print(f"| {count} | {held.nbytes / 1e9:.0f} GB | {duration(each)} | {duration(once)} | {duration(alone)} |")
+
+
+def children(programs: list[Path]) -> None:
+    """The second table."""
+    print("\n| program | children | time in them |\n|---|---:|---:|")
+    for program in programs:
+        found = of_another_process(__file__, "--inside", str(program))
+        if found["children"]:
+            print(f"| {program.name} | {found['children']:.0f} | {duration(found['seconds'])} |", flush=True)
+
+
+def _impure(number: int) -> Callable[[Any], Any]:
+    def primal(x: jax.Array) -> jax.Array:
+        _seen.append(number)
+        return jnp.sin(x) * number
+
+    return primal
+
+
+def _look(function: Callable[[Any], Any]) -> str:
+    jax.clear_caches()
+    return str(jax.eval_shape(function, jax.ShapeDtypeStruct((3,), jnp.float32)))
+
+
+def _in_child(functions: Sequence[Callable[[Any], Any]]) -> None:
+    outcome = again.in_child(lambda: [_look(one) for one in functions], 60)
+    if outcome.data is None:
+        raise RuntimeError(outcome.why)
+
+
+def _median(work: Callable[[], object]) -> float:
+    times = []
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - began)
+    return statistics.median(times)
+
+
+def _inside(program: str) -> None:
+    """Check one program, and say how many children that took."""
+    times: list[float] = []
+    fork = forked.in_child
+
+    def counted(work: Callable[[], bytes], budget: float) -> forked.Outcome:
+        began = time.perf_counter()
+        try:
+            return fork(work, budget)
+        finally:
+            times.append(time.perf_counter() - began)
+
+    forked.in_child = counted
+    try:
+        cli.main([program])
+    finally:
+        print("\n" + json.dumps({"children": len(times), "seconds": sum(times)}))
+
+
+def main() -> None:
+    """Both tables; the second, of the programs that are given."""
+    if sys.argv[1:2] == ["--inside"]:
+        _inside(sys.argv[2])
+        return
+    ways()
+    paths = [Path(one) for one in sys.argv[1:]]
+    children([one for path in paths for one in (sorted(path.rglob("*.py")) if path.is_dir() else [path])])
+
+
+if __name__ == "__main__":
+    main()
