@@ -22,8 +22,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from jaxvjp_magic.tracing import purity
-from jaxvjp_magic.tracing.purity import judged, machine
+from jaxvjp_magic.tracing.purity import judged, judging, machine
 from jaxvjp_magic.tracing.purity.values import ANY_DATA, Heap, Known, NotKnownError, one
 
 X = jnp.arange(3.0)
@@ -418,13 +417,13 @@ def program(source, **names):
 def followed(monkeypatch):
     """The names of the functions that were followed, instead of known."""
     names = []
-    follow = purity._followed
+    follow = judging._followed
 
     def noted(follower, function, given):
         names.append(function.__name__)
         return follow(follower, function, given)
 
-    monkeypatch.setattr(purity, "_followed", noted)
+    monkeypatch.setattr(judging, "_followed", noted)
     return names
 
 
