@@ -41,6 +41,7 @@ def build_report(
         error=_program_error(error, program) if error is not None else None,
         notes=(*record.notes, *notes),
         not_checked=_not_checked(record, program),
+        complete=record.complete,
     )
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
+import inspect
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from jaxvjp_magic import rules
 from jaxvjp_magic.report import Report, noted, one_a_fault
@@ -15,9 +17,11 @@ from jaxvjp_magic.tracing.frames import is_user_code
 from jaxvjp_magic.tracing.tracer import Tracer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable
 
     from jaxvjp_magic.sources import Sources
+
+F = TypeVar("F", bound="Callable[..., Any]")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -74,10 +78,11 @@ class Check:
 
             report = build_report(record, Program(sources), error=error, ignore=self.options.ignore)
         except Exception as failure:  # noqa: BLE001 (the program's own result matters more than the report)
-            report = noted(Report(jax=record.jax, notes=record.notes), "make the report", failure)
+            report = noted(Report(jax=record.jax, notes=record.notes, complete=False), "make the report", failure)
         finally:
             self.abandon()
-        return dataclasses.replace(report, notes=one_a_fault((*self._notes, *report.notes)))
+        notes = one_a_fault((*self._notes, *report.notes))
+        return dataclasses.replace(report, notes=notes, complete=report.complete and not self._notes)
 
     def abandon(self) -> None:
         """Restore JAX, and make no report; after `finish` there is nothing left to do."""
@@ -97,33 +102,67 @@ def retrace_word(given: str | bool) -> str:  # noqa: FBT001 (True and False are 
     return str(word)
 
 
-@contextlib.contextmanager
-def vjpcheck(*, verify: bool = False, ignore: Iterable[str] = (), retrace: str | bool = "pure") -> Iterator[Report]:
-    """Check what runs inside a `with` block.
+FAIL_ON = ("never", "error", "warning", "note")
 
-    The report that it gives is empty until the block ends, and complete after
-    it, also when the block raises; the exception passes through.
+
+@overload
+def vjpcheck(function: F) -> F: ...
+@overload
+def vjpcheck(
+    *, verify: bool = False, ignore: Iterable[str] = (), retrace: str | bool = "pure", fail_on: str = "never"
+) -> Block: ...
+def vjpcheck(
+    function: Any = None,
+    *,
+    verify: bool = False,
+    ignore: Iterable[str] = (),
+    retrace: str | bool = "pure",
+    fail_on: str = "never",
+) -> Any:
+    """Check what runs inside a `with` block, or in each call of a function.
 
         with vjpcheck() as report:
             jax.grad(loss)(params)
-        assert report.ok, report
+        report.raise_if("error")
+
+    The report is empty, and not `ok`, until the block ends. It is complete
+    after it, also when the block raises: the exception passes through, and has
+    the report as a note where something was found, so that its traceback shows
+    it. A block is checked once; call `vjpcheck()` for each.
+
+        @vjpcheck
+        def step(params): ...
+
+    On a function it checks each of its calls, and shows the report on standard
+    error where something was found. `step.report` is that of the last call.
 
     `verify` compares the rules' values too, `ignore` lists codes that are not
     reported. `retrace` says which functions that jit has compiled before are
     traced once more, so that the calls in them are seen: "pure" those that are
     known to have no effects, and in a forked child the others, "all" without
-    asking, "none" none. True stands for "pure", False for "none".
+    asking, "none" none. True stands for "pure", False for "none". With
+    `fail_on` a finding as bad as "note", "warning" or "error" raises an
+    AssertionError when the block ends, whose text is the report; so does a check
+    that could not be done.
 
-    Raises ValueError for an unknown code in `ignore`, or word for `retrace`.
+    Raises ValueError for an unknown code in `ignore`, or an unknown word for
+    `retrace` or `fail_on`; RuntimeError for a block that is entered again.
     """
     codes = rules.parse_codes(ignore if isinstance(ignore, str) else ",".join(ignore))
-    check = Check(Options(verify=verify, ignore=codes, retrace=retrace_word(retrace)))
-    report = Report()
+    if fail_on not in FAIL_ON:
+        message = f"fail_on is one of {', '.join(FAIL_ON)}, and not {fail_on!r}"
+        raise ValueError(message)
+    block = Block(Options(verify=verify, ignore=codes, retrace=retrace_word(retrace), fail_on=fail_on))
+    return block if function is None else block(function)
+
+
+def _checked(options: Options, main: str) -> Generator[Report]:
+    check = Check(options)
+    report = Report(complete=False)
     error: BaseException | None = None
-    main = ""
     try:
         with contextlib.suppress(Exception):  # places have the name of their file, then
-            main = _file_of_caller()
+            main = main or _file_of_caller()
         check.start()
         yield report
     except BaseException as raised:
@@ -132,9 +171,65 @@ def vjpcheck(*, verify: bool = False, ignore: Iterable[str] = (), retrace: str |
     finally:
         try:
             _fill(report, check.finish(FileSources(main), error))
+            if report.findings and isinstance(error, Exception):
+                with contextlib.suppress(Exception):  # its class may have notes of its own kind
+                    error.add_note(str(report))
         finally:
             check.abandon()
             error = None
+    report.raise_if(options.fail_on)
+
+
+class Block(contextlib._GeneratorContextManager["Report"]):  # noqa: SLF001 (an interrupt between two lines of it is Python's)
+    """What `vjpcheck()` gives: for one `with` block, or on top of a function."""
+
+    def __init__(self, options: Options, main: str = "") -> None:
+        """`main` is the file whose lines need no name in the report, where it is not the caller's."""
+        super().__init__(_checked, (options, main), {})
+        self._options = options
+        self._is_used = False
+
+    def __enter__(self) -> Report:
+        """Record from now on."""
+        if self._is_used:
+            message = "a vjpcheck block is checked once: call vjpcheck() again for the next one"
+            raise RuntimeError(message)
+        self._is_used = True
+        return super().__enter__()
+
+    def __call__(self, function: F) -> F:
+        """The function, with each call of it checked."""
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            message = (
+                f"{function.__name__} is a generator: its body runs after the call; use `with vjpcheck()` inside it"
+            )
+            raise TypeError(message)
+        options, main = self._options, function.__code__.co_filename if inspect.isfunction(function) else ""
+        checked: Any
+
+        def ended(report: Report) -> None:
+            checked.report = report
+            if report.findings or not report.complete:
+                sys.stderr.write(f"{report}\n")
+
+        if inspect.iscoroutinefunction(function):
+
+            async def checked(*args: Any, **kwargs: Any) -> Any:
+                with Block(options, main) as report:
+                    result = await function(*args, **kwargs)
+                ended(report)
+                return result
+
+        else:
+
+            def checked(*args: Any, **kwargs: Any) -> Any:
+                with Block(options, main) as report:
+                    result = function(*args, **kwargs)
+                ended(report)
+                return result
+
+        checked = functools.wraps(function)(checked)
+        return cast("F", checked)
 
 
 def _fill(report: Report, finished: Report) -> None:

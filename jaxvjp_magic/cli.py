@@ -51,6 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return COULD_NOT_RUN
     _write(report, options.json)
+    if not report.complete:
+        return COULD_NOT_RUN
     return 1 if report.error is not None or report.reaches(options.fail_on) else 0
 
 

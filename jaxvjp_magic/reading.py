@@ -73,6 +73,7 @@ def _report(data: dict[str, Any]) -> Report:
             _load(NotChecked, f"not_checked[{i}]", one)
             for i, one in enumerate(_list("not_checked", data.get("not_checked", [])))
         ),
+        complete=_value("complete", data.get("complete", True), "bool"),
     )
     known: set[int] = set()
     for i, call in enumerate(report.calls):

@@ -16,7 +16,10 @@ SCHEMA = 1
 
 
 class Severity(enum.StrEnum):
-    """How sure and how bad a finding is: `error` is wrong for certain."""
+    """How sure and how bad a finding is: `error` is wrong for certain.
+
+    The worse is the greater: note < warning < error.
+    """
 
     ERROR = "error"
     WARNING = "warning"
@@ -26,6 +29,24 @@ class Severity(enum.StrEnum):
     def rank(self) -> int:
         """0 for an error, 1 for a warning, 2 for a note: the worst sorts first."""
         return list(Severity).index(self)
+
+    # The order of the words as texts, which a StrEnum has, would make an error the least of the three.
+
+    def __lt__(self, other: str) -> bool:
+        """Whether this is less bad than the other."""
+        return self.rank > Severity(other).rank
+
+    def __le__(self, other: str) -> bool:
+        """Whether this is at most as bad as the other."""
+        return self.rank >= Severity(other).rank
+
+    def __gt__(self, other: str) -> bool:
+        """Whether this is worse than the other."""
+        return self.rank < Severity(other).rank
+
+    def __ge__(self, other: str) -> bool:
+        """Whether this is at least as bad as the other."""
+        return self.rank <= Severity(other).rank
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -164,14 +185,15 @@ class Omitted:
     not_checked: int = 0
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True, repr=False)
 class Report:
     """Everything one check saw: calls, findings, the program's own error.
 
     `notes` say what the check itself could not do; they are not findings.
     `not_checked` says what of the program it left alone, and why. `omitted` is
     given where the report is saved with a notebook, and too large to be saved
-    whole.
+    whole. `complete` is False as long as the check goes on, and where it could
+    not be done; `notes` say why, then. As a truth value a report is its `ok`.
     """
 
     jax: str = ""
@@ -181,11 +203,16 @@ class Report:
     notes: tuple[str, ...] = ()
     omitted: Omitted | None = None
     not_checked: tuple[NotChecked, ...] = ()
+    complete: bool = True
 
     @property
     def ok(self) -> bool:
-        """Whether there is no finding of severity error."""
-        return not self.count(Severity.ERROR)
+        """Whether the check was done, and there is no finding of severity error."""
+        return self.complete and not self.count(Severity.ERROR)
+
+    def __bool__(self) -> bool:
+        """The same as `ok`."""
+        return self.ok
 
     def count(self, severity: Severity) -> int:
         """How many findings have this severity."""
@@ -195,8 +222,16 @@ class Report:
         """Whether a finding is at or above `level`: "error", "warning", "note", "never"."""
         if level == "never":
             return False
-        limit = Severity(level).rank
-        return any(finding.severity.rank <= limit for finding in self.findings)
+        least = Severity(level)
+        return any(finding.severity >= least for finding in self.findings)
+
+    def raise_if(self, level: str) -> None:
+        """Raise an AssertionError, whose text is the report, where it reaches `level` or is not complete.
+
+        Raises ValueError for another word than "error", "warning", "note" and "never".
+        """
+        if self.reaches(level) or (level != "never" and not self.complete):
+            raise AssertionError(str(self))
 
     def to_json(self) -> str:
         """The report as one line of JSON, schema 1; absent and empty keys are left out."""
@@ -211,6 +246,8 @@ class Report:
             data["notes"] = list(self.notes)
         if self.omitted is not None:
             data["omitted"] = _compact(self.omitted)
+        if not self.complete:
+            data["complete"] = False
         return json.dumps(data, ensure_ascii=False)
 
     @classmethod
@@ -232,6 +269,10 @@ class Report:
             return render_text(self)
         except Exception as error:  # noqa: BLE001 (a report is printed in somebody's program)
             return f"vjpcheck: could not show the report: {type(error).__name__}: {error}"
+
+    def __repr__(self) -> str:
+        """The same: what a failing `assert report.ok, report` shows."""
+        return str(self)
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
         from jaxvjp_magic.rendering.bundle import mime_bundle

@@ -48,7 +48,9 @@ class Row:
 
 
 def headline(report: Report) -> str:
-    """`2 errors, 1 warning, 3 calls`, or `nothing wrong in 3 calls`."""
+    """`2 errors, 1 warning, 3 calls`, or `nothing wrong in 3 calls`; where there was no check, that there was none."""
+    if not report.complete:
+        return "the check could not be done" if report.notes else "the check is not finished"
     left_out = report.omitted.calls if report.omitted else 0
     calls = number(sum(call.count for call in report.calls) + left_out, "call")
     counts = [number(report.count(level), level.value) for level in Severity if report.count(level)]

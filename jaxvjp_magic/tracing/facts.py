@@ -396,10 +396,11 @@ class CallFact:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Record:
-    """All facts of one check."""
+    """All facts of one check; `complete` is False where JAX could not be traced at all."""
 
     jax: str = ""
     calls: tuple[CallFact, ...] = ()
     facts: tuple[Fact, ...] = ()
     notes: tuple[str, ...] = ()
     not_checked: tuple[NotChecked, ...] = ()
+    complete: bool = True

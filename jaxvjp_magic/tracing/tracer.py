@@ -49,6 +49,7 @@ class Tracer:
         self._retrace, self._verify = retrace, verify
         self._listener: Listener | None = None
         self._notes: list[str] = []
+        self._could_begin = True
         self._waiting: lazy.WhenImported | None = None
         self._compilation: Compilation | None = None
 
@@ -64,6 +65,7 @@ class Tracer:
         try:
             jax = sys.modules["jax"]
             if versions.is_too_old(jax.__version_info__):
+                self._could_begin = False
                 self._notes.append(versions.too_old_message(jax.__version__))
                 return
             from jaxvjp_magic.tracing.compilation import Compilation
@@ -80,6 +82,7 @@ class Tracer:
                 with self._listener.recorder.noting("see what jit has compiled before"):
                     forget_the_fast_path()  # after `listen`: what runs from here on is told to the hooks
         except Exception as error:  # noqa: BLE001 (the program runs on without the check)
+            self._could_begin = False
             self._could_not("trace JAX", error)
 
     def so_far(self) -> Record:
@@ -98,7 +101,7 @@ class Tracer:
         listener = self._listener
         if listener is None:
             self.abandon()
-            return Record(notes=tuple(self._notes))
+            return Record(notes=tuple(self._notes), complete=self._could_begin)
         with listener.recorder.noting("tell how long compiling took"):
             if self._compilation is not None and self._compilation.note:
                 listener.recorder.note(self._compilation.note)
@@ -113,6 +116,7 @@ class Tracer:
             facts=(*record.facts, *found),
             notes=(*self._notes, *record.notes, *notes),
             not_checked=(*record.not_checked, *left),
+            complete=self._could_begin,
         )
 
     def abandon(self) -> None:
