@@ -63,7 +63,7 @@ class Interrupts:
         if "jaxvjp_magic" not in code.co_filename or "/tests/" in code.co_filename or "weakref" in line:
             return None  # what a weak reference calls when an object dies cannot be interrupted
         is_yield = event == "return" and code.co_flags & inspect.CO_GENERATOR
-        if not is_yield and not (event == "line" and line.lstrip().startswith(NEVER)):
+        if event != "exception" and not is_yield and not (event == "line" and line.lstrip().startswith(NEVER)):
             place = (code.co_filename, code.co_qualname, frame.f_lineno, event)
             if place not in self.places:
                 self.places[place] = None
