@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         if options.file is None:
             parser.error("the following arguments are required: FILE")
-        ignore = rules.parse_codes(options.ignore)
+        ignore = rules.parse_codes(",".join(options.ignore))
         _writable(options.json)
         report = _run(
             Path(options.file),
@@ -78,7 +78,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", metavar="PATH", help="write the report as JSON; - for the last line of the output")
     parser.add_argument("--explain", metavar="CODE", help="show what a rule is about, and run nothing")
     parser.add_argument("--verify", action="store_true", help="compare the rules' values too")
-    parser.add_argument("--ignore", metavar="CODE[,CODE]", default="", help="do not report these")
+    parser.add_argument(
+        "--ignore", metavar="CODE[,CODE]", action="append", default=[], help="do not report these; may be repeated"
+    )
     parser.add_argument("--fail-on", choices=("never", "error", "warning"), default="error", help="default: error")
     parser.add_argument(
         "--retrace",

@@ -42,7 +42,9 @@ class VjpCheckMagics(Magics):
     @argument("command", nargs="?", choices=COMMANDS, help="%%vjpcheck only: on, off, last, ignore, explain, cache")
     @argument("codes", nargs="*", metavar="CODE", help="of ignore and explain; of cache: on or off")
     @argument("--verify", action="store_true", help="compare the rules' values too")
-    @argument("--ignore", metavar="CODE[,CODE]", default="", help="do not report these")
+    @argument(
+        "--ignore", metavar="CODE[,CODE]", action="append", default=[], help="do not report these; may be repeated"
+    )
     @argument("--into", metavar="NAME", default="", help="bind the report to this name")
     @argument("--fail-on", choices=("never", "error", "warning"), default="never", help="let such findings end the run")
     @argument(
@@ -175,7 +177,7 @@ def _cache(words: list[str]) -> None:
 
 def _options(arguments: Any) -> Options:
     into = _unquoted(arguments.into)
-    ignore = _codes(_unquoted(arguments.ignore))
+    ignore = _codes(",".join(map(_unquoted, arguments.ignore)))
     if into and (not into.isidentifier() or keyword.iskeyword(into)):
         message = f"--into {into}: not a name"
         raise UsageError(message)

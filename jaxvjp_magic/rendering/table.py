@@ -72,6 +72,8 @@ def ending(report: Report) -> str:
         return ""
     at = place(report.error.line, report.error.source)
     where = f" at {at}" if at else ""
+    if report.error.type == "SystemExit":
+        return f"ended in exit({report.error.message}){where}"
     reason = next((finding.code for finding in report.findings if finding.explains_error), "")
     because = f"{reason} explains it" if reason else "no finding explains it"
     return f"ended in {report.error.type}{where}: {because}"

@@ -31,25 +31,29 @@ def run_script(path: Path, arguments: list[str], options: Options) -> Report:
     except OSError as error:
         message = f"cannot read {path}: {error.strerror}"
         raise CannotRunError(message) from None
-    main = _main_module(path)
+    file = str(path.absolute())
+    main = _main_module(file)
     sys.argv = [str(path), *arguments]
     sys.path[0] = str(path.resolve().parent)
     check = Check(options)
     check.start()
     ended: BaseException | None = None
     try:
-        exec(compile(source, str(path), "exec"), main.__dict__)  # noqa: S102 (running it is what was asked for)
+        code = compile(
+            source, file, "exec", dont_inherit=True
+        )  # what this file imports from __future__ is not the script's
+        exec(code, main.__dict__)  # noqa: S102 (running it is what was asked for)
     except BaseException as raised:  # noqa: BLE001 (exit() and Ctrl-C end the script, not the report)
         _without_runner(raised)
         ended = _shown(raised)
-    report = check.finish(FileSources(str(path)), ended)
+    report = check.finish(FileSources(file), ended)
     _end()
     return report
 
 
-def _main_module(path: Path) -> types.ModuleType:
+def _main_module(file: str) -> types.ModuleType:
     main = types.ModuleType("__main__")
-    main.__dict__.update(__file__=str(path), __builtins__=builtins, __spec__=None, __cached__=None)
+    main.__dict__.update(__file__=file, __builtins__=builtins, __spec__=None, __cached__=None)
     main.__annotations__ = {}
     sys.modules["__main__"] = main
     return main
