@@ -126,9 +126,8 @@ def vjpcheck(
         report.raise_if("error")
 
     The report is empty, and not `ok`, until the block ends. It is complete
-    after it, also when the block raises: the exception passes through, and has
-    the report as a note where something was found, so that its traceback shows
-    it. A block is checked once; call `vjpcheck()` for each.
+    after it, also when the block raises; the exception passes through. A block
+    is checked once; call `vjpcheck()` for each.
 
         @vjpcheck
         def step(params): ...
@@ -143,7 +142,8 @@ def vjpcheck(
     asking, "none" none. True stands for "pure", False for "none". With
     `fail_on` a finding as bad as "note", "warning" or "error" raises an
     AssertionError when the block ends, whose text is the report; so does a check
-    that could not be done.
+    that could not be done. Where the block itself raises, its exception has the
+    report as a note then, so that the traceback shows it.
 
     Raises ValueError for an unknown code in `ignore`, or an unknown word for
     `retrace` or `fail_on`; RuntimeError for a block that is entered again.
@@ -171,7 +171,7 @@ def _checked(options: Options, main: str) -> Generator[Report]:
     finally:
         try:
             _fill(report, check.finish(FileSources(main), error))
-            if report.findings and isinstance(error, Exception):
+            if isinstance(error, Exception) and report.reaches(options.fail_on):
                 with contextlib.suppress(Exception):  # its class may have notes of its own kind
                     error.add_note(str(report))
         finally:
@@ -207,26 +207,32 @@ class Block(contextlib._GeneratorContextManager["Report"]):  # noqa: SLF001 (an 
         options, main = self._options, function.__code__.co_filename if inspect.isfunction(function) else ""
         checked: Any
 
-        def ended(report: Report) -> None:
+        def ended(report: Report | None) -> None:
+            if report is None:  # interrupted before it began
+                return
             checked.report = report
-            if report.findings or not report.complete:
+            if (report.findings or not report.complete) and not report.reaches(options.fail_on):
                 sys.stderr.write(f"{report}\n")
 
         if inspect.iscoroutinefunction(function):
 
             async def checked(*args: Any, **kwargs: Any) -> Any:
-                with Block(options, main) as report:
-                    result = await function(*args, **kwargs)
-                ended(report)
-                return result
+                report = None
+                try:
+                    with Block(options, main) as report:
+                        return await function(*args, **kwargs)
+                finally:
+                    ended(report)
 
         else:
 
             def checked(*args: Any, **kwargs: Any) -> Any:
-                with Block(options, main) as report:
-                    result = function(*args, **kwargs)
-                ended(report)
-                return result
+                report = None
+                try:
+                    with Block(options, main) as report:
+                        return function(*args, **kwargs)
+                finally:
+                    ended(report)
 
         checked = functools.wraps(function)(checked)
         return cast("F", checked)

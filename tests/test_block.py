@@ -107,12 +107,15 @@ def test_fail_on_raises_when_the_block_ends():
 
 
 def test_an_exception_takes_the_report_along():
-    """A traceback shows it, where something was found."""
-    with pytest.raises(ValueError, match="bwd") as raised, vjpcheck() as report:
+    """With `fail_on`, where something was found: a traceback shows it. Without, the exception is as it was."""
+    with pytest.raises(ValueError, match="bwd") as untouched, vjpcheck():
+        fails()
+    assert not [note for note in getattr(untouched.value, "__notes__", []) if "vjpcheck" in note]
+    with pytest.raises(ValueError, match="bwd") as raised, vjpcheck(fail_on="error") as report:
         fails()
     assert raised.value.__notes__[-1] == str(report)
     assert str(report) in "".join(traceback.format_exception(raised.value))
-    with pytest.raises(ZeroDivisionError) as plain, vjpcheck():
+    with pytest.raises(ZeroDivisionError) as plain, vjpcheck(fail_on="note"):
         _ = jax.grad(jnp.sin)(1 / 0)
     assert not hasattr(plain.value, "__notes__")
 
@@ -181,7 +184,7 @@ class TestFunction:
         assert capsys.readouterr() == ("", "")
 
     def test_what_is_found_is_shown(self, capsys):
-        """Where the function goes on; where it raises, the exception has it."""
+        """Where the function goes on, and where it raises; not twice, where the exception has it."""
 
         @vjpcheck()
         def handles():
@@ -190,8 +193,12 @@ class TestFunction:
 
         handles()
         assert capsys.readouterr() == ("", f"{handles.report}\n")
+        raising = vjpcheck(fails)
+        with pytest.raises(ValueError, match="bwd"):
+            raising()
+        assert capsys.readouterr() == ("", f"{raising.report}\n")
         with pytest.raises(ValueError, match="bwd") as raised:
-            vjpcheck()(fails)()
+            vjpcheck(fail_on="error")(fails)()
         assert raised.value.__notes__[-1].startswith("vjpcheck: 1 error, 2 calls")
         assert capsys.readouterr() == ("", "")
 
