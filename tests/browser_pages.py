@@ -97,7 +97,7 @@ def show(page):
     from jaxvjp_magic.rendering.widget import script, style
 
     def show(report, before=None, *, theme="light", session=True):
-        view = View(report, compare(before, report) if before else None)
+        view = View(report, compare(before, report) if before is not None else None)
         page.goto("about:blank")
         page.set_content(PAGE)
         page.expose_function("askPython", lambda message: _answers(view, message))
