@@ -91,18 +91,14 @@ class Check:
 
 
 RETRACE = ("pure", "all", "none")
-
-
-def retrace_word(given: str | bool) -> str:  # noqa: FBT001 (True and False are what it was before it was a word)
-    """The word for `retrace`; raises ValueError for another one."""
-    word = {True: "pure", False: "none"}.get(given, given) if isinstance(given, bool) else given
-    if word not in RETRACE:
-        message = f"retrace is one of {', '.join(RETRACE)}, and not {word!r}"
-        raise ValueError(message)
-    return str(word)
-
-
 FAIL_ON = ("never", "error", "warning", "note")
+
+
+def _one_of(words: tuple[str, ...], given: str, option: str) -> str:
+    if given not in words:
+        message = f"{option} is one of {', '.join(words)}, and not {given!r}"
+        raise ValueError(message)
+    return given
 
 
 @overload
@@ -146,14 +142,21 @@ def vjpcheck(
     report as a note then, so that the traceback shows it.
 
     Raises ValueError for an unknown code in `ignore`, or an unknown word for
-    `retrace` or `fail_on`; RuntimeError for a block that is entered again.
+    `retrace` or `fail_on`; TypeError for what is no function, or a generator;
+    RuntimeError for a block that is entered again.
     """
-    codes = rules.parse_codes(ignore if isinstance(ignore, str) else ",".join(ignore))
-    if fail_on not in FAIL_ON:
-        message = f"fail_on is one of {', '.join(FAIL_ON)}, and not {fail_on!r}"
-        raise ValueError(message)
-    block = Block(Options(verify=verify, ignore=codes, retrace=retrace_word(retrace), fail_on=fail_on))
-    return block if function is None else block(function)
+    if function is not None and not callable(function):
+        message = f"vjpcheck checks a function, and not {function!r}; options have names: vjpcheck(verify=True)"
+        raise TypeError(message)
+    if isinstance(retrace, bool):
+        retrace = "pure" if retrace else "none"  # what it was before it was a word
+    options = Options(
+        verify=verify,
+        ignore=rules.parse_codes(ignore if isinstance(ignore, str) else ",".join(ignore)),
+        fail_on=_one_of(FAIL_ON, fail_on, "fail_on"),
+        retrace=_one_of(RETRACE, retrace, "retrace"),
+    )
+    return Block(options) if function is None else Block(options)(function)
 
 
 def _checked(options: Options, main: str) -> Generator[Report]:
@@ -171,7 +174,7 @@ def _checked(options: Options, main: str) -> Generator[Report]:
     finally:
         try:
             _fill(report, check.finish(FileSources(main), error))
-            if isinstance(error, Exception) and report.reaches(options.fail_on):
+            if isinstance(error, Exception) and report.fails(options.fail_on):
                 with contextlib.suppress(Exception):  # its class may have notes of its own kind
                     error.add_note(str(report))
         finally:
@@ -211,7 +214,7 @@ class Block(contextlib._GeneratorContextManager["Report"]):  # noqa: SLF001 (an 
             if report is None:  # interrupted before it began
                 return
             checked.report = report
-            if (report.findings or not report.complete) and not report.reaches(options.fail_on):
+            if (report.findings or not report.complete) and not report.fails(options.fail_on):
                 sys.stderr.write(f"{report}\n")
 
         if inspect.iscoroutinefunction(function):

@@ -225,12 +225,16 @@ class Report:
         least = Severity(level)
         return any(finding.severity >= least for finding in self.findings)
 
-    def raise_if(self, level: str) -> None:
-        """Raise an AssertionError, whose text is the report, where it reaches `level` or is not complete.
+    def fails(self, level: str) -> bool:
+        """Whether it must not pass: a finding reaches `level`, or the check was not done; never with "never"."""
+        return self.reaches(level) or (level != "never" and not self.complete)
 
-        Raises ValueError for another word than "error", "warning", "note" and "never".
+    def raise_if(self, level: str) -> None:
+        """Raise an AssertionError, whose text is the report, where it fails at `level`.
+
+        `level` is "error", "warning", "note" or "never". Raises ValueError for another word.
         """
-        if self.reaches(level) or (level != "never" and not self.complete):
+        if self.fails(level):
             raise AssertionError(str(self))
 
     def to_json(self) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 import traceback
 
 import jax
@@ -221,6 +219,11 @@ class TestFunction:
             def steps():
                 yield 1
 
+    def test_what_is_no_function_is_told(self):
+        """An option without its name, say."""
+        with pytest.raises(TypeError, match="vjpcheck checks a function, and not True; options have names"):
+            vjpcheck(True)  # noqa: FBT003 (that is the mistake)
+
     def test_bare(self):
         """Without the parentheses."""
 
@@ -230,19 +233,3 @@ class TestFunction:
 
         assert step() == 1
         assert step.report.ok
-
-
-def test_an_unsupported_jax_is_exit_status_2(tmp_path):
-    """A program that could not be checked has not passed."""
-    script = tmp_path / "script.py"
-    script.write_text("import jax\nprint(jax.grad(jax.numpy.sin)(0.0))\n")
-    program = f"""
-import sys
-from jaxvjp_magic import cli, versions
-
-versions.is_too_old = lambda _: True
-sys.exit(cli.main([{str(script)!r}]))
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert done.stdout.startswith("1.0\nvjpcheck: the check could not be done")

@@ -182,6 +182,15 @@ def test_an_older_jax_is_named_and_left_alone(script):
     )
 
 
+def test_an_older_jax_is_exit_status_2(tmp_path):
+    """A program that could not be checked has not passed."""
+    (tmp_path / "script.py").write_text("import jax\nprint(jax.grad(jax.numpy.sin)(0.0))\n")
+    older = "import sys; from jaxvjp_magic import cli, versions; versions.is_too_old = lambda _: True; "
+    done = run(f"{older}sys.exit(cli.main(['script.py']))", cwd=tmp_path, program=(sys.executable, "-c"))
+    assert done.returncode == 2
+    assert done.stdout.startswith("1.0\nvjpcheck: the check could not be done")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

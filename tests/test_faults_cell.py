@@ -37,7 +37,7 @@ NOT_BROKEN = {
         "notebook.extension.FindingsError._render_traceback_", "notebook.extension.Extension._fail",
         "notebook.extension.Extension.run_inside", "notebook.extension.Extension.check_every_cell",
         "notebook.extension.Extension.ask", "notebook.extension.Extension.parse", "report.Report.from_json",
-        "report.Report._repr_mimebundle_", "report.Report.reaches", "report.Report.raise_if",
+        "report.Report._repr_mimebundle_", "report.Report.reaches", "report.Report.raise_if", "report.Report.fails",
         "report.Report.ok", "report.Report.__bool__", "report.Report.__repr__",
         "report.Severity.__lt__", "report.Severity.__le__", "report.Severity.__gt__", "report.Severity.__ge__",
     },

@@ -39,9 +39,8 @@ def run_script(path: Path, arguments: list[str], options: Options) -> Report:
     check.start()
     ended: BaseException | None = None
     try:
-        code = compile(
-            source, file, "exec", dont_inherit=True
-        )  # what this file imports from __future__ is not the script's
+        # without what this file imports from __future__: the script asks for its own
+        code = compile(source, file, "exec", dont_inherit=True)
         exec(code, main.__dict__)  # noqa: S102 (running it is what was asked for)
     except BaseException as raised:  # noqa: BLE001 (exit() and Ctrl-C end the script, not the report)
         _without_runner(raised)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 from jax import tree_util
 
-from jaxvjp_magic.tracing import frames, jax_internals, values, wrappers
+from jaxvjp_magic.tracing import frames, jax_internals, purity, values, wrappers
 from jaxvjp_magic.tracing.again import Again
 from jaxvjp_magic.tracing.array_types import describe, shapes_of
 from jaxvjp_magic.tracing.calls import CustomCall, Pending, VjpCall, forget, nondiff_ids, output_key, same_types
@@ -22,7 +22,7 @@ from jaxvjp_magic.tracing.facts import Bwd, CallFact, Forward, Fwd, Primal, Pull
 from jaxvjp_magic.tracing.functions import Functions, argument_names, filled, resolved, setting
 from jaxvjp_magic.tracing.looks import Looks
 from jaxvjp_magic.tracing.probes import Probes
-from jaxvjp_magic.tracing.purity.judging import judge
+from jaxvjp_magic.tracing.purity import judging  # noqa: F401 (loaded when a check begins, not amid the program)
 from jaxvjp_magic.tracing.retrace import Retracing, Shared, aside
 from jaxvjp_magic.tracing.static_attributes import name_of
 
@@ -362,7 +362,7 @@ class Listener:
         from jaxvjp_magic.tracing import nan
 
         with self.recorder.paused():
-            may_run = asked and judge(wrappers.unwrapped(asked[0])).is_silent
+            may_run = asked and purity.judged(wrappers.unwrapped(asked[0])).is_silent
             place = nan.began(asked[0], asked[1], cotangent, asked[2]) if may_run else None
         fact = handle.state.origin.fact
         gradients = self.recorder.types.tree(result, handle.names)

@@ -45,7 +45,7 @@ class Verdict:
 
 def judged(function: Any, arguments: Sequence[Any] | None = None) -> Verdict:
     """What is known of `function(*arguments)`; without arguments, of a call with arrays."""
-    # most of this package: `%load_ext` need not wait for it, a check's listener has it imported
+    # %load_ext need not wait for the rest of this package; a check's listener loads it
     from jaxvjp_magic.tracing.purity.judging import judge
 
     return judge(function, arguments)

@@ -1,4 +1,4 @@
-"""A verdict: the function is followed, or a verdict is kept that rests on the same names."""
+"""Judges a function: follows it, or gives the verdict that it kept, as long as the names in it mean the same."""
 
 from __future__ import annotations
 
@@ -21,13 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _MOST_ROUNDS = 6
-
-
 _VERDICTS = Verdicts()
 
 
 def judge(function: Any, arguments: Sequence[Any] | None = None) -> Verdict:
-    """What `purity.judged` tells."""
+    """As `purity.judged`."""
     root = function if type(function) is types.FunctionType else None
     follower = Follower(root)
     given = None
