@@ -190,7 +190,10 @@ def test_finite_differences_decide_where_autodiff_cannot(function):
     assert worse_than_notes(verified(function, "2 * g * x,", GRAD)) == ()
     finding = only(verified(function, "g * x,", GRAD))
     assert (finding.code, finding.path) == ("VAL302", "x")
-    assert "it does not agree with finite differences of f, which autodiff cannot differentiate" in finding.message
+    assert (
+        "it does not agree with finite differences of f, and autodiff of f gives nothing to compare with"
+        in finding.message
+    )
     assert only(verified(function, "2 * g**2 * x,", GRAD)).code == "VAL305"
     assert only(verified(function, "2 * x,", GRAD)).code == "VAL303"
 

@@ -16,7 +16,7 @@ _PATTERNS = {
     "": ("is not the derivative of {f}", "it agrees neither with autodiff of {f} nor with finite differences"),
     "measured": (
         "is not the derivative of {f}",
-        "it does not agree with finite differences of {f}, which autodiff cannot differentiate",
+        "it does not agree with finite differences of {f}, and autodiff of {f} gives nothing to compare with",
     ),
     "sign": ("has the wrong sign", "its negative agrees with autodiff of {f}"),
     "transpose": ("is transposed", "its transpose agrees with autodiff of {f}"),
@@ -78,6 +78,15 @@ def _gradient(case: Case, fact: ValueFact) -> Found:
             f"Two different cotangents gave the same result, {_at(fact)}. This is right where the cotangent is 1, as "
             f"in jax.grad({case.name}), and wrong in every chain.",
             fix="multiply by the incoming cotangent", phase="bwd",
+        )  # fmt: skip
+    if kind == "offset":
+        return case.finding(
+            "VAL303", Severity.WARNING, spot,
+            f"what {rule} returns{of} has a term without the incoming cotangent",
+            "Of a cotangent that is all zeros every derivative gives zeros. Here something is left, "
+            f"{_at(fact)}: a term that is added, and not multiplied by the cotangent. A rule that does so on purpose "
+            "can say so on this line: # vjpcheck: ignore[VAL303]",
+            fix="multiply each term by the incoming cotangent", phase="bwd", path=fact.path,
         )  # fmt: skip
     if kind == "nonlinear":
         return case.finding(

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import tree_util
 
-from jaxvjp_magic.tracing import jax_internals, values
+from jaxvjp_magic.tracing import jax_internals
 
 Leaves = tuple[Any, ...]
 _NEITHER = 0.1  # a number that is less sure than this may be the next whole one, or none
@@ -60,23 +60,30 @@ def can_be_moved(leaf: Any, gradient: Any) -> bool:
     return is_float(leaf) and comparable(gradient, leaf) and is_float(gradient)
 
 
-def near(one: Any, other: Any, scale: float | None = None) -> Any:
-    """Where the two agree within what their precision allows, measured against the largest entry too."""
+def near(one: Any, other: Any, scale: float | None = None, *, roughest: Precision | None = None) -> Any:
+    """Where the two agree within what their precision allows, measured against the largest entry too.
+
+    NaN agrees with nothing. `roughest` is the precision of what they were
+    calculated with, where that is less than their own.
+    """
     a, b = as_wide(one), as_wide(other)
-    precision = max(precision_of(one), precision_of(other), key=lambda given: given.relative)
+    known = (precision_of(one), precision_of(other), *([roughest] if roughest else []))
+    precision = max(known, key=lambda given: given.relative)
     scale = largest(b) if scale is None else scale
     allowed = precision.relative * np.abs(b) + precision.of_largest * scale + np.finfo(np.float64).eps
-    return (np.abs(a - b) <= allowed) | (a == b) | (np.isnan(a) & np.isnan(b))
+    with np.errstate(invalid="ignore"):  # inf - inf
+        return (np.abs(a - b) <= allowed) | (a == b)
 
 
-def close(one: Any, other: Any) -> bool:
+def close(one: Any, other: Any, roughest: Precision | None = None) -> bool:
     """Whether they agree everywhere."""
-    return bool(np.all(near(one, other)))
+    return bool(np.all(near(one, other, roughest=roughest)))
 
 
 def largest(value: Any) -> float:
-    """The largest absolute value."""
-    return float(np.max(np.abs(as_wide(value)), initial=0.0))
+    """The largest absolute value of a finite entry."""
+    entries = np.abs(as_wide(value))
+    return float(np.max(entries, initial=0.0, where=np.isfinite(entries)))
 
 
 def as_wide(value: Any) -> Any:
@@ -88,13 +95,27 @@ def as_wide(value: Any) -> Any:
 def precision_of(value: Any) -> Precision:
     """What is allowed for this value's dtype."""
     dtype = getattr(value, "dtype", None)
-    return _PRECISIONS.get(str(jnp.asarray(value).dtype if dtype is None else dtype), HALF)
+    return precision_in(str(jnp.asarray(value).dtype if dtype is None else dtype))
 
 
-def same(one: Any, other: Any) -> bool:
-    """Whether two outputs agree, leaf by leaf; shapes and NaN are said elsewhere."""
+def precision_in(dtype: str) -> Precision:
+    """What is allowed in a dtype; as much as in the narrowest where it is not known."""
+    return _PRECISIONS.get(dtype, HALF)
+
+
+def same(one: Any, other: Any, roughest: Precision | None = None) -> bool:
+    """Whether fwd's output is the function's, leaf by leaf, but for entries where the function gives NaN."""
     pairs = zip(tree_util.tree_leaves(one), tree_util.tree_leaves(other), strict=True)
-    return all(np.shape(a) != np.shape(b) or close(a, b) or values.has_nan(b) for a, b in pairs)
+    return all(
+        np.shape(a) != np.shape(b) or bool(np.all(near(a, b, roughest=roughest) | np.isnan(as_wide(b))))
+        for a, b in pairs
+    )
+
+
+def are_all_nan(tree: Any) -> bool:
+    """Whether there is a float, and no float in this that is a number."""
+    floats = [leaf for leaf in tree_util.tree_leaves(tree) if is_float(leaf) and np.size(leaf)]
+    return bool(floats) and all(np.all(np.isnan(as_wide(leaf))) for leaf in floats)
 
 
 def dot(one: Any, other: Any) -> float:

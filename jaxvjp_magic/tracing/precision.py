@@ -51,6 +51,34 @@ def _code_compares_dtypes(code: types.CodeType) -> bool:
     return any(_code_compares_dtypes(inner) for inner in code.co_consts if hasattr(inner, "co_code"))
 
 
+def reaches_a_stop(jaxpr: Any, given: set[int]) -> bool:
+    """Whether floats that come of these inputs of a jaxpr are given to `stop_gradient`."""
+    reached = {variable for index, variable in enumerate(jaxpr.invars) if index in given}
+    for equation in jaxpr.eqns:
+        inside = [index for index, variable in enumerate(equation.invars) if _is_in(variable, reached)]
+        if not inside:
+            continue
+        if equation.primitive.name == "stop_gradient":
+            return True
+        for inner in inner_jaxprs(equation):
+            # What a branch or a round of a loop is given has other positions: any may be meant.
+            is_alike = len(inner.invars) == len(equation.invars)
+            if reaches_a_stop(inner, set(inside) if is_alike else set(range(len(inner.invars)))):
+                return True
+        reached.update(one for one in equation.outvars if jnp.issubdtype(one.aval.dtype, jnp.inexact))
+    return False
+
+
+def _is_in(variable: Any, reached: set[Any]) -> bool:
+    return not hasattr(variable, "val") and variable in reached  # a literal has no hash
+
+
+def inner_jaxprs(equation: Any) -> list[Any]:
+    """The jaxprs inside an equation: those of a jit, a loop, a branch."""
+    found = [getattr(one, "jaxpr", one) for one in tree_util.tree_leaves(dict(equation.params))]
+    return [one for one in found if hasattr(one, "eqns")]
+
+
 def with_arrays(probe: Probe, promoted: dict[str, str]) -> Probe:
     """The probe with jax arrays for NumPy's, in the types that these are promoted to."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import tree_util
@@ -95,6 +96,9 @@ def _concrete(tree: Any, random: np.random.Generator) -> tuple[Any, bool]:
 
 def _value_like(leaf: Any, random: np.random.Generator) -> Any:
     aval = leaf.aval
+    if jnp.issubdtype(aval.dtype, jax.dtypes.prng_key):
+        with jax.ensure_compile_time_eval():
+            return jax.random.split(jax.random.key(0, impl=jax.random.key_impl(leaf)), aval.shape)
     return random_array(aval.shape, aval.dtype, lambda size: random.uniform(0.3, 1.3, size), random)
 
 

@@ -29,5 +29,5 @@ def _known(tree: Any) -> list[Any]:
     return [
         leaf
         for leaf in tree_util.tree_leaves(tree)
-        if not jax_internals.is_tracer(leaf) and np.issubdtype(getattr(leaf, "dtype", np.bool_), np.inexact)
+        if not jax_internals.is_tracer(leaf) and jnp.issubdtype(getattr(leaf, "dtype", np.bool_), jnp.inexact)
     ]

@@ -46,7 +46,7 @@ _FAR = 5e-2  # what a rule may differ by from finite differences alone
 
 
 def verify_all(probes: list[Probe]) -> tuple[list[ValueFact], list[str], list[NotChecked]]:
-    """What differs for any of the rules, faults of ours, and the rules that could not be run outside of the program."""
+    """What differs for any of the rules, faults of ours, and what could not be compared."""
     found: dict[ValueFact, None] = {}
     faults: dict[str, None] = {}
     left_out: list[NotChecked] = []
@@ -57,7 +57,9 @@ def verify_all(probes: list[Probe]) -> tuple[list[ValueFact], list[str], list[No
                 left_out.append(may_not)
                 continue
             try:
-                found.update(dict.fromkeys(verify(probe)))
+                facts, reasons = verify(probe)
+                found.update(dict.fromkeys(facts))
+                left_out += (NotChecked("values", probe.function, reason) for reason in reasons)
             except KeyboardInterrupt:  # the user's
                 raise
             except BaseException as error:  # noqa: BLE001 (it needs what only the program has: an axis, a tracer, a device)
@@ -75,19 +77,19 @@ def _may_not_run(probe: Probe) -> NotChecked | None:
     return NotChecked("values", probe.function, why, verdict.place) if why else None
 
 
-def verify(probe: Probe) -> list[ValueFact]:
-    """What differs for one rule: nothing, in most cases.
+def verify(probe: Probe) -> tuple[list[ValueFact], list[str]]:
+    """What differs for one rule, nothing in most cases, and why something was not compared.
 
     At a kink (relu at 0) the derivative is a convention: where a rule differs
     at the program's values alone, and not beside them, nothing is said.
     """
-    facts = _facts(probe)
+    facts, reasons = _facts(probe)
     if probe.is_random or not any(fact.phase == "bwd" and fact.pattern != "nan" for fact in facts):
-        return facts
+        return facts, reasons
     with Elsewhere():
-        if not _facts(_beside(probe)):
-            return []
-    return facts
+        if not _facts(_beside(probe))[0]:
+            return [], reasons
+    return facts, reasons
 
 
 def _beside(probe: Probe) -> Probe:
@@ -105,15 +107,18 @@ def _beside(probe: Probe) -> Probe:
     return dataclasses.replace(probe, args=probe.filled(dynamic))
 
 
-def _facts(probe: Probe) -> list[ValueFact]:
+def _facts(probe: Probe) -> tuple[list[ValueFact], list[str]]:
     with Elsewhere(), jax.enable_x64(True):  # noqa: FBT003 (JAX's own signature)
         promoted = precision.with_arrays(probe, precision.PROMOTED) if precision.may_be_promoted(probe) else None
         comparison = promoted and _Comparison.of(promoted)
         if comparison and comparison.is_wide():
-            facts = comparison.facts()
-            if not facts or comparison.is_wide_inside():
-                return facts
-    return _Comparison.of(precision.with_arrays(probe, {})).facts()
+            facts, reasons = comparison.facts()
+            if not facts or comparison.narrowest() in precision.WIDE:
+                return facts, reasons
+    comparison = _Comparison.of(precision.with_arrays(probe, {}))
+    narrowest = comparison.narrowest()
+    roughest = closeness.precision_in(narrowest) if narrowest else None
+    return dataclasses.replace(comparison, roughest=roughest).facts()
 
 
 # Running ------------------------------------------------------------------------------------------
@@ -130,6 +135,7 @@ class _Comparison:
     residuals: Any
     cotangent: Any
     another: Any  # cotangent
+    roughest: closeness.Precision | None = None  # of the floats on the way, where one is narrower than the results
 
     @classmethod
     def of(cls, probe: Probe) -> _Comparison:
@@ -152,8 +158,11 @@ class _Comparison:
         """Whether what comes out has followed the arguments into float64."""
         return all(str(leaf.dtype) in precision.WIDE for leaf in _floats((self.expected, self.output)))
 
-    def is_wide_inside(self) -> bool:
-        """Whether nothing on the way is a narrower float, whose rounding float64 would take for an error."""
+    def narrowest(self) -> str:
+        """The dtype of the narrowest float on the way, whose rounding a wider one would take for an error.
+
+        "" where that cannot be known.
+        """
         probe = self.probe
 
         def everything(*dynamic: Any) -> Any:
@@ -164,25 +173,37 @@ class _Comparison:
         jaxpr = None
         with Elsewhere():
             jaxpr = jax.make_jaxpr(everything)(*probe.dynamic)
-        return jaxpr is not None and all(str(aval.dtype) in precision.WIDE for aval in _float_types(jaxpr.jaxpr))
+        if jaxpr is None:
+            return ""
+        dtypes = {str(aval.dtype) for aval in _float_types(jaxpr.jaxpr)}
+        return max(dtypes, key=lambda dtype: closeness.precision_in(dtype).relative, default="float64")
 
-    def facts(self) -> list[ValueFact]:
-        """What differs."""
+    def facts(self) -> tuple[list[ValueFact], list[str]]:
+        """What differs, and why something was not compared."""
         if str(jax.tree.structure(self.output)) != str(jax.tree.structure(self.expected)):
-            return []  # a matter of shapes, and said there
-        if not closeness.same(self.output, self.expected):
-            return [self._fact("fwd", "", "")]
+            return [], []  # a matter of shapes, and said there
+        if not closeness.same(self.output, self.expected, self.roughest):
+            return [self._fact("fwd", "", "")], []
+        if closeness.are_all_nan(self.expected):
+            return [], [f"its output is NaN {self._at()}"]
+        if setting(self.probe.custom, "with_accums"):
+            return [], ["its bwd rule adds to accumulators"]
         got = _bwd(self.probe, self.residuals, self.cotangent)
-        if got is None:
-            return []
+        return ([], []) if got is None else self._of_gradients(got)  # None: a matter of structure, and said there
+
+    def _of_gradients(self, got: Leaves) -> tuple[list[ValueFact], list[str]]:
         nan = list(self._nan(got))
         if nan:
-            return nan
+            return nan, []
         expected = self._autodiff()
         if expected is None:
             return self._without_autodiff(got)
-        wrong = list(self._differences(got, expected))
-        return self._patterns(got, expected, wrong) if wrong else []
+        reasons: list[str] = []
+        wrong = list(self._differences(got, expected, reasons))
+        return self._patterns(got, expected, wrong) if wrong else [], reasons
+
+    def _at(self) -> str:
+        return "at the random values that were tried" if self.probe.is_random else "at the values of this run"
 
     def _fact(self, phase: str, path: str, pattern: str) -> ValueFact:
         return ValueFact(self.probe.function, self.probe.primals, phase, path, pattern, self.probe.is_random)
@@ -209,45 +230,91 @@ class _Comparison:
 
     # Against autodiff -----------------------------------------------------------------------------
 
-    def _differences(self, got: Leaves, expected: Leaves) -> Iterator[int]:
-        """The leaves whose gradient is wrong."""
+    def _differences(self, got: Leaves, expected: Leaves, reasons: list[str]) -> Iterator[int]:
+        """The leaves whose gradient is wrong; `reasons` is told why one was not compared.
+
+        Where autodiff is not finite, the rule is there to do better: only the
+        other entries count.
+        """
         for index, (one, other) in enumerate(zip(got, expected, strict=True)):
-            if not closeness.comparable(one, other) or not np.all(np.isfinite(closeness.as_wide(other))):
-                continue  # where autodiff is not finite, the rule is there to do better
-            near = closeness.near(one, other)
-            if not np.all(near):
-                is_stopped = not np.any(np.asarray(other))
-                if is_stopped or not self._is_measured(index, one, ~near):
+            if not closeness.comparable(one, other):
+                continue
+            is_known = np.isfinite(closeness.as_wide(other))
+            if is_known.size and not np.any(is_known):
+                reasons.append(f"autodiff gives no finite gradient for {self._argument(index)} {self._at()}")
+                continue
+            differs = is_known & ~closeness.near(one, other, roughest=self.roughest)
+            if not np.any(differs):
+                continue
+            if not np.any(np.asarray(other)) and self._is_stopped(index):
+                yield index
+            elif not self._is_measured(index, one, differs):
+                if np.any(np.asarray(other)) or self.is_far(got, [index], moves=True):
                     yield index
+                else:
+                    reasons.append(
+                        f"autodiff gives zero for {self._argument(index)}, as for what is searched or rounded"
+                    )
+
+    def _argument(self, index: int) -> str:
+        return self._path(index) or "its argument"
+
+    def _is_stopped(self, index: int) -> bool:
+        """Whether the function stops this leaf's gradient by `stop_gradient`, and not by a search or a rounding."""
+        jaxpr = None
+        with Elsewhere():
+            run = lambda *dynamic: self.probe.custom.fun(*self.probe.filled(dynamic))  # noqa: E731 (for make_jaxpr)
+            jaxpr = jax.make_jaxpr(run)(*self.probe.dynamic)
+        return jaxpr is not None and precision.reaches_a_stop(jaxpr.jaxpr, {index})
 
     def _patterns(self, got: Leaves, expected: Leaves, wrong: list[int]) -> list[ValueFact]:
         of_another = _bwd(self.probe, self.residuals, self.another)
         if of_another is not None and closeness.is_unused(got, of_another):
             return [self._fact("bwd", "", "unused")]
-        bent = self._nonlinear(got, of_another)
+        offset, bent = self._nonlinear(got, of_another)
         facts = self._nonlinear_facts([index for index in wrong if index in bent])
-        wrong = [index for index in wrong if index not in bent]
+        facts += [self._fact("bwd", self._path(index), "offset") for index in wrong if index in offset]
+        wrong = [index for index in wrong if index not in bent | offset]
         if closeness.are_swapped(got, expected, wrong):
             first, second = map(self._path, wrong)
             return [*facts, self._fact("bwd", first, f"swapped {second}")]
-        return facts + [self._fact("bwd", self._path(i), closeness.pattern(got[i], expected[i])) for i in wrong]
+        return facts + [self._fact("bwd", self._path(i), self._pattern(i, got[i], expected[i])) for i in wrong]
 
-    def _nonlinear(self, got: Leaves, of_another: Leaves | None) -> set[int]:
-        """The leaves whose cotangent is not linear in the incoming one, as every derivative is."""
+    def _pattern(self, index: int, got: Any, expected: Any) -> str:
+        if not np.any(np.asarray(expected)) and not self._is_stopped(index):
+            return "measured"
+        return closeness.pattern(got, expected)
+
+    def _nonlinear(self, got: Leaves, of_another: Leaves | None) -> tuple[set[int], set[int]]:
+        """The leaves whose cotangent has a term without the incoming one, and those where it is not linear in it.
+
+        Every derivative is linear: of a cotangent of zeros it gives zeros.
+        """
         a, b = 0.5, -1.5  # what clips, squares or takes a norm does not stand both
-        mix = lambda x, y: x if closeness.is_float0(x) else a * x + b * y  # noqa: E731 (for tree_map)
-        mixed = tree_util.tree_map(mix, self.cotangent, self.another)
-        of_mixed = _bwd(self.probe, self.residuals, mixed)
+        of_mixed = _bwd(self.probe, self.residuals, self._mixed(lambda x, y: a * x + b * y))
         if of_another is None or of_mixed is None:
-            return set()
-        bent = set()
-        for index, (one, other, both) in enumerate(zip(got, of_another, of_mixed, strict=True)):
-            if closeness.comparable(one, other) and closeness.comparable(both, one):
-                wanted = a * closeness.as_wide(one) + b * closeness.as_wide(other)
-                scale = max(map(closeness.largest, (one, other)))  # the sum itself may be small by chance
-                if not np.all(closeness.near(both, wanted, scale)):
-                    bent.add(index)
-        return bent
+            return set(), set()
+
+        def agrees(index: int, at_zero: Any) -> bool:
+            one, other = closeness.as_wide(got[index]) - at_zero, closeness.as_wide(of_another[index]) - at_zero
+            scale = max(map(closeness.largest, (got[index], of_another[index])))  # the sum may be small by chance
+            wanted = at_zero + a * one + b * other
+            return bool(np.all(closeness.near(of_mixed[index], wanted, scale, roughest=self.roughest)))
+
+        compared = [
+            index
+            for index, (one, other, both) in enumerate(zip(got, of_another, of_mixed, strict=True))
+            if closeness.comparable(one, other) and closeness.comparable(both, one)
+        ]
+        bent = {index for index in compared if not agrees(index, 0.0)}
+        of_zeros = _bwd(self.probe, self.residuals, self._mixed(lambda x, _: x * 0)) if bent else None
+        offset = {index for index in bent if of_zeros and agrees(index, closeness.as_wide(of_zeros[index]))}
+        return offset, bent - offset
+
+    def _mixed(self, mix: Callable[[Any, Any], Any]) -> Any:
+        """A cotangent made of the two."""
+        mixed = lambda x, y: x if closeness.is_float0(x) else mix(x, y)  # noqa: E731 (for tree_map)
+        return tree_util.tree_map(mixed, self.cotangent, self.another)
 
     def _nonlinear_facts(self, bent: list[int]) -> list[ValueFact]:
         """One fact: what takes a norm of all cotangents is one decision, not one for each leaf."""
@@ -257,20 +324,25 @@ class _Comparison:
 
     # Against finite differences -------------------------------------------------------------------
 
-    def _without_autodiff(self, got: Leaves) -> list[ValueFact]:
+    def _without_autodiff(self, got: Leaves) -> tuple[list[ValueFact], list[str]]:
         """What is not linear; otherwise what finite differences say, first along all leaves at once."""
         of_another = _bwd(self.probe, self.residuals, self.another)
         if of_another is not None and closeness.is_unused(got, of_another):
-            return [self._fact("bwd", "", "unused")]
-        bent = self._nonlinear(got, of_another)
-        if bent:
-            return self._nonlinear_facts(sorted(bent))
+            return [self._fact("bwd", "", "unused")], []
+        offset, bent = self._nonlinear(got, of_another)
+        if bent or offset:
+            return [
+                *self._nonlinear_facts(sorted(bent)),
+                *(self._fact("bwd", self._path(i), "offset") for i in offset),
+            ], []
         leaves = tree_util.tree_leaves(self.probe.dynamic)
         moved = [i for i, (leaf, one) in enumerate(zip(leaves, got, strict=True)) if closeness.can_be_moved(leaf, one)]
+        if moved and self._precision_of(moved) is None:
+            return [], ["it has no reverse mode to compare with, and finite differences need float32 or wider"]
         if not self.is_far(got, moved):
-            return []
+            return [], []
         used = dataclasses.replace(self, cotangent=self._used_cotangent())
-        return [self._fact("bwd", self._path(index), "measured") for index in moved if used.is_far(got, [index])]
+        return [self._fact("bwd", self._path(index), "measured") for index in moved if used.is_far(got, [index])], []
 
     def _used_cotangent(self) -> Any:
         """The cotangent, zero for the outputs from which the rule lets nothing flow back: a solver's statistics."""
@@ -284,8 +356,11 @@ class _Comparison:
                 used[index] = leaf
         return tree_util.tree_unflatten(treedef, used)
 
-    def is_far(self, got: Leaves, moved: list[int]) -> bool:
-        """Whether a gradient is surely not what finite differences give along a random direction of these leaves."""
+    def is_far(self, got: Leaves, moved: list[int], *, moves: bool = False) -> bool:
+        """Whether a gradient is surely not what finite differences give along a random direction of these leaves.
+
+        With `moves`, only if they are not zero.
+        """
         random = np.random.default_rng(1)
         directions = {index: random.normal(size=np.shape(got[index])) for index in moved}
         precision = self._precision_of(moved)
@@ -296,6 +371,8 @@ class _Comparison:
         claimed = float(sum(np.sum(product) for product in products))
         scale = max(abs(fine), math.sqrt(sum(float(np.sum(product**2)) for product in products)))
         unsure = abs(fine - coarse) + noise
+        if moves and abs(fine) <= unsure:
+            return False
         return unsure <= _UNSURE * scale and abs(fine - claimed) > _FAR * scale + unsure
 
     def _is_measured(self, index: int, gradient: Any, where: Any) -> bool:
@@ -313,6 +390,7 @@ class _Comparison:
         """The roughest of these leaves; None where finite differences are not to be had."""
         leaves = tree_util.tree_leaves(self.probe.dynamic)
         precisions = [closeness.precision_of(leaves[index]) for index in moved]
+        precisions += [self.roughest] if self.roughest else []
         rough = max(precisions, key=lambda one: one.relative, default=closeness.HALF)
         return rough if rough.steps[0] else None
 
@@ -345,8 +423,6 @@ def _fwd(probe: Probe) -> tuple[Any, Any]:
 
 def _bwd(probe: Probe, residuals: Any, cotangent: Any) -> Leaves | None:
     """One entry a leaf of the arguments, None where the rule gives none; None where there is nothing to compare."""
-    if setting(probe.custom, "with_accums"):
-        return None
     residuals = tree_util.tree_map(lambda leaf: leaf, residuals)  # a rule may take its containers apart
     result = probe.custom.bwd(*probe.nondiff, residuals, cotangent)
     if setting(probe.custom, "with_logs"):
@@ -386,7 +462,5 @@ def _float_types(jaxpr: Any) -> Iterator[Any]:
         if dtype is not None and jnp.issubdtype(dtype, jnp.inexact):
             yield variable.aval
     for equation in jaxpr.eqns:
-        for parameter in tree_util.tree_leaves(dict(equation.params)):
-            inner = getattr(parameter, "jaxpr", parameter)
-            if hasattr(inner, "eqns"):
-                yield from _float_types(inner)
+        for inner in precision.inner_jaxprs(equation):
+            yield from _float_types(inner)
