@@ -1,4 +1,4 @@
-"""The command line: `vjpcheck FILE`, or `python -m jaxvjp_magic FILE`."""
+"""The command line: `vjpcheck PATH ...`, or `python -m jaxvjp_magic PATH ...`."""
 
 from __future__ import annotations
 
@@ -26,34 +26,43 @@ class CannotRunError(Exception):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Check one program; returns the exit status."""
+    """Check one program, or several; returns the exit status."""
     parser = _parser()
-    options = parser.parse_args(arguments)
+    given, of_program = _split(sys.argv[1:] if arguments is None else arguments)
+    options = parser.parse_args(given)
     try:
         if options.explain:
-            _print(rules.section(options.explain))
+            said(rules.section(options.explain))
             return 0
-        if options.file is None:
-            parser.error("the following arguments are required: FILE")
-        ignore = rules.parse_codes(",".join(options.ignore))
-        _writable(options.json)
-        report = _run(
-            Path(options.file),
-            options.arguments,
-            Options(
-                verify=options.verify,
-                ignore=ignore,
-                fail_on=options.fail_on,
-                retrace="none" if options.no_retrace else options.retrace,
-            ),
+        if not options.paths:
+            parser.error("the following arguments are required: PATH")
+        checked = Options(
+            verify=options.verify,
+            ignore=rules.parse_codes(",".join(options.ignore)),
+            fail_on=options.fail_on,
+            retrace="none" if options.no_retrace else options.retrace,
+            libraries=options.libraries,
         )
+        _writable(options.json)
+        paths = [_existing(path) for path in options.paths]
+        if len(paths) > 1:
+            return _run_several(paths, checked, of_program, options.json)
+        report = _run(paths[0], of_program, checked)
     except (ValueError, CannotRunError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return COULD_NOT_RUN
-    _write(report, options.json)
+    if not _write(report, options.json, text=not options.no_text):
+        return COULD_NOT_RUN
     if not report.complete:
         return COULD_NOT_RUN
     return 1 if report.error is not None or report.reaches(options.fail_on) else 0
+
+
+def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Our own arguments, and those of the program, which stand after `--`."""
+    given = list(arguments)
+    at = given.index("--") if "--" in given else len(given)
+    return given[:at], given[at + 1 :]
 
 
 class _Parser(argparse.ArgumentParser):
@@ -69,12 +78,12 @@ def _parser() -> argparse.ArgumentParser:
     prog = "vjpcheck" if Path(sys.argv[0]).stem == "vjpcheck" else "python -m jaxvjp_magic"
     parser = _Parser(
         prog=prog,
-        description="Run a script or a notebook, and show what its vjp and custom_vjp calls do.",
+        description="Run scripts and notebooks, and show what its vjp and custom_vjp calls do.",
         epilog=f"Exit status: {EXIT_STATUS}.",
         allow_abbrev=False,
     )
-    parser.add_argument("file", metavar="FILE", nargs="?", help="a Python script, or a notebook (.ipynb)")
-    parser.add_argument("arguments", nargs="*", metavar="ARG", help="arguments for the script; put -- before options")
+    parser.usage = "%(prog)s [options] PATH ... [-- ARG ...]"
+    parser.add_argument("paths", metavar="PATH", nargs="*", help="a Python script or a notebook; ARG is for the script")
     parser.add_argument("--json", metavar="PATH", help="write the report as JSON; - for the last line of the output")
     parser.add_argument("--explain", metavar="CODE", help="show what a rule is about, and run nothing")
     parser.add_argument("--verify", action="store_true", help="compare the rules' values too")
@@ -88,23 +97,59 @@ def _parser() -> argparse.ArgumentParser:
         default="pure",
         help="which functions that JAX has traced before are traced again (default: pure)",
     )
+    parser.add_argument("--no-text", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--no-retrace", action="store_true", help="short for --retrace none")
+    parser.add_argument("--libraries", action="store_true", help="warnings about libraries' own files, too")
     return parser
 
 
 def _writable(json_path: str | None) -> None:
     """Say that the report cannot be written before the program has run for an hour."""
-    if json_path and json_path != "-" and not Path(json_path).absolute().parent.is_dir():
+    if not json_path or json_path == "-":
+        return
+    path = Path(json_path).absolute()
+    message = ""
+    if not path.parent.is_dir():
         message = f"no folder for --json {json_path}"
+    elif path.is_dir():
+        message = f"--json {json_path} is a folder"
+    elif not os.access(path if path.exists() else path.parent, os.W_OK):
+        message = f"--json {json_path} may not be written"
+    if message:
         raise CannotRunError(message)
 
 
-def _run(path: Path, arguments: Sequence[str], options: Options) -> Report:
+def _existing(name: str) -> Path:
+    path = Path(name)
     if not path.exists():
-        message = f"no such file: {path}"
+        message = f"no such file: {path} (what is for the program itself stands after --)"
         raise CannotRunError(message)
     if path.is_dir():
         message = f"{path} is a folder"
+        raise CannotRunError(message)
+    return path
+
+
+def _run_several(paths: Sequence[Path], options: Options, arguments: Sequence[str], json_path: str | None) -> int:
+    """Each in a process of its own; the exit status is that of the one that ended worst."""
+    from jaxvjp_magic.running.several import run_several
+
+    given = ["--fail-on", options.fail_on, "--retrace", options.retrace]
+    given += ["--ignore", ",".join(options.ignore)] if options.ignore else []
+    given += [f"--{name}" for name in ("verify", "libraries") if getattr(options, name)]
+    given += ["--no-text"] if json_path == "-" else []
+    report, ended = run_several(paths, given, arguments)
+    if json_path != "-":
+        wrong = [str(path) for path, status in zip(paths, ended, strict=True) if status]
+        said(f"== {len(paths)} programs, {', '.join(wrong) or 'none'} with something wrong")
+    is_written = _write(report, json_path, text=False)
+    worst = max(status if status in (0, 1) else COULD_NOT_RUN for status in ended)
+    return worst if is_written else COULD_NOT_RUN
+
+
+def _run(path: Path, arguments: Sequence[str], options: Options) -> Report:
+    if path.suffix == ".ipynb" and arguments:
+        message = f"{path} is a notebook, and takes no arguments"
         raise CannotRunError(message)
     if path.suffix == ".ipynb":
         from jaxvjp_magic.running.notebook import run_notebook
@@ -115,22 +160,38 @@ def _run(path: Path, arguments: Sequence[str], options: Options) -> Report:
     return run_script(path, list(arguments), options)
 
 
-def _print(text: str) -> None:
-    """To standard output, whose reader may have gone: `head` has seen enough, and that is no mistake."""
+_PLAIN = str.maketrans({"×": "x", "│": "|", "└": "`", "·": "-", "→": "->", "…": "...", "−": "-"})  # noqa: RUF001
+
+
+def said(text: str, end: str = "\n", *, errors: bool = False) -> None:
+    """To standard output, or to that of errors, in letters that it can write.
+
+    Its reader may have gone: `head` has seen enough, and that is no mistake.
+    """
+    stream = sys.stderr if errors else sys.stdout
+    encoding = getattr(stream, "encoding", None) or "utf-8"
     try:
-        print(text, flush=True)
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        text = text.translate(_PLAIN).encode(encoding, "replace").decode(encoding)
+    try:
+        print(text, end=end, file=stream, flush=True)
     except BrokenPipeError:
         with contextlib.suppress(OSError):  # what is still to be printed goes nowhere, and Python says nothing of it
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def _write(report: Report, json_path: str | None) -> None:
+def _write(report: Report, json_path: str | None, *, text: bool = True) -> bool:
+    """Show the report, and write its JSON; whether that could be done."""
     if json_path == "-":
-        _print(report.to_json())
-        return
-    _print(str(report))
+        said(report.to_json())
+        return True
+    if text:
+        said(str(report))
     if json_path:
         try:
             Path(json_path).write_text(report.to_json() + "\n", encoding="utf-8")
         except OSError as error:
-            print(f"could not write {json_path}: {error.strerror}", file=sys.stderr)
+            said(f"could not write {json_path}: {error.strerror}", errors=True)
+            return False
+    return True

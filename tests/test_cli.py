@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -30,7 +31,10 @@ WRONG = """
 """
 
 
-def run(*arguments, cwd, program=(sys.executable, "-m", "jaxvjp_magic")):
+COMMAND = (sys.executable, "-m", "jaxvjp_magic")
+
+
+def run(*arguments, cwd, program=COMMAND):
     return subprocess.run([*program, *arguments], cwd=cwd, capture_output=True, text=True, check=False)
 
 
@@ -123,7 +127,7 @@ def test_environment_variables_set_before_the_import_of_jax_count(script):
         print(jax.grad(jax.numpy.sin)(1.0).dtype, jax.device_count())
         """
     )
-    assert done.stdout.startswith("float64 3\nvjpcheck: nothing wrong in 1 call")
+    assert done.stdout.startswith("float64 3\nvjpcheck: no problems found in 1 call")
 
 
 def test_a_script_is_main_and_has_its_arguments_and_folder(script, tmp_path):
@@ -198,7 +202,7 @@ def test_an_older_jax_is_exit_status_2(tmp_path):
         (["."], ". is a folder"),
         (["empty.py", "--nope"], "unrecognized arguments: --nope (--help shows the options)"),
         (["empty.py", "--fail-on", "never", "--fail-on", "x"], "argument --fail-on: invalid choice: 'x'"),
-        ([], "the following arguments are required: FILE"),
+        ([], "the following arguments are required: PATH"),
         (["empty.py", "--ignore", "NAM2O1"], "unknown code NAM2O1; did you mean NAM201?"),
         (["empty.py", "--json", "no/such/folder.json"], "no folder for --json no/such/folder.json"),
         (["damaged.ipynb"], "damaged.ipynb is no notebook that can be read: "),
@@ -220,7 +224,10 @@ def test_what_cannot_be_run_is_told_in_one_line(tmp_path, arguments, message):
 def test_the_installed_command_is_the_same(tmp_path):
     """`vjpcheck FILE`."""
     done = run("missing.py", cwd=tmp_path, program=(str(Path(sys.executable).parent / "vjpcheck"),))
-    assert (done.returncode, done.stderr) == (2, "vjpcheck: no such file: missing.py\n")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "vjpcheck: no such file: missing.py (what is for the program itself stands after --)\n",
+    )
 
 
 def test_a_script_with_a_syntax_error_is_shown_as_python_shows_it(script, tmp_path):
@@ -284,9 +291,9 @@ def test_a_notebook_whose_kernel_dies_is_told_in_one_line(notebook):
     ("name", "status", "says"),
     [
         ("seed_bug", 1, "NAM201 explains it"),
-        ("seed_fixed", 0, "nothing wrong"),
+        ("seed_fixed", 0, "no problems found in 4 calls; values not compared (--verify)"),
         ("silent_mean", 1, "× error NAM201  In[3], line 1"),  # noqa: RUF001
-        ("correct_rule", 0, "nothing wrong"),
+        ("correct_rule", 0, "no problems found in"),
     ],
 )
 def test_the_examples_run(tmp_path, name, status, says):
@@ -294,3 +301,148 @@ def test_the_examples_run(tmp_path, name, status, says):
     done = run(str(EXAMPLES / f"{name}.ipynb"), cwd=tmp_path)
     assert done.returncode == status
     assert says in done.stdout
+
+
+# Several programs ---------------------------------------------------------------------------------
+
+
+def test_several_programs_run_each_in_a_process_of_its_own(tmp_path):
+    """Each prints and reports below its name; one exit status, that of the worst; one JSON, with places told apart."""
+    (tmp_path / "wrong.py").write_text(textwrap.dedent(WRONG))
+    (tmp_path / "right.py").write_text("import sys, jax\nprint(sys.argv[1:], jax.grad(lambda x: x * x)(1.0))\n")
+    cells = [nbformat.v4.new_code_cell(one) for one in ("import jax", "jax.grad(lambda x: x * 3)(1.0)")]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "book.ipynb")
+    done = run("right.py", "wrong.py", "book.ipynb", "--json", "all.json", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (1, "")
+    heads = [line for line in done.stdout.splitlines() if line.startswith("==")]
+    assert heads == ["== right.py", "== wrong.py", "== book.ipynb", "== 3 programs, wrong.py with something wrong"]
+    assert "[] 2.0\nvjpcheck: no problems found in 1 call" in done.stdout
+    report = Report.from_json((tmp_path / "all.json").read_text())
+    assert [(one.code, one.source, one.line) for one in report.findings] == [("VJP104", "wrong.py", 6)]
+    assert {call.source for call in report.calls} == {"right.py", "wrong.py", "book.ipynb, In[2]"}
+    done = run("right.py", "right.py", "--json", "-", "--", "--deep", "3", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[1] == "['--deep', '3'] 2.0"
+    assert len(Report.from_json(done.stdout.splitlines()[-1]).calls) == 2
+
+
+def test_what_cannot_be_run_among_several_is_the_exit_status(tmp_path):
+    """A notebook that cannot be read, beside one that is right; and what is no file at all stops before the first."""
+    (tmp_path / "right.py").write_text("import jax\njax.grad(lambda x: x * x)(1.0)\n")
+    (tmp_path / "damaged.ipynb").write_text('{"cells": [')
+    done = run("right.py", "damaged.ipynb", "--json", "all.json", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "== 2 programs, damaged.ipynb with something wrong" in done.stdout
+    report = Report.from_json((tmp_path / "all.json").read_text())
+    assert (report.complete, report.notes) == (False, ("damaged.ipynb: there is no report of it",))
+    done = run("right.py", "3", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith("no such file: 3 (what is for the program itself stands after --)\n")
+
+
+def test_a_notebook_takes_no_arguments(tmp_path):
+    """They would go nowhere."""
+    nbformat.write(nbformat.v4.new_notebook(), tmp_path / "book.ipynb")
+    done = run("book.ipynb", "--", "3", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith(": book.ipynb is a notebook, and takes no arguments\n")
+
+
+# What is written, and where -----------------------------------------------------------------------
+
+
+def test_a_report_that_cannot_be_written_is_the_exit_status(script, tmp_path):
+    """Before the program runs where that is known, and after it where not."""
+    (tmp_path / "folder").mkdir()
+    done = script("print('ran')", "--json", "folder")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith(": --json folder is a folder\n")
+    done = script("import os; os.mkdir('made.json'); print('ran')", "--json", "made.json")
+    assert done.returncode == 2
+    assert done.stdout.startswith("ran\nvjpcheck: ")
+    assert done.stderr == "could not write made.json: Is a directory\n"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_of_few_letters_gets_the_report(tmp_path, encoding):
+    """In signs that it has; a traceback of ours it does not."""
+    (tmp_path / "script.py").write_text(textwrap.dedent(WRONG))
+    nbformat.write(
+        nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("print('Schrödinger: ψ')")]), tmp_path / "book.ipynb"
+    )
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run(
+        [*COMMAND, "script.py"], cwd=tmp_path, env=environment, capture_output=True, encoding=encoding, check=False
+    )
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "x error VJP104  line 6" in done.stdout
+    done = subprocess.run(
+        [*COMMAND, "book.ipynb"], cwd=tmp_path, env=environment, capture_output=True, encoding=encoding, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("Schrödinger: ?" if encoding == "latin-1" else "Schr?dinger: ?")
+
+
+def test_a_script_that_is_not_utf_8_ends_as_python_ends_it(tmp_path):
+    """And one that says what it is runs."""
+    (tmp_path / "script.py").write_bytes("# caf\xe9\nprint('ran')\n".encode("latin-1"))
+    done, plain = (run("script.py", cwd=tmp_path, program=one) for one in (COMMAND, (sys.executable,)))
+    assert (done.returncode, plain.returncode) == (1, 1)
+    assert done.stderr.splitlines()[-1] == plain.stderr.splitlines()[-1].replace(
+        "file script.py", f"file {tmp_path / 'script.py'}"
+    )
+    (tmp_path / "script.py").write_bytes("# coding: latin-1\nprint('caf\xe9')\n".encode("latin-1"))
+    assert run("script.py", cwd=tmp_path).stdout.startswith("café\n")
+
+
+# How a notebook ends ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tagged(tmp_path):
+    """Run a notebook of cells with tags; what it printed, and its report."""
+
+    def write_and_run(*cells):
+        book = nbformat.v4.new_notebook(
+            cells=[nbformat.v4.new_code_cell(text, metadata={"tags": tags}) for text, *tags in cells]
+        )
+        nbformat.write(book, tmp_path / "book.ipynb")
+        done = run("book.ipynb", "--json", "-", cwd=tmp_path)
+        *lines, last = done.stdout.splitlines()
+        return done.returncode, lines, Report.from_json(last)
+
+    return write_and_run
+
+
+def test_a_cell_that_is_to_raise_does_not_end_the_notebook(tagged):
+    """Its exception is as one that the program handles."""
+    cells = ("import jax", "jax.grad(lambda x: x.nothing)(1.0)", "print('on')")
+    status, lines, report = tagged(cells[:1], (cells[1], "raises-exception"), cells[2:])
+    assert (status, lines, report.error) == (0, ["on"], None)
+    assert [(one.code, one.severity.value) for one in report.findings] == [("VJP111", "note")]
+    status, lines, report = tagged(*((cell,) for cell in cells))
+    assert (status, lines, report.error.type) == (1, [], "AttributeError")
+
+
+def test_a_cell_that_is_not_to_run_does_not(tagged):
+    """Neither does what it printed before count."""
+    assert tagged(("print('no')", "skip-execution"), ("print('yes')",))[:2] == (0, ["yes"])
+
+
+def test_a_line_magic_that_fails_ends_the_notebook(tagged):
+    """As Run All does, although IPython shows no traceback for it."""
+    status, lines, report = tagged(("%no_such_magic",), ("print('never')",))
+    assert (status, lines) == (1, [])
+    assert (report.error.type, report.error.source) == ("UsageError", "In[1]")
+
+
+def test_a_long_temporary_folder_is_no_obstacle(tmp_path):
+    """A socket's name has to be short."""
+    folder = tmp_path / ("long" * 25)
+    folder.mkdir()
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("print('ran')")]), tmp_path / "book.ipynb")
+    environment = {**os.environ, "TMPDIR": str(folder)}
+    done = subprocess.run(
+        [*COMMAND, "book.ipynb"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout.splitlines()[0], done.stderr) == (0, "ran", "")

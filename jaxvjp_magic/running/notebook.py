@@ -9,15 +9,18 @@ import sys
 import tempfile
 from typing import TYPE_CHECKING, Any
 
-from jaxvjp_magic.cli import CannotRunError
+from jaxvjp_magic.checks.diagnosis import OF_EXCEPTIONS
+from jaxvjp_magic.cli import CannotRunError, said
 from jaxvjp_magic.rendering.bundle import MIME_TYPE
-from jaxvjp_magic.report import Call, Finding, ProgramError, Report
+from jaxvjp_magic.report import ProgramError, Report, Severity
+from jaxvjp_magic.running.merging import merged
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from jaxvjp_magic.check import Options
 
+_LONGEST_PATH = 100  # of a socket: the system's own limit is 104 or 108
 MOST_BYTES = 500_000_000
 _START = """
 from jaxvjp_magic.check import Options as _options
@@ -35,7 +38,7 @@ def run_notebook(path: Path, options: Options) -> Report:
     """
     notebook = _read(path)
     reports: list[tuple[str, Report]] = []
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as sockets:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True, dir=_folder_for_sockets()) as sockets:
         client = _client(notebook, path, connection(sockets))
         return _run_cells(client, notebook, options, reports)
 
@@ -44,11 +47,12 @@ def _run_cells(client: Any, notebook: Any, options: Options, reports: list[tuple
     with client.setup_kernel(cleanup_kc=True):
         _start(client, notebook, options)
         for index, cell in enumerate(notebook.cells):
-            if index and cell.cell_type == "code" and cell.source.strip():
+            is_run = index and cell.cell_type == "code" and "skip-execution" not in _tags(cell)
+            if is_run and cell.source.strip():
                 outcome = _run_cell(client, cell, index, reports)
                 if outcome is not None:
-                    return _merged(reports, outcome)
-    return _merged(reports, None)
+                    return merged(reports, outcome)
+    return merged(reports, None)
 
 
 def _read(path: Path) -> Any:
@@ -76,7 +80,15 @@ def connection(folder: str) -> dict[str, str]:
 
     Free TCP ports may be taken by another kernel before this one has them.
     """
-    return {"transport": "ipc", "ip": os.path.join(folder, "kernel")} if os.name == "posix" else {}
+    path = os.path.join(folder, "kernel")
+    return {"transport": "ipc", "ip": path} if os.name == "posix" and len(os.fsencode(path)) <= _LONGEST_PATH else {}
+
+
+def _folder_for_sockets() -> str | None:
+    """Where temporary files go, unless that is too long for the name of a socket."""
+    usual = tempfile.gettempdir()
+    is_short = len(os.fsencode(usual)) + len("/12345678901/kernel-5") <= _LONGEST_PATH
+    return None if is_short or not os.access("/tmp", os.W_OK) else "/tmp"  # noqa: S108 (a folder of its own is made in it)
 
 
 def _client(notebook: Any, path: Path, reached: dict[str, str]) -> Any:
@@ -97,6 +109,7 @@ def _start(client: Any, notebook: Any, options: Options) -> None:
     import nbformat
 
     wanted = f"verify={options.verify!r}, ignore={options.ignore!r}, retrace={options.retrace!r}"
+    wanted += f", libraries={options.libraries!r}"
     cell = nbformat.v4.new_code_cell(_START.format(options=wanted))
     notebook.cells.insert(0, cell)
     client.execute_cell(cell, 0, store_history=False)
@@ -110,25 +123,44 @@ def _run_cell(client: Any, cell: Any, index: int, reports: list[tuple[str, Repor
     """Run one cell, print what it shows, keep its report; the exception if it raised."""
     from nbclient.exceptions import DeadKernelError
 
+    replies: list[dict[str, Any]] = []
+    client.on_cell_executed = lambda **told: replies.append(told["execute_reply"]["content"])
     number = max((other.execution_count or 0 for other in client.nb.cells if other.cell_type == "code"), default=0)
     try:
         client.execute_cell(cell, index)
     except DeadKernelError:
         return ProgramError("DeadKernelError", "the kernel died", None, f"In[{number + 1}]")
-    name = f"In[{cell.execution_count}]"
+    name, is_to_raise = f"In[{cell.execution_count}]", "raises-exception" in _tags(cell)
     error = None
     for output in cell.outputs:
         data = output.get("data", {})
         if MIME_TYPE in data:
-            reports.append((name, _shown(data[MIME_TYPE])))
+            shown = _shown(data[MIME_TYPE])
+            reports.append((name, _expected(shown) if is_to_raise else shown))
         elif output.output_type == "stream":
-            print(output.text, end="", file=sys.stderr if output.name == "stderr" else sys.stdout, flush=True)
+            said(output.text, end="", errors=output.name == "stderr")
         elif output.output_type == "error":
-            print("\n".join(output.traceback), file=sys.stderr, flush=True)
+            said("\n".join(output.traceback), errors=True)
             error = ProgramError(output.ename, output.evalue, None, name)
         elif data.get("text/plain"):
-            print(data["text/plain"], flush=True)
-    return error
+            said(data["text/plain"])
+    if error is None and replies and replies[-1]["status"] == "error":  # a magic that fails shows no traceback
+        error = ProgramError(replies[-1].get("ename", ""), replies[-1].get("evalue", ""), None, name)
+    return None if is_to_raise else error
+
+
+def _expected(report: Report) -> Report:
+    """The report of a cell that is to raise: as of an exception that the program handles."""
+    findings = tuple(
+        dataclasses.replace(one, severity=Severity.NOTE, explains_error=False) if one.code in OF_EXCEPTIONS else one
+        for one in report.findings
+    )
+    return dataclasses.replace(report, findings=findings, error=None)
+
+
+def _tags(cell: Any) -> list[str]:
+    tags = cell.metadata.get("tags", [])
+    return tags if isinstance(tags, list) else []
 
 
 def _shown(data: Any) -> Report:
@@ -137,53 +169,3 @@ def _shown(data: Any) -> Report:
         return Report.from_json(json.dumps(data))
     except ValueError as error:
         return Report(notes=(str(error),))
-
-
-def _merged(reports: list[tuple[str, Report]], error: ProgramError | None) -> Report:
-    """One report; places in a cell say which, and ids and indices count through."""
-    calls: list[Call] = []
-    findings: list[Finding] = []
-    notes: dict[str, None] = {}
-    for name, report in reports:
-        first_call, first_finding = len(calls), len(findings)
-        calls += [
-            dataclasses.replace(
-                call,
-                id=call.id + first_call,
-                parent=call.parent + first_call if call.parent else 0,
-                source=call.source or name,
-            )
-            for call in report.calls
-        ]
-        findings += [
-            dataclasses.replace(
-                finding,
-                source=finding.source or name,
-                calls=tuple(call + first_call for call in finding.calls),
-                cause_of=tuple(other + first_finding for other in finding.cause_of),
-            )
-            for finding in report.findings
-        ]
-        notes.update(dict.fromkeys(report.notes))
-        if report.error is not None:
-            error = dataclasses.replace(report.error, source=report.error.source or name)
-    version = next((report.jax for _, report in reports if report.jax), "")
-    return Report(version, _ordered(findings), tuple(calls), error, tuple(notes))
-
-
-def _ordered(findings: list[Finding]) -> tuple[Finding, ...]:
-    """The worst first, and once what several cells show: a later cell may know it for certain."""
-    known: dict[tuple[object, ...], int] = {}
-    for index, one in enumerate(findings):
-        key = (one.code, one.function, one.source, one.line, one.path)
-        first = known.setdefault(key, index)
-        if one.severity.rank < findings[first].severity.rank:
-            known[key] = index
-    order = sorted(known.values(), key=lambda index: findings[index].severity.rank)
-    place = {index: position for position, index in enumerate(order)}
-    return tuple(
-        dataclasses.replace(
-            findings[index], cause_of=tuple(place[other] for other in findings[index].cause_of if other in place)
-        )
-        for index in order
-    )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import atexit
 import builtins
+import contextlib
+import importlib.util
 import sys
 import threading
 import traceback
@@ -40,7 +42,7 @@ def run_script(path: Path, arguments: list[str], options: Options) -> Report:
     ended: BaseException | None = None
     try:
         # without what this file imports from __future__: the script asks for its own
-        code = compile(source, file, "exec", dont_inherit=True)
+        code = compile(_decodable(source, file), file, "exec", dont_inherit=True)
         exec(code, main.__dict__)  # noqa: S102 (running it is what was asked for)
     except BaseException as raised:  # noqa: BLE001 (exit() and Ctrl-C end the script, not the report)
         _without_runner(raised)
@@ -48,6 +50,21 @@ def run_script(path: Path, arguments: list[str], options: Options) -> Report:
     report = check.finish(FileSources(file), ended)
     _end()
     return report
+
+
+def _decodable(source: bytes, file: str) -> bytes:
+    """The same; raises SyntaxError where Python, reading the file, refuses letters that `compile` does not mind."""
+    try:
+        source.decode()
+    except UnicodeDecodeError as error:
+        with contextlib.suppress(UnicodeDecodeError, SyntaxError):
+            importlib.util.decode_source(source)
+            return source  # it says which letters these are
+        line = source[: error.start].count(b"\n") + 1
+        message = f"Non-UTF-8 code starting with '\\x{source[error.start]:02x}' in file {file} on line {line}, but no "
+        message += "encoding declared; see https://peps.python.org/pep-0263/ for details"
+        raise SyntaxError(message) from None
+    return source
 
 
 def _main_module(file: str) -> types.ModuleType:
