@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, TypeVar
 
 from jaxvjp_magic.checks import diagnose
-from jaxvjp_magic.report import Call, Finding, Leaf, NotChecked, ProgramError, Report, Severity
+from jaxvjp_magic.report import Call, Finding, Leaf, NotChecked, Omitted, ProgramError, Report, Severity
 from jaxvjp_magic.tracing.facts import Bwd, Failed, Forward, Fwd, Primal, Pullback
 from jaxvjp_magic.tracing.frames import describe_error, place_of_error
 from jaxvjp_magic.tracing.namespace import error_fact
@@ -24,24 +24,36 @@ _SILENCED = re.compile(r"#\s*vjpcheck:\s*ignore\[([^\]]*)\]")
 
 
 def build_report(
-    record: Record, program: Program, *, error: BaseException | None = None, ignore: tuple[str, ...] = ()
+    record: Record,
+    program: Program,
+    *,
+    error: BaseException | None = None,
+    ignore: tuple[str, ...] = (),
+    libraries: bool = False,
 ) -> Report:
-    """The report of one check; `error` is the exception that ended the program."""
+    """The report of one check; `error` is the exception that ended the program.
+
+    With `libraries`, also what is no error and stands in a library's file.
+    """
 
     def ignored(finding: Finding) -> bool:
+        if finding.in_library and not libraries and finding.severity is not Severity.ERROR:
+            return True
         return finding.code in ignore or finding.code in _silenced_on_line(finding)
 
-    findings, notes = diagnose(record, program, ignore=ignored, uncaught=_uncaught(error), error=error_fact(error))
-    wrong = {call for finding in findings if finding.severity is Severity.ERROR for call in finding.calls}
+    found = diagnose(record, program, ignore=ignored, uncaught=_uncaught(error), error=error_fact(error))
+    wrong = {call for finding in found.findings if finding.severity is Severity.ERROR for call in finding.calls}
     leaves = functools.cache(_leaves)  # many calls share a pytree, which is compared by identity
     return Report(
         jax=record.jax,
-        findings=findings,
+        findings=found.findings,
         calls=tuple(_call(fact, program, leaves, wrong=fact.id in wrong) for fact in record.calls),
         error=_program_error(error, program) if error is not None else None,
-        notes=(*record.notes, *notes),
+        notes=(*record.notes, *found.notes),
+        omitted=Omitted(not_checked=record.more_not_checked) if record.more_not_checked else None,
         not_checked=_not_checked(record, program),
         complete=record.complete,
+        silenced=found.silenced,
     )
 
 
@@ -79,6 +91,9 @@ def _not_checked(record: Record, program: Program) -> tuple[NotChecked, ...]:
         at = "" if place.line is None else f" ({place})"
         why = fact.why.replace("{at}", at)  # not `format`: the reason may have other braces
         found[NotChecked(fact.what, name, defined.line, defined.source, why)] = None
+    has_rules = any(isinstance(event, (Fwd, Bwd)) for call in record.calls for event in call.events)
+    if has_rules and not record.verified:
+        found[NotChecked("values", why="--verify")] = None
     return tuple(found)
 
 

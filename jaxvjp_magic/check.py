@@ -30,7 +30,8 @@ class Options:
 
     `retrace` says which functions that JAX has traced before are traced once
     more: "pure", those that are known to have no effects, and in a forked child
-    the others; "all", without asking; "none".
+    the others; "all", without asking; "none". With `libraries`, warnings and
+    notes about libraries' own files are shown, too.
     """
 
     verify: bool = False
@@ -39,6 +40,7 @@ class Options:
     retrace: str = "pure"
     into: str = ""
     widget: bool = True
+    libraries: bool = False
 
 
 class Check:
@@ -61,12 +63,16 @@ class Check:
             self.abandon()
             raise
 
+    @property
+    def _shown(self) -> dict[str, Any]:
+        return {"ignore": self.options.ignore, "libraries": self.options.libraries}
+
     def so_far(self, sources: Sources) -> Report:
         """The report of what was recorded up to now; may be asked from any thread."""
         from jaxvjp_magic.build import build_report
 
         record = Record() if self._tracer is None else self._tracer.so_far()
-        return build_report(record, Program(sources), ignore=self.options.ignore)
+        return build_report(record, Program(sources), **self._shown)
 
     def finish(self, sources: Sources, error: BaseException | None = None) -> Report:
         """Restore JAX and make the report."""
@@ -76,7 +82,7 @@ class Check:
                 record = self._tracer.stop()
             from jaxvjp_magic.build import build_report
 
-            report = build_report(record, Program(sources), error=error, ignore=self.options.ignore)
+            report = build_report(record, Program(sources), error=error, **self._shown)
         except Exception as failure:  # noqa: BLE001 (the program's own result matters more than the report)
             report = noted(Report(jax=record.jax, notes=record.notes, complete=False), "make the report", failure)
         finally:
@@ -105,15 +111,21 @@ def _one_of(words: tuple[str, ...], given: str, option: str) -> str:
 def vjpcheck(function: F) -> F: ...
 @overload
 def vjpcheck(
-    *, verify: bool = False, ignore: Iterable[str] = (), retrace: str | bool = "pure", fail_on: str = "never"
+    *,
+    verify: bool = False,
+    ignore: Iterable[str] = (),
+    retrace: str | bool = "pure",
+    fail_on: str = "never",
+    libraries: bool = False,
 ) -> Block: ...
-def vjpcheck(
+def vjpcheck(  # noqa: PLR0913 (options, all of them by name)
     function: Any = None,
     *,
     verify: bool = False,
     ignore: Iterable[str] = (),
     retrace: str | bool = "pure",
     fail_on: str = "never",
+    libraries: bool = False,
 ) -> Any:
     """Check what runs inside a `with` block, or in each call of a function.
 
@@ -139,7 +151,9 @@ def vjpcheck(
     `fail_on` a finding as bad as "note", "warning" or "error" raises an
     AssertionError when the block ends, whose text is the report; so does a check
     that could not be done. Where the block itself raises, its exception has the
-    report as a note then, so that the traceback shows it.
+    report as a note then, so that the traceback shows it. With `libraries`,
+    warnings and notes about lines of libraries are shown, which their authors
+    alone can change.
 
     Raises ValueError for an unknown code in `ignore`, or an unknown word for
     `retrace` or `fail_on`; TypeError for what is no function, or a generator;
@@ -155,6 +169,7 @@ def vjpcheck(
         ignore=rules.parse_codes(ignore if isinstance(ignore, str) else ",".join(ignore)),
         fail_on=_one_of(FAIL_ON, fail_on, "fail_on"),
         retrace=_one_of(RETRACE, retrace, "retrace"),
+        libraries=libraries,
     )
     return Block(options) if function is None else Block(options)(function)
 

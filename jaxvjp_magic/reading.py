@@ -74,6 +74,9 @@ def _report(data: dict[str, Any]) -> Report:
             for i, one in enumerate(_list("not_checked", data.get("not_checked", [])))
         ),
         complete=_value("complete", data.get("complete", True), "bool"),
+        silenced=tuple(
+            _finding(f"silenced[{i}]", one) for i, one in enumerate(_list("silenced", data.get("silenced", [])))
+        ),
     )
     known: set[int] = set()
     for i, call in enumerate(report.calls):

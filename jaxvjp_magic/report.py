@@ -147,6 +147,7 @@ class Finding:
     cause_of: tuple[int, ...] = ()
     explains_error: bool = False
     new_name: str = ""
+    in_library: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -164,9 +165,11 @@ class NotChecked:
     """Something that the check did not look at, or did not compare, and why.
 
     `what` is "output" (what `function` returns), "residuals" (which of them
-    `function`, a bwd rule, uses), "calls" (those inside `function`) or "values".
-    `function` is "" where the same holds for several. `line` and `source` are
-    the place of its definition, as those of a finding; `why` is a clause.
+    `function`, a bwd rule, uses), "calls" (those inside `function`), "rules"
+    (those of `function`, of a kind that is not traced), "values", or "jax" (a
+    place in JAX that is not where it was). `function` is "" where the same holds
+    for several. `line` and `source` are the place of its definition, as those of
+    a finding. `why` is a clause, or the option that would change it.
     """
 
     what: str
@@ -190,9 +193,10 @@ class Report:
     """Everything one check saw: calls, findings, the program's own error.
 
     `notes` say what the check itself could not do; they are not findings.
-    `not_checked` says what of the program it left alone, and why. `omitted` is
-    given where the report is saved with a notebook, and too large to be saved
-    whole. `complete` is False as long as the check goes on, and where it could
+    `not_checked` says what of the program it left alone, and why. `silenced` has
+    the findings that somebody asked not to see, and those whose place is in a
+    library's file. `omitted` is given where the report is saved with a notebook,
+    and too large to be saved whole. `complete` is False as long as the check goes on, and where it could
     not be done; `notes` say why, then. As a truth value a report is its `ok`.
     """
 
@@ -204,6 +208,7 @@ class Report:
     omitted: Omitted | None = None
     not_checked: tuple[NotChecked, ...] = ()
     complete: bool = True
+    silenced: tuple[Finding, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -246,6 +251,8 @@ class Report:
             data["not_checked"] = [_compact(one) for one in self.not_checked]
         data["findings"] = [_compact(finding) for finding in self.findings]
         data["calls"] = [_compact(call) for call in self.calls]
+        if self.silenced:
+            data["silenced"] = [_compact(finding) for finding in self.silenced]
         if self.notes:
             data["notes"] = list(self.notes)
         if self.omitted is not None:

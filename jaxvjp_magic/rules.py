@@ -40,7 +40,7 @@ _ALL = (
     Rule("VJP111", "a differentiated function raises", 45),
     Rule("VJP112", "a call of a custom_vjp function raises", 31),
     Rule("VJP113", "a pullback raises", 46),
-    Rule("VJP114", "the gradient of an integer is float0", 41),
+    Rule("VJP114", "the gradient of an integer is float0", 28),
     Rule("VJP115", "bwd returns None for what is differentiated", 23),
     Rule("VJP116", "a value that is differentiated is closed over", 4),
     Rule("VJP117", "an array in nondiff_argnums", 6),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from jaxvjp_magic import rule_text, syntax
 from jaxvjp_magic.report import Snippet
+from jaxvjp_magic.tracing.frames import is_user_code
 
 if TYPE_CHECKING:
     import types
@@ -25,6 +26,7 @@ class Spot:
     line: int | None = None
     source: str = ""
     snippet: Snippet | None = None
+    in_library: bool = False
 
     def __str__(self) -> str:
         """`line 4`, or `In[3], line 4`."""
@@ -35,11 +37,12 @@ class Spot:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Text:
-    """One cell or file: its name for the person, its lines, and what to add to line numbers."""
+    """One cell or file: its name for the person, its lines, what to add to line numbers, and whether it is theirs."""
 
     source: str
     text: str
     offset: int = 0
+    in_library: bool = False
 
 
 class Sources(Protocol):
@@ -67,8 +70,9 @@ class FileSources:
 
     def text_of(self, filename: str) -> Text:
         """The file; other files than the checked one are named."""
-        source = "" if _same_file(filename, self._main) else _short(filename)
-        return Text(source, "".join(linecache.getlines(filename)))
+        is_main = _same_file(filename, self._main)
+        text = "".join(linecache.getlines(filename))
+        return Text("" if is_main else _short(filename), text, 0, not is_main and not is_user_code(filename))
 
     def searched(self, filename: str) -> list[Text]:
         """The module's own file."""
@@ -132,7 +136,7 @@ class Program:
             # Python counts columns in bytes of UTF-8, people in characters.
             columns = whole if start is None or end is None else (_column(shown, start), _column(shown, end))
             snippet = Snippet(line + text.offset, shown, *columns)
-        return Spot(line + text.offset, text.source, snippet)
+        return Spot(line + text.offset, text.source, snippet, text.in_library)
 
     def definition(self, code: types.CodeType | None) -> Spot:
         """The `def` of a function."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from programs import check_program
 from test_html import SEED
 
 from jaxvjp_magic.report import Call, Leaf, Report
@@ -26,6 +27,26 @@ def many(count):
         for i in range(count)
     ]
     return dataclasses.replace(SEED, calls=tuple(calls))
+
+
+def large_model():
+    """A rule of a model with 200 parameters, which gives one of them another shape, and another one another dtype."""
+    text = """
+        params = {f"layer_{i:03d}": {"w": jnp.ones((4, 3)), "b": jnp.ones(3)} for i in range(100)}
+        @jax.custom_vjp
+        def model(params, x):
+            return x * sum(jnp.sum(layer["w"]) + jnp.sum(layer["b"]) for layer in params.values())
+        def model_fwd(params, x):
+            return model(params, x), params
+        def model_bwd(params, g):
+            grads = jax.tree.map(lambda leaf: g * jnp.ones_like(leaf), params)
+            grads["layer_073"]["w"] = grads["layer_073"]["w"].T
+            grads["layer_091"]["b"] = grads["layer_091"]["b"].astype(jnp.bfloat16)
+            return grads, g
+        model.defvjp(model_fwd, model_bwd)
+        jax.grad(model)(params, 1.0)
+    """
+    return check_program(text)
 
 
 MANY, SOME = many(5000), many(400)

@@ -269,10 +269,24 @@ def into_refs():
     return ref[...]
 
 
+@jax.custom_jvp
+def forward_rule(x):
+    return x * 2
+
+
+forward_rule.defjvp(lambda primals, tangents: (forward_rule(*primals), tangents[0] * 2))
+
+
+def other_rules():
+    """A rule of a kind that is not traced."""
+    return jax.grad(lambda x: forward_rule(x).sum())(X)
+
+
 PROGRAMS = [
     traced_before, with_effects, left_alone, into_refs, changed_since,
     right, wrong, raising, raising_pullback, nested, no_pair, closes_over, method, symbolic_zeros, mapped, shared,
-    partials, overwritten, from_a_table, overwritten_helper, changed_global, late_bound, edited, another_shape,
+    partials, overwritten, other_rules, from_a_table, overwritten_helper, changed_global, late_bound, edited,
+    another_shape,
 ]  # fmt: skip
 
 
@@ -316,7 +330,20 @@ def mapped_wrong_sign():
     return jax.vmap(jax.grad(f))(X)
 
 
-VERIFIED = [wrong_sign, swapped, clipped, unused_cotangent, not_a_number, mapped_wrong_sign, without_autodiff]
+def rounded():
+    f = rule(lambda x: (jnp.round(x), None), lambda _, g: (g,), lambda x: jnp.round(x))
+    return jax.grad(lambda x: f(x).sum())(X + 0.3)
+
+
+def no_output():
+    f = rule(lambda x: (jnp.log(x), x), lambda x, g: (g / x,), lambda x: jnp.log(x))
+    return jax.grad(lambda x: f(x).sum())(-X - 1).shape
+
+
+VERIFIED = [
+    wrong_sign, swapped, clipped, unused_cotangent, not_a_number, mapped_wrong_sign, without_autodiff, rounded,
+    no_output,
+]  # fmt: skip
 PROGRAMS += VERIFIED
 
 

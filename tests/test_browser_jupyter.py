@@ -87,6 +87,7 @@ def test_the_seed_bug(server, page, application):
     assert line.inner_text() == "line 23"
     line.click()
     place = "[...document.querySelectorAll('.jp-CodeCell .cm-editor.cm-focused .cm-line')].map((e) => e.textContent)"
+    page.wait_for_function(f"({place}).length > 22")
     text = page.evaluate(place)[22]
     assert text == "test_func = jax.vmap(test_func, in_axes=(None, 0))"
     assert page.evaluate("document.activeElement.matches('.cm-content')")

@@ -153,7 +153,7 @@ def test_the_message_and_the_fix_are_in_the_hover(server, page):
     page.errors.clear()  # the exception of the cell
     check(page, 0)
     wait_for_marks(page, 0)
-    page.locator(REPORT, has_text="nothing wrong").wait_for()
+    page.locator(REPORT, has_text="no problems found").wait_for()
     cell(page, 0).locator(".cm-content").click()
     page.keyboard.press("Control+z")
     assert source(page, 0) == SEED

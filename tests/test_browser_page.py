@@ -7,7 +7,7 @@ from pathlib import Path
 
 import axe_core_python
 import pytest
-from browser_reports import MANY, NESTED, REPAIRED, SOME
+from browser_reports import MANY, NESTED, REPAIRED, SOME, large_model
 from test_html import HOSTILE, LEFT_OUT, MIXED, SEED, _report_of
 from test_not_checked import EMPTY
 
@@ -97,6 +97,22 @@ def test_a_row_opens_to_its_leaves(show):
     ]
     opener.click()
     assert page.locator(".vc-leaves").count() == 0
+
+
+def test_the_wrong_leaf_of_two_hundred_is_marked(show):
+    """In the row and in the table of leaves; no other leaf is, and no count of the rest."""
+    page = show(large_model())
+    page.locator(".vc-opener", has_text="model").nth(1).click()
+    marked = [[" ".join(one.split()) for one in row.inner_text().split("\t")] for row in _marked_rows(page)]
+    assert marked == [
+        ["gradients", "params['layer_073']['w']", "f32[4,3]", "× error f32[3,4]", ""],  # noqa: RUF001 (the sign of an error)
+        ["gradients", "params['layer_091']['b']", "f32[3]", "× error bf16[3]", ""],  # noqa: RUF001 (as above)
+    ]
+    assert "layer_073" in page.locator("tr[data-call] .vc-mark").first.inner_text()
+
+
+def _marked_rows(page):
+    return page.locator(".vc-leaves tr", has=page.locator(".vc-mark")).all()
 
 
 def test_a_finding_opens_its_call(show):

@@ -243,7 +243,7 @@ def test_a_script_that_nbconvert_wrote_runs_in_ipython(tmp_path: Path):
     command = [sys.executable, "-m", "IPython", "--colors=NoColor", str(script)]
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, timeout=120)
     assert done.returncode == 1
-    assert "Array(4., dtype=float32, weak_type=True)\nvjpcheck: nothing wrong in 1 call" in done.stdout
+    assert "Array(4., dtype=float32, weak_type=True)\nvjpcheck: no problems found in 1 call" in done.stdout
     assert "ZeroDivisionError: division by zero" in done.stdout + done.stderr
     assert "ended in ZeroDivisionError at line 1" in done.stdout
     assert "not reached" not in done.stdout

@@ -174,6 +174,14 @@ def test_without_names_the_most_similar_text_is_the_same_cell():
     assert runs.add("named", TEXT, SEED) is None
 
 
+def test_where_cells_have_no_names_nothing_is_said():
+    """A whole notebook is executed: a cell that is like an earlier one is another cell, and ran never before."""
+    runs = Runs()
+    assert runs.add(None, TEXT, SEED) is None
+    assert runs.add(None, TEXT, SEED) is None
+    assert runs.add("", TEXT, SEED) is None
+
+
 def test_long_cells_are_compared_line_by_line():
     """A text of a thousand lines, one of them changed."""
     runs = Runs()

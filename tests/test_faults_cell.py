@@ -67,6 +67,8 @@ class Shell(InteractiveShell):
     kernel = object()
 
     def get_parent(self):
+        if not self.cell:  # as in a terminal
+            return {}
         return {"metadata": {"cellId": self.cell}, "header": {"msg_id": str(next(self.requests))}}
 
     def begin(self):
@@ -110,6 +112,7 @@ CELLS = (  # the first once more, with another name each time it is not seen as 
     (CHECK + RULE.format("x * 2", "jnp.ones((3, 3))") + USE, "one"),
     (CHECK + RULE.format("x * jnp.ones(2)[:, None]", "g[0] * 2") + USE, "one"),
     (CHECK + RULE.format("(open('/dev/null', 'w').close(), x * 2)[1]", "g * 2") + USE, "one"),  # not looked at
+    (CHECK + "import jax\nprint('said')\njax.grad(lambda x: x)(1.0).tolist()", "one"),
     (CHECK + OVERWRITTEN, "two"),
     (CHECK + "%%capture\n" + OVERWRITTEN, ""),
     (CHECK + OVERWRITTEN.replace("jax.vjp", "%time jax.vjp"), ""),

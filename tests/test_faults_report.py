@@ -48,9 +48,9 @@ def recorded():
         def run(name, program):
             kept = []
 
-            def keep(record, program, *, error=None, ignore=()):
+            def keep(record, program, *, error=None, **shown):
                 kept.append((record, program.sources, error))
-                return make(record, program, error=error, ignore=ignore)
+                return make(record, program, error=error, **shown)
 
             patch.setattr(build, "build_report", keep)
             program()
@@ -88,6 +88,14 @@ MORE = {
         .replace("jnp.ones((3, 2))", "{{'a': jnp.ones(3)}}")
         .format("{'b': g}"),
     ),
+    "the cotangent of an integer": (
+        """
+        f = jax.custom_vjp(lambda x: (x, jnp.argmax(x)))
+        f.defvjp(lambda x: (f(x), None), lambda _, g: (g[0] + g[1],))
+        jax.grad(lambda x: f(x)[0].sum())(jnp.ones(3))
+        """,
+    ),
+    "an argument is missing": ("jax.grad(lambda w, x: w * x)(1.0)",),
     "an element too many": ("out, pull = jax.vjp(lambda x: (x, x), 1.0)\npull((1.0, jnp.ones(3)))",),
 }
 

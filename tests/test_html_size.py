@@ -70,13 +70,13 @@ def test_nested_calls_are_indented_without_styles():
     assert headers == ["vjp(test_func)", "└\u00a0test_func", "\u00a0\u00a0└\u00a0inner (1,200 times)"]
 
 
-def test_a_leaf_that_is_not_shown_is_marked_among_the_rest():
-    """The mark never stands on a leaf that is right."""
+def test_the_leaf_that_is_wrong_is_shown_and_marked():
+    """Whatever else is left out; the mark never stands on a leaf that is right."""
     leaves = tuple(Leaf(f"p[{i}]", "float32[2]") for i in range(9))
     finding = Finding("VJP104", Severity.ERROR, "title", "reason", phase="bwd", path="p[7]", calls=(1,))
     report = Report(findings=(finding,), calls=(Call(1, "custom_vjp", "f", cotangents_out=leaves),))
     (row,) = cells_of(parse(report))
-    assert row[-1] == "p[0] f32[2] p[1] f32[2] p[2] f32[2] p[3] f32[2] × error and 5 more"  # noqa: RUF001 (the sign of an error)
+    assert row[-1] == "p[0] f32[2] p[1] f32[2] p[2] f32[2] × error p[7] f32[2] and 5 more"  # noqa: RUF001 (the sign of an error)
 
 
 def test_column_with_nothing_but_a_mark_is_shown():

@@ -11,7 +11,7 @@ from test_html import parse
 from jaxvjp_magic.build import build_report
 from jaxvjp_magic.changes import compare
 from jaxvjp_magic.rendering.html import render_html
-from jaxvjp_magic.rendering.shorten import SAVED_NOT_CHECKED, shortened
+from jaxvjp_magic.rendering.shorten import SAVED_QUIET, shortened
 from jaxvjp_magic.rendering.text import render_text
 from jaxvjp_magic.rendering.view import View
 from jaxvjp_magic.report import Call, Finding, Leaf, NotChecked, Omitted, ProgramError, Report, Severity, Snippet
@@ -23,9 +23,9 @@ DECODE = NotChecked("output", "decode", 4, "", TABLE)
 STEP = NotChecked("calls", "step", 9, "In[3]", "JAX has cached them")
 PLAIN = "vjpcheck: no call of jax.vjp or of a custom_vjp function"
 TWO = f"not looked at: what decode returns: {TABLE}; the calls inside step: JAX has cached them"
-SOME = tuple(NotChecked("values", f"f{i}", i, why=f"reason {i}") for i in range(1, 6))
-MANY = tuple(NotChecked("values", f"f{i}", i, why=f"reason {i}") for i in range(1, 251))
-FIRST = "values of f1: reason 1; the values of f2: reason 2; the values of f3: reason 3"
+SOME = tuple(NotChecked("output", f"f{i}", i, why=f"reason {i}") for i in range(1, 6))
+MANY = tuple(NotChecked("output", f"f{i}", i, why=f"reason {i}") for i in range(1, 251))
+FIRST = "what f1 returns: reason 1; what f2 returns: reason 2; what f3 returns: reason 3"
 
 
 class Cells(FileSources):
@@ -154,16 +154,19 @@ def test_damaged_json_is_told_in_one_line(value, message):
         ("output", "what f returns", "what some functions return"),
         ("residuals", "which residuals f uses", "which residuals some functions use"),
         ("calls", "the calls inside f", "the calls inside some functions"),
-        ("values", "the values of f", "the values of some functions"),
+        ("rules", "the rule of f", "the rules of some functions"),
+        ("values", "the values of f", "values"),
         ("of later", "of later of f", "of later of some functions"),
     ],
 )
 def test_the_words(what, of_one, of_several):
     """Of one function, and of several; a word that this version does not know stays a word."""
+    head = "not all values compared" if what == "values" else "not all was looked at"
+    line = "not compared" if what == "values" else "not looked at"
     for name, said in (("f", of_one), ("", of_several)):
-        assert str(Report(not_checked=(NotChecked(what, name),))) == f"{PLAIN}\n\nnot looked at: {said}"
+        assert str(Report(not_checked=(NotChecked(what, name),))) == f"{PLAIN}; {head}\n\n{line}: {said}"
         text = str(Report(not_checked=(NotChecked(what, name, why="it {prints}"),)))
-        assert text == f"{PLAIN}\n\nnot looked at: {said}: it {{prints}}"
+        assert text == f"{PLAIN}; {head}\n\n{line}: {said}: it {{prints}}"
 
 
 def test_a_name_with_braces_stays():
@@ -184,14 +187,14 @@ def test_the_line_comes_after_the_findings_and_before_the_end():
 def test_three_are_told_and_the_rest_is_counted():
     """The text stays one line; the page and the widget have the rest folded below it."""
     report = Report(not_checked=SOME)
-    line = f"not looked at: the {FIRST}; and 2 more"
-    rest = ["the values of f4: reason 4", "the values of f5: reason 5"]
+    line = f"not looked at: {FIRST}; and 2 more"
+    rest = ["what f4 returns: reason 4", "what f5 returns: reason 5"]
     assert render_text(report).splitlines()[-1] == line
     (folded,) = parse(report).all("details")
     assert "open" not in folded.attributes
     assert [node.words for node in folded.all("summary")] == [line]
     assert [node.words for node in folded.all("li")] == rest
-    assert View(report).saved()["not_checked"] == {"summary": line, "lines": rest}
+    assert View(report).saved()["quiet"] == [{"summary": line, "lines": rest}]
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
@@ -199,38 +202,42 @@ def test_a_few_are_one_line_and_nothing_is_folded(number):
     """On the page it is grey, below the calls and above the notes."""
     report = Report(calls=(Call(1, "grad", "f", 3),), notes=("a note",), not_checked=SOME[:number])
     line = render_text(report).splitlines()[-2]
-    assert line.startswith("not looked at: the values of f1: reason 1")
+    assert line.startswith("not looked at: what f1 returns: reason 1")
     assert "more" not in line
     root = parse(report)
-    assert [node.words for node in root.all("p")] == ["vjpcheck: nothing wrong in 1 call", line, "note: a note"]
+    assert [node.words for node in root.all("p")] == [
+        "vjpcheck: no problems found in 1 call; not all was looked at",
+        line,
+        "note: a note",
+    ]
     assert [node.attributes for node in root.all("p")[1].all("span")] == [{"style": "opacity:.75"}]
     assert not root.all("details")
     assert root.words.index("Calls, each") < root.words.index(line)
-    assert View(report).saved()["not_checked"] == {"summary": line, "lines": []}
+    assert View(report).saved()["quiet"] == [{"summary": line, "lines": []}]
 
 
 def test_where_all_was_looked_at_no_line_says_so():
     """Nothing is no news."""
     assert str(Report()) == PLAIN
     assert "not looked at" not in render_html(Report())
-    assert "not_checked" not in View(Report()).saved()
+    assert View(Report()).saved()["quiet"] == []
 
 
 def test_hundreds_are_saved_in_part_and_counted_in_every_form():
     """At most a hundred are kept; shortening twice is once; the number is right, before and after."""
     report = Report(not_checked=MANY)
     short = shortened(report)
-    assert short.not_checked == MANY[:SAVED_NOT_CHECKED]
+    assert short.not_checked == MANY[:SAVED_QUIET]
     assert short.omitted == Omitted(not_checked=150)
     assert json.loads(short.to_json())["omitted"] == {"not_checked": 150}
     assert shortened(short) == short == Report.from_json(short.to_json())
     for one in (report, short):
-        line = f"not looked at: the {FIRST}; and 247 more"
-        assert render_text(one) == f"{PLAIN}\n\n{line}"
+        line = f"not looked at: {FIRST}; and 247 more"
+        assert render_text(one) == f"{PLAIN}; not all was looked at\n\n{line}"
         items = [node.words for node in parse(one).all("li")]
-        assert items[-2:] == ["the values of f50: reason 50", "and 200 more"]
-        lines = View(one).saved()["not_checked"]["lines"]
-        assert lines[-2:] == ["the values of f100: reason 100", "and 150 more"]
+        assert items[-2:] == ["what f50 returns: reason 50", "and 200 more"]
+        lines = View(one).saved()["quiet"][0]["lines"]
+        assert lines[-2:] == ["what f100 returns: reason 100", "and 150 more"]
         assert len(lines) == 98
     assert len(render_html(report).encode()) < 30_000
 

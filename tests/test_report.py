@@ -125,7 +125,7 @@ def test_the_mark_is_at_the_leaf_that_is_wrong():
 def test_text_without_findings_and_without_calls():
     """One line says it."""
     assert str(Report(jax="0.10.2")) == "vjpcheck: no call of jax.vjp or of a custom_vjp function   jax 0.10.2"
-    assert str(Report(calls=(Call(1, "grad", "f", 3, count=2),))).startswith("vjpcheck: nothing wrong in 2 calls\n")
+    assert str(Report(calls=(Call(1, "grad", "f", 3, count=2),))).startswith("vjpcheck: no problems found in 2 calls\n")
     unexplained = Report(error=ProgramError("KeyError", "x", 3))
     assert str(unexplained).endswith("ended in KeyError at line 3: no finding explains it")
 

@@ -10,12 +10,16 @@ import sys
 import threading
 
 import pytest
+from browser_reports import large_model
 from conftest import LOAD
 from test_html import HOSTILE, LEFT_OUT, SEED, _report_of
 
 from jaxvjp_magic.notebook import progress
+from jaxvjp_magic.rendering import flow, table
 from jaxvjp_magic.rendering.bundle import MIME_TYPE, full_data, mime_bundle, with_widget
+from jaxvjp_magic.rendering.html import render_html
 from jaxvjp_magic.rendering.shorten import SAVED_ROWS, kept_calls, shortened
+from jaxvjp_magic.rendering.text import render_text
 from jaxvjp_magic.rendering.view import View
 from jaxvjp_magic.rendering.widget import ReportWidget, script, style
 from jaxvjp_magic.report import Call, Finding, Leaf, Omitted, Report, Severity
@@ -72,11 +76,11 @@ def test_what_was_not_looked_at_is_saved_as_it_is_said():
     """In the widget's state and in the data, and in neither where all was looked at."""
     for report in (LEFT_OUT, SEED):
         widget = ReportWidget(report)
-        state, data = widget.report.get("not_checked"), mime_bundle(report)[MIME_TYPE].get("not_checked")
+        state, data = widget.report["quiet"], mime_bundle(report)[MIME_TYPE].get("not_checked")
         widget.close()
-        assert (state is None) == (data is None) == (report is SEED)
+        assert (not state) == (data is None) == (report is SEED)
         if state:
-            assert state["summary"] in mime_bundle(report)["text/plain"].splitlines()
+            assert [one["summary"] in mime_bundle(report)["text/plain"].splitlines() for one in state] == [True]
             assert [one["what"] for one in data] == ["output", "residuals", "calls"]
 
 
@@ -90,6 +94,42 @@ def test_leaves_without_end_are_counted():
     assert "and 9996 more" in mime_bundle(short)["text/plain"]
     assert mime_bundle(short)["text/plain"] == mime_bundle(report)["text/plain"]
     assert shortened(short) == short
+
+
+WRONG, NARROW = "params['layer_073']['w']", "params['layer_091']['b']"
+
+
+def test_the_leaves_that_findings_name_are_never_left_out():
+    """Of 200: in the text, on the page, in the picture, in the table of leaves, whole and saved, and as JSON."""
+    report = large_model()
+    findings = {one.path: one for one in report.findings}
+    assert findings.keys() == {WRONG, NARROW}
+    number = findings[WRONG].calls[0]
+    for one in (report, shortened(report), Report.from_json(json.dumps(mime_bundle(report)[MIME_TYPE]))):
+        (row,) = (row for row in table.rows(one) if row.call.id == number)
+        gradients = row.cells["gradients"]
+        assert gradients.lines[gradients.marked] == f"{WRONG} f32[3,4]"
+        assert gradients.lines[-3:] == (f"{WRONG} f32[3,4]", f"{NARROW} bf16[3]", "and 197 more")
+        assert f"{WRONG} f32[4,3]" in row.cells["primals"].lines
+        assert "layer_073']['w'] f32[3,4]" in render_text(one)
+        assert "073&#x27;][&#x27;w&#x27;] f32[3,4]" in render_html(one)
+        assert any("['w'] f32[3,4]" in line for box in flow.scene(row).boxes for line in box.lines)
+        view = View(one)
+        for detail in (view.detail(row), next(row for row in view.saved()["rows"] if row["id"] == number)["detail"]):
+            marked = [leaf for leaf in detail["leaves"] if leaf.get("mark")]
+            assert marked == [
+                {"phase": "gradients", "path": WRONG, "expected": "f32[4,3]", "got": "f32[3,4]", "mark": "error"},
+                {"phase": "gradients", "path": NARROW, "expected": "f32[3]", "got": "bf16[3]", "mark": "error"},
+            ]
+
+
+def test_a_path_loses_its_middle_and_never_its_type():
+    """What is narrow shows where it begins and ends."""
+    line = "params['encoder']['layer_12']['attention']['query']['kernel'] f32[768,12,64]"
+    assert table.fitted(line, 40) == "params['enco…']['kernel'] f32[768,12,64]"
+    assert [len(table.fitted(line, width)) for width in (30, 40, 60)] == [30, 40, 60]
+    assert table.fitted("x" * 50, 40) == "x" * 39 + "…"
+    assert table.fitted("x f32[3]", 40) == "x f32[3]"
 
 
 def test_calls_in_a_circle_are_shown():

@@ -147,7 +147,7 @@ class Case:
         """A finding about this call."""
         finding = Finding(
             code, severity, title, message, fix, self.name, spot.line, spot.source, phase, path, expected, got,
-            spot.snippet, (self.call.id,),
+            spot.snippet, (self.call.id,), in_library=spot.in_library,
         )  # fmt: skip
         return Found(finding, self)
 

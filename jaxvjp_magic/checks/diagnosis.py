@@ -75,13 +75,12 @@ def diagnose(
     ignore: Callable[[Finding], bool],
     uncaught: frozenset[tuple[str, str]] = frozenset(),
     error: ErrorFact | None = None,
-) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
+) -> Diagnosis:
     """The findings of a record: errors first, and among them the cause first.
 
-    Those that `ignore` names are left out. `uncaught` has type and message of
+    Those that `ignore` names are silenced. `uncaught` has type and message of
     the exception that ended the program, and of those behind it; the finding
-    that explains it says so. Beside the findings, a note for each check that
-    failed itself.
+    that explains it says so.
     """
     context = Context(program, {call.id: call for call in record.calls}, uncaught)
     cases = [Case(call, context) for call in record.calls]
@@ -90,16 +89,29 @@ def diagnose(
     found += [one for check in OF_FACTS for one in run(check, record.facts, cases, program)]
     found += run(residuals.stacked_residuals, cases)
     found += run(values.wrong_values, [fact for fact in record.facts if isinstance(fact, ValueFact)], cases)
-    exceptions = run(usage.wrong_use, error, program)
+    exceptions = run(usage.wrong_use, error, cases, program)
     exceptions += [one for case in cases for one in run(raised.failures, case)]
     causes = Causes(found)
     found += [one for one in exceptions if not causes.explain(one)]
     wrong = {one.finding.function for one in found if one.finding.severity is Severity.ERROR}
     found = [one for one in found if not (_is_about_residuals(one.finding) and one.finding.function in wrong)]
-    found = [one for one in found if not ignore(one.finding)]
-    found = sorted(_merged(found), key=lambda one: (one.finding.severity.rank, _rank(one)))
+    silenced = [one.finding for one in _in_order(found) if ignore(one.finding)]
+    found = [one for one in _in_order(found) if not ignore(one.finding)]
     raised_error = any(_is_about_an_exception(one.finding) for one in (*exceptions, *found))
-    return _with_causes(found, raised_error=raised_error), tuple(run.notes)
+    return Diagnosis(_with_causes(found, raised_error=raised_error), tuple(silenced), tuple(run.notes))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """The findings to be shown, those that are silenced, and a note for each check that failed itself."""
+
+    findings: tuple[Finding, ...]
+    silenced: tuple[Finding, ...]
+    notes: tuple[str, ...]
+
+
+def _in_order(found: Sequence[Found]) -> list[Found]:
+    return sorted(_merged(found), key=lambda one: (one.finding.severity.rank, _rank(one)))
 
 
 class _Checks:

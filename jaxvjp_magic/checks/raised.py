@@ -30,16 +30,22 @@ def _phase_failed(case: Case, failed: Failed) -> Found:
     phase, raised = failed.phase, failed.raised
     rule = {"fwd": case.fwd, "bwd": case.bwd}.get(phase, case.call.function)
     name = f"the pullback of {case.name}" if phase == "pullback" else rule.name if rule else case.name
+    by_jax = phase == "forward" and not raised.in_program
+    if by_jax:
+        name = f"{case.call.kind}({case.name})"
     spot = case.program.spot(raised.place)
     if spot.line is None:
         spot = case.program.definition(rule.code if rule else None)
     if "Reverse-mode differentiation does not work" in raised.message:
         spot = _loop(case) or spot
+    given = _given(case, phase)
     role = f", the {phase} rule of {case.name}," if phase in ("fwd", "bwd") else ""
     return case.finding(
         _CODES[phase], case.context.severity_of(raised), spot,
         f"{name} raises {raised.type}",
-        f"{name}{role} was called with {_given(case, phase)} and raised {raised.type}: {_first_line(raised.message)}",
+        f"JAX raised it, and no line of {case.name}, with {given}: {_in_one_line(raised.message)}"
+        if by_jax
+        else f"{name}{role} was called with {given} and raised {raised.type}: {_in_one_line(raised.message)}",
         fix=_advice(case, failed), phase=phase, got=raised.type,
     )  # fmt: skip
 
@@ -56,15 +62,23 @@ def _loop(case: Case) -> Spot | None:
 
 def _given(case: Case, phase: str) -> str:
     """The arguments with their types: `x: float32[3], y: float32[]`."""
+    if phase == "pullback" and case.pullbacks:
+        return f"the cotangent {case.pullbacks[-1].cotangents}"
     if phase == "bwd" and case.fwds and case.fwds[-1].residuals is not None:
         return f"residuals {case.fwds[-1].residuals}"
     return words.typed(case.call.primals)
 
 
-def _first_line(message: str) -> str:
-    return message.strip().split("\n", 1)[0][:300]
+def _in_one_line(message: str) -> str:
+    """A message of several lines as one, for the last may be the one that helps; very long ones lose the middle."""
+    words = message.split()
+    text = " ".join(words)
+    if len(text) <= 2 * _LONGEST_END:
+        return text
+    return f"{text[:_LONGEST_END].rsplit(' ', 1)[0]} ... {text[-_LONGEST_END:].split(' ', 1)[-1]}"
 
 
+_LONGEST_END = 400  # of a message that loses its middle
 _ADVICE_BY_TYPE = {
     "TracerArrayConversionError": (
         "use jax.numpy in place of numpy: below jit, vmap and grad a value is a tracer, no array"
@@ -90,11 +104,24 @@ def _advice(case: Case, failed: Failed) -> str:
     known = next((advice for part, advice in _ADVICE_BY_MESSAGE.items() if part in message), "")
     if known or failed.phase != "forward":
         return known
-    primals = case.call.primals
-    as_tuple = primals is not None and len(primals.structure.children) == 1
-    if kind == "TypeError" and "positional argument" in message and as_tuple:
-        return "give the primals one by one, not as a tuple:  jax.vjp(f, x, y)"
+    if kind == "TypeError" and not failed.raised.in_program:
+        return _advice_about_arguments(case, message)
     return ""
+
+
+def _advice_about_arguments(case: Case, message: str) -> str:
+    """What JAX calls a function with, and what it makes of what that returns."""
+    if "aux output" in message:
+        return f"let {case.name} return a pair, or leave has_aux out:  return value, aux"
+    primals, names = case.call.primals, ", ".join(case.call.function.arguments)
+    function = case.name if case.name.isidentifier() else "f"
+    if "positional argument" not in message or primals is None or not names:
+        return ""
+    if case.call.kind != "vjp":
+        return f"give {case.name} what it takes:  jax.{case.call.kind}({function})({names})"
+    given = primals.structure.children
+    as_tuple = "give the primals one by one, not as a tuple" if len(given) == 1 and given[0].kind == "tuple" else ""
+    return f"{as_tuple or f'give {case.name} what it takes'}:  jax.vjp({function}, {names})"
 
 
 def _call_failed(case: Case, failed: Failed) -> Found:
@@ -131,7 +158,7 @@ def _call_failed(case: Case, failed: Failed) -> Found:
         "VJP112", case.context.severity_of(raised), spot,
         f"the call of {case.name} raises {raised.type}",
         f"{case.name} was called at {case.program.spot(case.call.place)} with {_given(case, 'call')}, and JAX "
-        f"raised {raised.type}: {_first_line(raised.message)}",
+        f"raised {raised.type}: {_in_one_line(raised.message)}",
         fix=_advice(case, failed) or _transform_advice(case, failed), phase="call", got=raised.type,
     )  # fmt: skip
 

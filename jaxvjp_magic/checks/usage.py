@@ -11,7 +11,7 @@ from jaxvjp_magic.checks.case import Found
 from jaxvjp_magic.report import Finding, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from jaxvjp_magic.checks.case import Case
     from jaxvjp_magic.sources import Program
@@ -40,8 +40,10 @@ def gradients_of_scalars(case: Case) -> Iterator[Found]:
 
 
 def zero_size_gradients(case: Case) -> Iterator[Found]:
-    """VJP114, as an error: the program calculates with the float0 of an integer primal."""
+    """VJP114, as an error: the program calculates with the float0 of an integer primal, or a bwd rule with one."""
     message = next((message for _, message in case.context.uncaught if "float0" in message), "")
+    if message and case.is_custom:
+        yield from _zero_size_cotangent(case)
     primals = case.call.primals
     results = [pullback.result for pullback in case.pullbacks if pullback.result is not None]
     if not message or primals is None or not results or case.is_custom:
@@ -59,11 +61,34 @@ def zero_size_gradients(case: Case) -> Iterator[Found]:
             return
 
 
-def wrong_use(error: ErrorFact | None, program: Program) -> Iterator[Found]:
+def _zero_size_cotangent(case: Case) -> Iterator[Found]:
+    """The cotangent of an integer output, which a bwd rule is given and calculates with."""
+    failed = next((one for one in case.uncaught if one.phase == "bwd" and "float0" in one.raised.message), None)
+    output = case.fwds[-1].output if case.fwds else None
+    integers = [
+        (path, one.text)
+        for path, one in (zip(output.paths, output.types, strict=True) if output else ())
+        if one.dtype.startswith(("int", "uint", "bool"))
+    ]
+    if failed is None or not integers:
+        return
+    path, text = integers[0]
+    which = f"the output {path} of {case.name}" if path else f"the output of {case.name}"
+    yield case.finding(
+        "VJP114", Severity.ERROR, case.program.spot(failed.raised.place),
+        f"{case.bwd_name} calculates with a float0: {which} is {text}",
+        f"An integer has no derivative, so the cotangent that {case.bwd_name} gets for it has the type float0, and no "
+        f"arithmetic takes it. JAX raised {failed.raised.type}.",
+        fix=f"use the cotangents of the floats alone in {case.bwd_name}", phase="bwd", path=path, got=text,
+    )  # fmt: skip
+
+
+def wrong_use(error: ErrorFact | None, cases: Sequence[Case], program: Program) -> Iterator[Found]:
     """NAM204, VJP109 and VJP120, for the exception that ended the program."""
     if error is None or error.raised.place is None:
         return
-    if _OF_A_TUPLE.search(error.raised.message):
+    has_returned = not any(failed.phase == "pullback" for case in cases for failed in case.uncaught)
+    if has_returned and _OF_A_TUPLE.search(error.raised.message):
         yield from _tuple_as_array(error, error.raised.place, program)
     place = error.raised.place
     text = program.sources.text_of(place.filename).text

@@ -17,7 +17,7 @@ from jaxvjp_magic.notebook.cells import Cell, CellSources, is_timed
 from jaxvjp_magic.notebook.magics import VjpCheckMagics
 from jaxvjp_magic.notebook.progress import Progress
 from jaxvjp_magic.notebook.rewriting import rewriter
-from jaxvjp_magic.notebook.runs import Runs, cell_name
+from jaxvjp_magic.notebook.runs import Runs, cell_name, run_name
 from jaxvjp_magic.notebook.showing import Screen
 from jaxvjp_magic.notebook.typed import Typed
 from jaxvjp_magic.rendering.bundle import MIME_TYPE, full_data
@@ -307,7 +307,7 @@ class Extension:
             print(NOT_RUN)
         else:
             self.show_last(widget=options.widget)
-        if result is not None and result.success and report.reaches(options.fail_on):
+        if result is not None and result.success and report.fails(options.fail_on):
             self._fail(result, FindingsError(f"{headline(report)} (--fail-on {options.fail_on})"))
 
     def _has_run(self, result: ExecutionResult | None) -> bool:
@@ -323,7 +323,7 @@ class Extension:
     def _changes(self, text: str, report: Report) -> tuple[Changes | None, Exception | None]:
         """What changed since the last run of the same cell, if it has run before; and what that failed with."""
         try:
-            return self._runs.add(cell_name(self.shell), text, report), None
+            return self._runs.add(run_name(self.shell), text, report), None
         except Exception as error:  # noqa: BLE001 (the report is worth as much without it)
             return None, error
 

@@ -51,6 +51,7 @@ class VjpCheckMagics(Magics):
         "--retrace", choices=RETRACE, default="pure", help="which functions that JAX has traced before are traced again"
     )
     @argument("--no-retrace", action="store_true", help="short for --retrace none")
+    @argument("--libraries", action="store_true", help="warnings about libraries' own files, too")
     @argument("--no-widget", action="store_true", help="the static table only")
     @argument(BEGIN, action="store_true", help=SUPPRESS)
     @no_var_expand
@@ -182,7 +183,9 @@ def _options(arguments: Any) -> Options:
         message = f"--into {into}: not a name"
         raise UsageError(message)
     retrace = "none" if arguments.no_retrace else arguments.retrace
-    return Options(arguments.verify, ignore, arguments.fail_on, retrace, into, not arguments.no_widget)
+    return Options(
+        arguments.verify, ignore, arguments.fail_on, retrace, into, not arguments.no_widget, arguments.libraries
+    )
 
 
 def _unquoted(text: str) -> str:

@@ -34,13 +34,16 @@ class Runs:
         """No cell has been checked yet."""
         self._runs: list[_Run] = []  # the last run last
 
-    def add(self, cell: str, text: str, report: Report) -> Changes | None:
+    def add(self, cell: str | None, text: str, report: Report) -> Changes | None:
         """A cell has run: what changed since its last run, or None if this is the first.
 
-        `cell` is the front end's name for it. Where there is none, as in a
-        terminal, the earlier cell whose text is most like this one's is taken
-        for the same.
+        `cell` is the front end's name for it. Where there are no cells, in a
+        terminal (""), the earlier text that is most like this one is taken for
+        the same. Where there are cells and they have no names, as when a whole
+        notebook is executed (None), nobody knows which is which.
         """
+        if cell is None:
+            return None
         last = next((run for run in self._runs if run.cell == cell), None) if cell else self._most_similar(text)
         self._runs = [run for run in self._runs if run is not last][-(MOST_RUNS - 1) :]
         self._runs.append(_Run(cell, text, report))
@@ -86,6 +89,11 @@ class _Likeness:
 def cell_name(shell: InteractiveShell) -> str:
     """The front end's name for the cell that runs; "" where it has none, or there is no front end."""
     return str(_parent(shell).get("metadata", {}).get("cellId") or "")
+
+
+def run_name(shell: InteractiveShell) -> str | None:
+    """The same, for `Runs.add`: None where a front end runs cells and does not say which."""
+    return cell_name(shell) or (None if _parent(shell) else "")
 
 
 def request_name(shell: InteractiveShell) -> str:

@@ -102,7 +102,7 @@ class _Part:
     @property
     def lines(self) -> tuple[str, ...]:
         shown = tuple(plain(line) for line in self.cell.lines) or ("nothing",)
-        return tuple(line if len(line) <= _WIDEST else line[: _WIDEST - 1] + "…" for line in shown)
+        return tuple(table.fitted(line, _WIDEST) for line in shown)
 
     @property
     def width(self) -> int:

@@ -52,7 +52,7 @@ def render_html(report: Report, changes: Changes | None = None) -> str:
     """The whole report as one `<div>`: the same facts as the text form, the findings before the table."""
     above = [*_head(report), *(_since(report, changes) if changes is not None else ())]
     above += (_card(report, *group) for group in groups(report))
-    below = list(_not_checked(report))
+    below = list(map(_quiet, table.quiet(report)))
     below += [_paragraph(f"note: {_text(note)}", "8px 0 0") for note in report.notes]
     room = _MOST_BYTES - _bytes(above) - _bytes(below)
     calls = _table_within(report, room) if report.calls else []
@@ -102,18 +102,14 @@ def _since(report: Report, changes: Changes) -> Iterator[str]:
         yield f'<ul style="all:revert;margin:2px 0;{_MONO}">{"".join(items)}</ul>'
 
 
-def _not_checked(report: Report) -> Iterator[str]:
+def _quiet(quiet: table.Quiet) -> str:
     """What was not looked at, in grey: one line, and in it, where there is more, the rest on demand."""
-    line, more = table.not_checked(report)
-    if not line:
-        return
-    if not more:
-        yield _paragraph(f'<span style="{_GREY}">{_text(line)}</span>', "8px 0 0")
-        return
-    summary = f'<summary style="all:revert;cursor:pointer">{_text(line)}</summary>'
-    items = "".join(f'<li style="all:revert">{_text(one)}</li>' for one in more)
+    if not quiet.lines:
+        return _paragraph(f'<span style="{_GREY}">{_text(quiet.summary)}</span>', "8px 0 0")
+    summary = f'<summary style="all:revert;cursor:pointer">{_text(quiet.summary)}</summary>'
+    items = "".join(f'<li style="all:revert">{_text(one)}</li>' for one in quiet.lines)
     style = f"all:revert;margin-top:8px;max-width:64em;{_GREY}"
-    yield f'<details style="{style}">{summary}<ul style="all:revert;margin:2px 0">{items}</ul></details>'
+    return f'<details style="{style}">{summary}<ul style="all:revert;margin:2px 0">{items}</ul></details>'
 
 
 def _pictures(report: Report, room: int) -> Iterator[str]:

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING
 
-from jaxvjp_magic.rendering.shorten import kept_calls
+from jaxvjp_magic.rendering.shorten import kept_calls, kept_leaves, named_leaves
 from jaxvjp_magic.report import Severity, short_type, size
 
 if TYPE_CHECKING:
@@ -18,15 +18,18 @@ SYMBOLS = {Severity.ERROR: "×", Severity.WARNING: "!", Severity.NOTE: "·"}  # 
 COLUMNS = ("call", "line", "vmap", "primals", "output", "residuals", "cotangent", "gradients")
 MOST_LEAVES = 4
 MOST_ROWS = 50
-MOST_NOT_CHECKED = 3
+MOST_QUIET = 3
+_SHORTEST_PATH = 6
 _COLUMN_OF_PHASE = {"fwd": "output", "call": "primals", "primal": "output", "bwd": "gradients", "pullback": "cotangent"}
 # What was not looked at: of one function, and of several.
 _NOT_CHECKED = {
     "output": ("what {} returns", "what some functions return"),
     "residuals": ("which residuals {} uses", "which residuals some functions use"),
     "calls": ("the calls inside {}", "the calls inside some functions"),
-    "values": ("the values of {}", "the values of some functions"),
+    "rules": ("the rule of {}", "the rules of some functions"),
+    "values": ("the values of {}", "values"),
 }
+_OF_AN_OPTION = {"calls": "the calls inside what JAX had traced before"}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -40,15 +43,20 @@ class Cell:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Row:
-    """One call; `depth` is how far it is nested."""
+    """One call; `depth` is how far it is nested, and `named` has the key paths that findings name in it."""
 
     call: Call
     depth: int
     cells: dict[str, Cell]
+    named: frozenset[str] = frozenset()
 
 
 def headline(report: Report) -> str:
-    """`2 errors, 1 warning, 3 calls`, or `nothing wrong in 3 calls`; where there was no check, that there was none."""
+    """`2 errors, 1 warning, 3 calls`, or `no problems found in 3 calls; values not compared (--verify)`.
+
+    Where the check was not done, that it was not; and no word of praise above a
+    program that ended in an exception.
+    """
     if not report.complete:
         return "the check could not be done" if report.notes else "the check is not finished"
     left_out = report.omitted.calls if report.omitted else 0
@@ -57,8 +65,27 @@ def headline(report: Report) -> str:
     if counts:
         return f"{', '.join(counts)}, {calls}"
     if not report.calls:
-        return "no call of jax.vjp or of a custom_vjp function"
-    return f"nothing wrong in {calls}"
+        found = "no call of jax.vjp or of a custom_vjp function"
+    elif report.error is None:
+        found = f"no problems found in {calls}"
+    else:
+        found = f"the program ended early, after {calls}"
+    return "; ".join([found, *_limits(report)])
+
+
+def _limits(report: Report) -> Iterator[str]:
+    """What the headline's word does not cover, in a few words."""
+    if _values(report):
+        yield f"values not compared ({_values(report)})"
+    elif any(one.what == "values" for one in report.not_checked):
+        yield "not all values compared"
+    if any(one.what != "values" for one in report.not_checked):
+        yield "not all was looked at"
+
+
+def _values(report: Report) -> str:
+    """The option that would compare values, where none were compared; "" otherwise."""
+    return next((one.why for one in report.not_checked if one.what == "values" and one.why.startswith("--")), "")
 
 
 def number(count: int, word: str) -> str:
@@ -86,43 +113,89 @@ def place(line: int | None, source: str) -> str:
     return f"{source}, line {line}" if source else f"line {line}"
 
 
-def not_checked(report: Report, most: int = MOST_ROWS) -> tuple[str, list[str]]:
-    """`not looked at: what f returns: it draws from a global random state; and 2 more`, and what these more are.
+@dataclasses.dataclass(frozen=True, slots=True)
+class Quiet:
+    """A line for the end of the report, and those that may be unfolded below it."""
 
-    ("", []) where nothing was left out. Of all together at most so many are
-    told; the last line counts the rest.
+    summary: str
+    lines: tuple[str, ...] = ()
+
+
+def quiet(report: Report, most: int = MOST_ROWS) -> list[Quiet]:
+    """What the report does not say: what was not looked at, not compared, not shown; a line for each of these.
+
+        not looked at: what f returns: it draws from a global random state; and 2 more
+        not compared: the values of g: it prints
+        ignored: 1 error VJP104
+
+    Of each at most so many things are told; the last line counts the rest.
     """
-    told = [_thing(one) for one in report.not_checked]
     left_out = report.omitted.not_checked if report.omitted else 0
+    seen = [one for one in report.not_checked if one.what not in ("values", "jax")]  # of JAX a note tells
+    in_headline = (report.complete and not report.findings and _values(report)) or None
+    values = [one for one in report.not_checked if one.what == "values" and one.why != in_headline]
+    asked = [one for one in report.silenced if not one.in_library]
+    of_libraries = [one for one in report.silenced if one.in_library]
+    lines = [
+        _folded("not looked at", [_thing(one) for one in seen], left_out if seen else 0, most),
+        _folded("not compared", [_thing(one) for one in values], 0 if seen else left_out, most),
+        _counted("ignored", asked, most),
+        _counted("in libraries' own files (--libraries)", of_libraries, most),
+    ]
+    return [one for one in lines if one is not None]
+
+
+def _folded(head: str, told: list[str], left_out: int, most: int) -> Quiet | None:
     total = len(told) + left_out
-    first, folded = told[:MOST_NOT_CHECKED], told[MOST_NOT_CHECKED:most]
+    first, folded = told[:MOST_QUIET], told[MOST_QUIET:most]
     if not first:
-        return "", []
+        return None
     more = [f"and {total - len(first):,} more"] if total > len(first) else []
     rest = total - len(first) - len(folded)
     if folded and rest:
         folded.append(f"and {rest:,} more")
-    return f"not looked at: {'; '.join([*first, *more])}", folded
+    return Quiet(f"{head}: {'; '.join([*first, *more])}", tuple(folded))
+
+
+def _counted(head: str, findings: list[Finding], most: int) -> Quiet | None:
+    """`ignored: 2 errors VJP104, VJP105; 1 note RES401`, and below it what they say."""
+    if not findings:
+        return None
+    counts = []
+    for level in Severity:
+        codes = [one.code for one in findings if one.severity is level]
+        if codes:
+            counts.append(f"{number(len(codes), level.value)} {', '.join(dict.fromkeys(codes))}")
+    lines = [f"{one.code} {heading(one)}" for one in findings[:most]]
+    if len(findings) > most:
+        lines.append(f"and {len(findings) - most:,} more")
+    return Quiet(f"{head}: {'; '.join(counts)}", tuple(lines))
 
 
 def _thing(one: NotChecked) -> str:
-    """`the calls inside step: JAX has cached them`."""
+    """`the calls inside step: JAX has cached them`, `values (--verify)`."""
     known = (f"{one.what} of {{}}", f"{one.what} of some functions")  # of a later version's report
     of_one, of_several = _NOT_CHECKED.get(one.what, known)
     thing = of_one.replace("{}", one.function) if one.function else of_several
-    return f"{thing}: {one.why}" if one.why else thing
+    if one.why.startswith("--"):
+        return f"{_OF_AN_OPTION.get(one.what, thing)} ({one.why})"
+    return ": ".join(filter(None, (thing, one.why)))
 
 
 def rows(report: Report, most: int = MOST_ROWS, leaves: int = MOST_LEAVES) -> list[Row]:
     """The calls, each below the one that it is part of; of many, the first and those with findings.
 
-    A cell has a line for each of so many leaves.
+    A cell has a line for each of so many leaves, those that findings name among them.
     """
     depths: dict[int, int] = {0: -1}
     for call in report.calls:
         depths[call.id] = depths.get(call.parent, -1) + 1
-    marks = dict(_marks(report))
-    return [Row(call, depths[call.id], _cells(call, marks, leaves)) for call in kept_calls(report, most)]
+    marks, of_calls = dict(_marks(report)), named_leaves(report)
+    found = []
+    for call in kept_calls(report, most):
+        named = of_calls.get(call.id, frozenset())
+        found.append(Row(call, depths[call.id], _cells(call, marks, leaves, named), named))
+    return found
 
 
 def hidden_rows(report: Report, most: int = MOST_ROWS) -> int:
@@ -144,18 +217,18 @@ def label(call: Call) -> str:
     return call.function if call.kind == "custom_vjp" else f"{call.kind}({call.function})"
 
 
-def _cells(call: Call, marks: dict[tuple[int, str], Finding], leaves: int) -> dict[str, Cell]:
+def _cells(call: Call, marks: dict[tuple[int, str], Finding], leaves: int, named: frozenset[str]) -> dict[str, Cell]:
     times = f" ({call.count:,} times)" if call.count > 1 else ""
     line = "" if call.line is None else f"{call.source}:{call.line}" if call.source else str(call.line)
     texts = {
         "call": (label(call) + times,),
         "line": (line,),
         "vmap": (" ".join(map(str, call.vmap)),),
-        "primals": (*leaf_lines(call.primals, leaves), *_static(call.nondiff)),
-        "output": leaf_lines(call.shown_outputs, leaves),
-        "residuals": _residuals(call, leaves),
-        "cotangent": leaf_lines(call.cotangents_in, leaves),
-        "gradients": leaf_lines(call.cotangents_out, leaves) or _not_run(call),
+        "primals": (*leaf_lines(call.primals, leaves, named), *_static(call.nondiff)),
+        "output": leaf_lines(call.shown_outputs, leaves, named),
+        "residuals": _residuals(call, leaves, named),
+        "cotangent": leaf_lines(call.cotangents_in, leaves, named),
+        "gradients": leaf_lines(call.cotangents_out, leaves, named) or _not_run(call),
     }
     return {column: _cell(lines, marks.get((call.id, column))) for column, lines in texts.items()}
 
@@ -168,13 +241,26 @@ def _cell(lines: tuple[str, ...], finding: Finding | None) -> Cell:
     return Cell(lines, finding.severity, next(starts, len(lines) - 1 if is_among_the_rest else 0))
 
 
-def leaf_lines(leaves: Leaves | None, most: int = MOST_LEAVES) -> tuple[str, ...]:
-    """A line for each of the first leaves, and one that counts the rest."""
+def leaf_lines(leaves: Leaves | None, most: int = MOST_LEAVES, named: frozenset[str] = frozenset()) -> tuple[str, ...]:
+    """A line for each of the first leaves, and of those that are `named`, and one that counts the rest."""
     if leaves is None:
         return ()
-    shown = tuple(f"{leaf.path} {leaf_type(leaf.type, leaf.note)}".strip() for leaf in leaves[:most])
-    rest = sum(leaf.more or 1 for leaf in leaves[most:])
-    return (*shown, f"and {rest} more") if rest else shown
+    whole = tuple(leaf for leaf in leaves if not leaf.more)
+    kept, rest = kept_leaves(whole, most, named)
+    shown = tuple(f"{leaf.path} {leaf_type(leaf.type, leaf.note)}".strip() for leaf in kept)
+    number = len(rest) + sum(leaf.more for leaf in leaves)
+    return (*shown, f"and {number} more") if number else shown
+
+
+def fitted(line: str, width: int) -> str:
+    """A leaf's line in so many letters: its type stays, its path loses its middle."""
+    if len(line) <= width:
+        return line
+    path, _, rest = line.partition(" ")
+    room = width - len(rest) - 2
+    if not rest or room < _SHORTEST_PATH:
+        return line[: width - 1] + "…"
+    return f"{path[: room // 2]}…{path[len(path) - (room - room // 2) :]} {rest}"
 
 
 def leaf_type(type_text: str, note: str) -> str:
@@ -188,8 +274,8 @@ def _static(nondiff: Leaves | None) -> tuple[str, ...]:
     return tuple(f"{leaf.path} {short_type(leaf.type)} (nondiff)" for leaf in nondiff or ())
 
 
-def _residuals(call: Call, most: int) -> tuple[str, ...]:
-    lines = leaf_lines(call.residuals, most)
+def _residuals(call: Call, most: int, named: frozenset[str]) -> tuple[str, ...]:
+    lines = leaf_lines(call.residuals, most, named)
     if not lines or not _has_bytes(call):
         return lines
     if len(lines) == 1:

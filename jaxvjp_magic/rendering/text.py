@@ -28,8 +28,8 @@ def render_text(report: Report, changes: Changes | None = None) -> str:
     if changes is not None:
         blocks.append(list(_since(report, changes)))
     blocks.extend(list(_finding(report, index)) for index in range(len(report.findings)))
-    not_checked, _ = table.not_checked(report)
-    end = [not_checked, table.ending(report), *(f"note: {note}" for note in report.notes)]
+    end = [*(one.summary for one in table.quiet(report)), table.ending(report)]
+    end += (f"note: {note}" for note in report.notes)
     if any(end):
         blocks.append(list(filter(None, end)))
     return "\n\n".join("\n".join(plain(line).rstrip() for line in block) for block in blocks)
@@ -47,7 +47,7 @@ def _table(report: Report) -> Iterator[str]:
         cells = [[str(row.call.id)]]
         for column in COLUMNS:
             cell = row.cells[column]
-            lines = [_cut(line) for line in cell.lines or ("",)]
+            lines = [table.fitted(line, WIDEST_CELL) for line in cell.lines or ("",)]
             if column == "call":
                 lines[0] = "  " * (row.depth - 1) + "└ " * bool(row.depth) + lines[0]
             if cell.mark is not None:
@@ -65,10 +65,6 @@ def _table(report: Report) -> Iterator[str]:
 
 def _aligned(line: str, column: int, width: int) -> str:
     return line.rjust(width) if column == 0 or COLUMNS[column - 1] in _RIGHT else line.ljust(width)
-
-
-def _cut(line: str) -> str:
-    return line if len(line) <= WIDEST_CELL else line[: WIDEST_CELL - 1] + "…"
 
 
 def _finding(report: Report, index: int) -> Iterable[str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from jaxvjp_magic import rules
 from jaxvjp_magic.rendering import flow, since, table
 from jaxvjp_magic.rendering.groups import groups
-from jaxvjp_magic.rendering.shorten import SAVED_NOT_CHECKED, shortened
+from jaxvjp_magic.rendering.shorten import SAVED_QUIET, shortened
 from jaxvjp_magic.rendering.source import is_in_a_cell, plain, split_fix, split_line
 from jaxvjp_magic.rendering.table import SYMBOLS
 from jaxvjp_magic.report import short_type, size
@@ -47,7 +47,6 @@ class View:
         """What is saved: everything but most of the calls; those that are there come with their details."""
         report, changes = self.report, self.changes
         short = View(shortened(report), changes)
-        not_checked, folded = table.not_checked(report, SAVED_NOT_CHECKED)
         data: dict[str, Any] = {
             "headline": plain(table.headline(report)),
             "jax": plain(report.jax),
@@ -63,8 +62,10 @@ class View:
             "mapped": any(call.vmap for call in report.calls),
             "most_held": max(map(table.held_bytes, report.calls), default=0),
         }
-        if not_checked:
-            data["not_checked"] = {"summary": plain(not_checked), "lines": [plain(line) for line in folded]}
+        data["quiet"] = [
+            {"summary": plain(one.summary), "lines": list(map(plain, one.lines))}
+            for one in table.quiet(report, SAVED_QUIET)
+        ]
         if changes is not None:
             lines = [[plain(word), plain(sentence)] for word, sentence in since.lines(report, changes)]
             data["since"] = {"summary": since.summary(changes), "lines": lines}
@@ -93,7 +94,7 @@ class View:
         call = row.call
         phases = [
             ("primals", None, (*(call.primals or ()), *(call.nondiff or ()))),
-            ("output", None if call.fwd_outputs is None else call.outputs, call.shown_outputs),
+            ("output", tuple(map(_typed, call.outputs or ())) if call.fwd_outputs else None, call.shown_outputs),
             ("residuals", None, call.residuals),
             ("cotangent", tuple(map(_tangent, call.shown_outputs or ())), call.cotangents_in),
             ("gradients", tuple(map(_tangent, call.primals or ())), call.cotangents_out),
@@ -114,7 +115,7 @@ def _cell(row: table.Row, column: str) -> dict[str, Any]:
     if column == "call":
         lines = (table.label(call),)
     if column == "residuals":
-        lines = table.leaf_lines(call.residuals)
+        lines = table.leaf_lines(call.residuals, named=row.named)
     # What was called may have no name: its row is opened there all the same.
     is_shown = column == "call" or any(lines)
     data: dict[str, Any] = {"lines": [plain(line) for line in lines]} if is_shown else {}
@@ -123,24 +124,30 @@ def _cell(row: table.Row, column: str) -> dict[str, Any]:
     return data
 
 
-def _tangent(leaf: Leaf) -> str:
-    """The type of a cotangent for a value of this type."""
+def _typed(leaf: Leaf) -> tuple[str, str]:
+    return leaf.path, short_type(leaf.type)
+
+
+def _tangent(leaf: Leaf) -> tuple[str, str]:
+    """The path, and the type of a cotangent for a value of this type."""
     _, bracket, shape = leaf.type.partition("[")
-    return short_type(f"float0[{shape}" if bracket and leaf.type.startswith(_NO_TANGENT) else leaf.type)
+    is_zero_size = bracket and leaf.type.startswith(_NO_TANGENT)
+    return leaf.path, short_type(f"float0[{shape}" if is_zero_size else leaf.type)
 
 
 def _compared(
-    name: str, expected: tuple[Leaf | str, ...] | Leaves | None, got: Leaves | None, row: table.Row
+    name: str, expected: tuple[tuple[str, str], ...] | None, got: Leaves | None, row: table.Row
 ) -> Iterator[dict[str, Any]]:
     """The leaves of one phase; those that differ are marked where a finding is about the phase."""
     mark = row.cells[name].mark
     if got is None:
         return
-    wanted = [one if isinstance(one, str) else short_type(one.type) for one in expected or ()]
-    beside = wanted if len(wanted) == len(got) else [""] * len(got)
+    beside = _beside(expected or (), got)
     differing = [bool(want) and want != short_type(leaf.type) for want, leaf in zip(beside, got, strict=True)]
     if mark and not any(differing):
-        differing = [number == row.cells[name].marked for number in range(len(got))]
+        differing = [leaf.path in row.named for leaf in got]
+    if mark and not any(differing):  # it is about all of them, or about what has no leaf here
+        differing = [number == 0 for number in range(len(got))]
     for leaf, want, differs in zip(got, beside, differing, strict=True):
         found = leaf.note if leaf.more else table.leaf_type(leaf.type, leaf.note) or leaf.note
         entry = {
@@ -152,6 +159,15 @@ def _compared(
             "mark": mark.value if mark and differs else "",
         }
         yield {key: value for key, value in entry.items() if value}
+
+
+def _beside(expected: tuple[tuple[str, str], ...], got: Leaves) -> list[str]:
+    """What was expected for each leaf: of the same path, where paths tell; else of the same place."""
+    paths = [path for path, _ in expected]
+    if len(set(paths)) == len(paths) and {leaf.path for leaf in got if not leaf.more} <= set(paths):
+        types = dict(expected)
+        return ["" if leaf.more else types[leaf.path] for leaf in got]
+    return [kind for _, kind in expected] if len(expected) == len(got) else [""] * len(got)
 
 
 def _finding(report: Report, index: int, followers: list[int], changes: Changes | None) -> dict[str, Any]:

@@ -135,11 +135,16 @@ class Function:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Raised:
-    """An exception that left a phase: its type, its message, the user's line."""
+    """An exception that left a phase: its type, its message, the user's line.
+
+    `in_program` is False where JAX raised it before a line of the user's was
+    reached: `place` is where JAX was called, then.
+    """
 
     type: str
     message: str
     place: Place | None = None
+    in_program: bool = True
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -356,10 +361,11 @@ class NotChecked:
     """Something that was not looked at or not compared, and why.
 
     `what` is "output" (what a function returns), "residuals" (which of them a
-    bwd rule uses), "calls" (those inside a function that JAX has traced before)
-    or "values". `why` is a clause ("it calls table{at}, an lru_cache"), in which
-    `{at}` stands for `place`; of what was left out in many places for one
-    reason, `function` may be None.
+    bwd rule uses), "calls" (those inside a function that JAX has traced before),
+    "rules" (those of a kind that is not traced), "values" or "jax". `why` is a
+    clause ("it calls table{at}, an lru_cache"), in which `{at}` stands for
+    `place`; of what was left out in many places for one reason, `function` may
+    be None.
     """
 
     what: str
@@ -396,7 +402,12 @@ class CallFact:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Record:
-    """All facts of one check; `complete` is False where JAX could not be traced at all."""
+    """All facts of one check.
+
+    `complete` is False where JAX could not be traced at all, `verified` True
+    where values were asked for. `more_not_checked` counts what was left alone
+    and is not in `not_checked`.
+    """
 
     jax: str = ""
     calls: tuple[CallFact, ...] = ()
@@ -404,3 +415,5 @@ class Record:
     notes: tuple[str, ...] = ()
     not_checked: tuple[NotChecked, ...] = ()
     complete: bool = True
+    verified: bool = False
+    more_not_checked: int = 0

@@ -87,10 +87,13 @@ def place_of_error(error: BaseException) -> Place | None:
 def describe_error(error: BaseException, frame: types.FrameType | None = None) -> Raised:
     """An exception as a fact; it is on its way through `frame`, whose callers it has not reached."""
     try:
-        message = str(error)[:_LONGEST_MESSAGE]
+        message = str(error)
     except Exception:  # noqa: BLE001 (an exception whose own __str__ raises)
         message = ""
-    return Raised(type(error).__name__, message, place_of_error(error) or place_of(user_frame(frame)))
+    if len(message) > _LONGEST_MESSAGE:  # what helps may stand at its end
+        message = f"{message[: _LONGEST_MESSAGE // 2]} ... {message[-_LONGEST_MESSAGE // 2 :]}"
+    at = place_of_error(error)
+    return Raised(type(error).__name__, message, at or place_of(user_frame(frame)), at is not None)
 
 
 def drop_own_frames(error: BaseException) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterable
 
 _LONGEST_CHAIN = 16
+_GRADIENTS = ("grad", "value_and_grad", "jacrev", "jacfwd", "hessian")
 _LOOKUPS = ("LOAD_GLOBAL", "LOAD_NAME")
 
 
@@ -147,6 +148,16 @@ class Functions:
         if known is None:
             known = self._by_code[id(code)] = Function(_name(inner), code, _arguments(code))
         return known
+
+    def differentiated(self, function: Any) -> Function:
+        """The same, but of what `jax.grad` and the like made of a function: `grad(f)`."""
+        known, kind = self.of(function), ""
+        if type(function) is types.FunctionType and "__wrapped__" in function.__dict__:
+            kind = wrappers.transformation_name(function)
+        if kind not in _GRADIENTS:
+            return known
+        name = f"{kind}({self.differentiated(function.__wrapped__).name})"
+        return self._by_name.setdefault(f"{name} {id(known)}", Function(name, known.code, known.arguments))
 
     def signature(self, function: Any) -> inspect.Signature | None:
         """`inspect.signature`, read once; None where there is none, and for objects: these may say what they like."""

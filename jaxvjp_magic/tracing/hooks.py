@@ -243,6 +243,23 @@ def _start_custom(
     return handle, copy
 
 
+def untraced_hook(original: Callable[..., Any], current: Current) -> Callable[..., Any]:
+    """For the calls of rules of a kind that is not traced: the report says that there were some."""
+
+    @functools.wraps(original)
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        listener = current()
+        try:
+            if listener is not None:
+                tell(listener, listener.untraced, self)
+            return original(self, *args, **kwargs)
+        except BaseException as error:
+            frames.drop_own_frames(error)
+            raise
+
+    return call
+
+
 def vjp_hook(original: Callable[..., Any], current: Current) -> Callable[..., Any]:
     """For `jax.vjp`, which grad, value_and_grad, jacrev and hessian call."""
 
@@ -355,6 +372,9 @@ def _pullback(
 _AGAIN = "what JAX has traced before"
 _PLACES = (
     ("calls of custom_vjp functions", "custom_vjp_slot", custom_vjp_hook),
+    ("calls of custom_vjp functions made with JAX_CUSTOM_VJP3", "custom_vjp3_slot", untraced_hook),
+    ("calls of hijax primitives", "hi_primitive_slot", untraced_hook),
+    ("calls of custom_jvp functions", "custom_jvp_slot", untraced_hook),
     ("uses of jax.vjp, grad and the like", "vjp_slot", vjp_hook),
     ("calls of pullbacks", "pullback_slot", pullback_hook),
     ("calls of pullbacks with refs", "with_refs_slot", with_refs_hook),

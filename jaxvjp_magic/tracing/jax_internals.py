@@ -59,6 +59,7 @@ class _NoSuchType:
 
 api, array, core, derivatives = map(_module, ("api", "array", "core", "custom_derivatives"))
 ad_checkpoint, config, pjit = map(_module, ("ad_checkpoint", "config", "pjit"))
+hijax = _module("hijax")
 source_info_util, traceback_util = map(_module, ("source_info_util", "traceback_util"))
 ad, batching, pe = map(_module, ("interpreters.ad", "interpreters.batching", "interpreters.partial_eval"))
 
@@ -73,6 +74,7 @@ SymbolicZero = jax.custom_derivatives.SymbolicZero
 PjitFunction = type(jax.jit(lambda: None))
 WRAPPERS = PjitFunction, jax.custom_jvp, jax.custom_batching.custom_vmap  # objects that keep `__wrapped__`
 PartialInside: Any = type(jax.tree_util.Partial(functools.partial(print)).func)  # has func, args, keywords, too
+HiPrimitive: Any = getattr(hijax, "VJPHiPrimitive", _NoSuchType)
 NotNeeded: Any = getattr(api, "NotNeeded", _NoSuchType)
 REF_MARKS = tuple(getattr(api, name) for name in ("GradValue", "GradRef", "DontWant") if hasattr(api, name))
 
@@ -92,6 +94,21 @@ def _inside_boundary(owner: Any, name: str) -> Any:
 def custom_vjp_slot() -> Slot:
     """`(custom_vjp, *args, **kwargs)`: every call of every custom_vjp function."""
     return Slot(_inside_boundary(CustomVjp, "__call__"), "cell_contents")
+
+
+def custom_jvp_slot() -> Slot:
+    """`(custom_jvp, *args, **kwargs)`: every call of every custom_jvp function."""
+    return Slot(_inside_boundary(jax.custom_jvp, "__call__"), "cell_contents")
+
+
+def custom_vjp3_slot() -> Slot | None:
+    """`(custom_vjp3, *args, **kwargs)`: what `jax.custom_vjp` makes with JAX_CUSTOM_VJP3; None before JAX 0.10."""
+    return Slot(hijax.custom_vjp3, "__call__") if hasattr(hijax, "custom_vjp3") else None
+
+
+def hi_primitive_slot() -> Slot | None:
+    """`(primitive, *args)`: every call of every hijax primitive that has a rule; None where there are none."""
+    return Slot(hijax.VJPHiPrimitive, "__call__") if hasattr(hijax, "VJPHiPrimitive") else None
 
 
 def vjp_slot() -> Slot:

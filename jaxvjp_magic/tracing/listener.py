@@ -18,18 +18,18 @@ from jaxvjp_magic.tracing import frames, jax_internals, purity, values, wrappers
 from jaxvjp_magic.tracing.again import Again
 from jaxvjp_magic.tracing.array_types import describe, shapes_of
 from jaxvjp_magic.tracing.calls import CustomCall, Pending, VjpCall, forget, nondiff_ids, output_key, same_types
-from jaxvjp_magic.tracing.facts import Bwd, CallFact, Forward, Fwd, Primal, Pullback, ValueFact
+from jaxvjp_magic.tracing.facts import Bwd, CallFact, Forward, Function, Fwd, NotChecked, Primal, Pullback, ValueFact
 from jaxvjp_magic.tracing.functions import Functions, argument_names, filled, resolved, setting
 from jaxvjp_magic.tracing.looks import Looks
 from jaxvjp_magic.tracing.probes import Probes
 from jaxvjp_magic.tracing.purity import judging  # noqa: F401 (loaded when a check begins, not amid the program)
 from jaxvjp_magic.tracing.retrace import Retracing, Shared, aside
-from jaxvjp_magic.tracing.static_attributes import name_of
+from jaxvjp_magic.tracing.static_attributes import code_of, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jaxvjp_magic.tracing.facts import Function, Tree
+    from jaxvjp_magic.tracing.facts import Tree
     from jaxvjp_magic.tracing.recorder import Handle, Recorder
 
 PAIR = 2
@@ -204,6 +204,27 @@ class Listener:
                 self.looks.at_rule(call, call.custom.fwd if phase == "fwd" else call.custom.bwd, phase)
             call.failed(phase, error)
 
+    def untraced(self, called: Any) -> None:
+        """Something with a rule of a kind that is not traced is called.
+
+        Those of JAX itself are its authors' business; custom_jvp functions of
+        libraries too, and those that nobody differentiates.
+        """
+        kind = type(called)
+        if kind is jax.custom_jvp:
+            function, why = called.fun, "custom_jvp rules are not traced"
+            code = code_of(function)
+            if not self.recorder.here.calls or code is None or not frames.is_user_code(code.co_filename):
+                return
+        elif kind.__name__ == "custom_vjp3" and not isinstance(called, jax_internals.HiPrimitive):
+            function, why = called.f, "JAX_CUSTOM_VJP3 is on, and what it makes is not traced"
+        else:
+            if kind.__module__.partition(".")[0] == "jax":
+                return
+            self.recorder.not_checked(NotChecked("rules", Function(kind.__name__), "hijax primitives are not traced"))
+            return
+        self.recorder.not_checked(NotChecked("rules", self.functions.of(function), why))
+
     # What the primal function returns, where it did not run ------------------------------------
 
     def _known_outputs(self, custom: Any) -> dict[Any, Tree]:
@@ -285,7 +306,7 @@ class Listener:
         if isinstance(function, jax_internals.CustomVjp):
             facts = self.functions.custom(function)
             return facts.function, facts.names
-        of_function = self.functions.of(function)
+        of_function = self.functions.differentiated(function)
         return of_function, of_function.arguments if type(function) is types.FunctionType else argument_names(function)
 
     def vjp_ran(self, call: VjpCall, result: tuple[Any, ...], asked: Any) -> None:

@@ -82,6 +82,7 @@ class Recorder:
         self._facts: dict[Fact, None] = {}
         self._notes: dict[str, None] = {}
         self._not_checked: dict[NotChecked, None] = {}
+        self._more_not_checked: set[NotChecked] = set()
         self._faults: set[str] = set()
         self._lock = threading.RLock()  # a finalizer may call JAX while it is held
         self.here = _Local()  # what belongs to this thread
@@ -132,6 +133,8 @@ class Recorder:
         """Something is left alone; said once."""
         if len(self._not_checked) < MOST_NOT_CHECKED:
             self._not_checked[what] = None
+        elif what not in self._not_checked:
+            self._more_not_checked.add(what)
 
     def note(self, text: str) -> None:
         """Something of ours did not work: one line for the report."""
@@ -170,7 +173,8 @@ class Recorder:
             for origin in list(self._tops.values()):
                 _collect(origin, 0, rows, numbers)
         facts, notes, left = tuple(self._facts.copy()), tuple(self._notes.copy()), tuple(self._not_checked.copy())
-        return Record(jax_version, tuple(rows), facts, notes, left)
+        more = len(self._more_not_checked)
+        return Record(jax_version, tuple(rows), facts, notes, left, more_not_checked=more)
 
     # In a forked child ---------------------------------------------------------------------------
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from jaxvjp_magic import versions
 from jaxvjp_magic.tracing import lazy
-from jaxvjp_magic.tracing.facts import Record
+from jaxvjp_magic.tracing.facts import NotChecked, Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jaxvjp_magic.tracing.compilation import Compilation
-    from jaxvjp_magic.tracing.facts import NotChecked, ValueFact
+    from jaxvjp_magic.tracing.facts import ValueFact
     from jaxvjp_magic.tracing.listener import Listener
 
 
@@ -74,7 +74,11 @@ class Tracer:
             from jaxvjp_magic.tracing.recorder import Recorder
 
             self._listener = Listener(Recorder(), retrace=self._retrace, verify=self._verify)
-            self._notes += _hooks().listen(self._listener)
+            for moved in _hooks().listen(self._listener):
+                self._notes.append(moved)
+                self._listener.recorder.not_checked(NotChecked("jax", None, moved))
+            if self._retrace == "none" and compiled_before:
+                self._listener.recorder.not_checked(NotChecked("calls", None, "--retrace none"))
             if versions.is_untested(jax.__version_info__):
                 self._notes.append(versions.untested_message(jax.__version__))
             self._compilation = Compilation()
@@ -117,6 +121,7 @@ class Tracer:
             notes=(*self._notes, *record.notes, *notes),
             not_checked=(*record.not_checked, *left),
             complete=self._could_begin,
+            verified=self._verify,
         )
 
     def abandon(self) -> None:

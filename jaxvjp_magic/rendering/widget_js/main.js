@@ -46,7 +46,7 @@ class State {
       this.calls = new Calls(this);
       root.append(this.tools(), this.calls.scroller, this.rest);
     }
-    if (view.not_checked) root.append(drawNotChecked(view.not_checked));
+    root.append(...view.quiet.map(drawQuiet));
     root.append(...view.notes.map((note) => h("p", {}, `note: ${note}`)));
     this.told();
   }
@@ -199,8 +199,8 @@ function drawSince({ summary, lines }) {
   return h("details", { class: "vc-since", open: true }, h("summary", {}, summary), h("ul", {}, lines.map(item)));
 }
 
-/** What was not looked at: one quiet line, which opens where there is more. */
-function drawNotChecked({ summary, lines }) {
+/** What was not looked at, not compared, not shown: one quiet line, which opens where there is more. */
+function drawQuiet({ summary, lines }) {
   if (!lines.length) return h("p", { class: "vc-grey vc-unseen" }, summary);
   const list = h("ul", {}, lines.map((line) => h("li", {}, line)));
   return h("details", { class: "vc-grey vc-unseen" }, h("summary", {}, summary), list);
