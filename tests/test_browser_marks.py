@@ -159,6 +159,53 @@ def test_the_message_and_the_fix_are_in_the_hover(server, page):
     assert source(page, 0) == SEED
 
 
+BELOW = (
+    "primal, f_vjp = jax.vjp(partial(test_func, lambda x: x), jnp.ones((10, 3)))\nf_vjp(primal)",
+    "print('nothing of it here')",
+    "def loss(R):\n    return test_func(lambda x: x, R).mean()\njax.grad(loss)(jnp.ones((10, 3)))",
+    "def other(test_func):\n    return test_func(1)",
+)
+
+
+def test_the_fix_covers_the_cells_below(server, page):
+    """It says what remains, shows line by line what it would change, and changes that, each cell to be undone."""
+    head, _, _ = SEED.partition("primal, f_vjp")
+    server.write("below.ipynb", head, *BELOW)
+    opened(page, server.lab("below.ipynb"))
+    check(page, 0)
+    wait_for_marks(page, 1)
+    command(page, "jaxvjp:go-to-line", line=head.splitlines().index(OVERWRITTEN) + 1)
+    page.keyboard.press("Control+Alt+f")
+    assert f"\n{OVERWRITTEN.replace('test_func', 'test_func_mapped', 1)}" in source(page, 0)
+    assert any("3 cells below still say test_func" in text for text in told(page))
+    page.get_by_role("button", name="Rename there…").click()
+    dialog = page.locator(".jp-Dialog")
+    lines = dialog.locator("pre").all_inner_texts()
+    assert [[part.strip() for part in line.splitlines() if part.strip()] for line in lines] == [
+        ["line 1", BELOW[0].splitlines()[0], BELOW[0].splitlines()[0].replace("test_func", "test_func_mapped")],
+        ["line 2", BELOW[2].splitlines()[1].strip(), "return test_func_mapped(lambda x: x, R).mean()"],
+    ]
+    assert "1 cell more says test_func, and may mean something else" in dialog.inner_text()
+    dialog.get_by_role("button", name="Rename").click()
+    renamed = [text.replace("test_func", "test_func_mapped") for text in BELOW[:3]] + [BELOW[3]]
+    assert [source(page, number) for number in range(1, 5)] == renamed
+    command(page, "notebook:run-all-cells")
+    check(page, 3)
+    wait_for_marks(page, 0)
+    cell(page, 3).locator(".cm-content").click()
+    page.keyboard.press("Control+z")
+    assert [source(page, number) for number in (1, 3)] == [renamed[0], BELOW[2]]
+    page.errors.clear()
+
+
+def test_labels_have_their_percent_signs(server, page):
+    """A translation takes one of two away."""
+    server.write("labels.ipynb", SEED)
+    opened(page, server.lab("labels.ipynb"))
+    label = page.evaluate("jupyterapp.commands.label('jaxvjp:toggle-line')")
+    assert label == "Put %%vjpcheck on Top of the Cell, or Take It Away"
+
+
 def test_the_fix_by_keyboard(server, page):
     """A command applies the fix of the line that the cursor is on."""
     server.write("keyboard.ipynb", SEED)

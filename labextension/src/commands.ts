@@ -82,7 +82,7 @@ export function addCommands(
   });
 
   app.commands.addCommand(CommandIDs.toggleLine, {
-    label: trans.__('Put %%vjpcheck on Top of the Cell, or Take It Away'),
+    label: trans.__('Put %%%%vjpcheck on Top of the Cell, or Take It Away'),
     isEnabled: args =>
       isEnabled(args) && activeCodeCell(tracker)?.readOnly === false,
     isVisible,

@@ -1,9 +1,11 @@
 /**
- * The summary of a run, as a dialog: the cells with findings, and a click goes to one.
+ * Dialogs: the summary of a run, where a click goes to a finding, and what a fix changes below.
  */
 import { Dialog } from '@jupyterlab/apputils';
 import { TranslationBundle } from '@jupyterlab/translation';
 import { Widget } from '@lumino/widgets';
+import { IBelow } from './notebooks';
+import { INames } from './renaming';
 import { ISummaryEntry } from './summary';
 
 /** Show the summary; the entry that was clicked, or null. */
@@ -40,6 +42,51 @@ export async function showSummary(
   });
   await dialog.launch();
   return picked;
+}
+
+/** Show which lines of the cells below change with a name, and change them if that is wanted. */
+export async function renameBelow(
+  { renamings, others }: IBelow,
+  { old, name }: INames,
+  trans: TranslationBundle
+): Promise<void> {
+  const body = new Widget();
+  body.addClass('jp-vjp-renaming');
+  for (const { count, lines } of renamings) {
+    body.node.append(element('b', `In [${count ?? ' '}]`));
+    for (const { number, before, after } of lines) {
+      const line = element('pre', '');
+      line.append(
+        element('span', trans.__('line %1', number)),
+        element('del', before),
+        element('ins', after)
+      );
+      body.node.append(line);
+    }
+  }
+  if (others > 0) {
+    const told = trans._n(
+      '%1 cell more says %2, and may mean something else: look at it yourself.',
+      '%1 cells more say %2, and may mean something else: look at them yourself.',
+      others,
+      old
+    );
+    body.node.append(element('p', told));
+  }
+  const dialog = new Dialog({
+    title: trans.__('%1 becomes %2 in the cells below', old, name),
+    body,
+    buttons: [
+      Dialog.cancelButton(),
+      Dialog.okButton({ label: trans.__('Rename') })
+    ]
+  });
+  const { button } = await dialog.launch();
+  if (button.accept) {
+    for (const { apply } of renamings) {
+      apply();
+    }
+  }
 }
 
 function countsOf({ counts }: ISummaryEntry, trans: TranslationBundle): string {

@@ -20,8 +20,9 @@ import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 import { Checker } from './checking';
 import { addCommands } from './commands';
+import { renameBelow } from './dialog';
 import { Marks } from './marks';
-import { usesBelow, WatchedNotebook } from './notebooks';
+import { below, WatchedNotebook } from './notebooks';
 import { Settings } from './settings';
 
 const ID = 'jaxvjp-magic:plugin';
@@ -58,20 +59,27 @@ function activate(
     translator,
     trans
   );
-  const marks = new Marks(trans, (cell, old, now) => {
-    const left = usesBelow(tracker, cell, old);
-    if (left > 0) {
-      Notification.info(
-        trans._n(
-          '%2 is %3 from here to the end of this cell; %1 cell below still says %2',
-          '%2 is %3 from here to the end of this cell; %1 cells below still say %2',
-          left,
-          old,
-          now
-        ),
-        { autoClose: 8000 }
-      );
+  const marks = new Marks(trans, (cell, names, python) => {
+    const left = below(tracker, cell, names, python ?? []);
+    const count = left.renamings.length + left.others;
+    if (count === 0) {
+      return;
     }
+    const show = () => {
+      void renameBelow(left, names, trans);
+    };
+    Notification.info(
+      trans._n(
+        '%2 is %3 from here to the end of this cell; %1 cell below still says %2',
+        '%2 is %3 from here to the end of this cell; %1 cells below still say %2',
+        count,
+        names.old,
+        names.name
+      ),
+      left.renamings.length > 0
+        ? { actions: [{ label: trans.__('Rename there…'), callback: show }] }
+        : { autoClose: 8000 }
+    );
   });
 
   // Cells and consoles have inline editors; a console's cells have no marks to show.

@@ -4,6 +4,7 @@
  * A mark is there as long as its line reads as it did when the cell ran. It moves with its line,
  * goes when the line is edited, and is back when the edit is undone.
  */
+import { Language, language } from '@codemirror/language';
 import { Diagnostic, lintGutter, setDiagnostics } from '@codemirror/lint';
 import { Compartment, Extension } from '@codemirror/state';
 import {
@@ -14,7 +15,7 @@ import {
 } from '@codemirror/view';
 import { TranslationBundle } from '@jupyterlab/translation';
 import { findLine, IMark, rangeIn } from './places';
-import { renamed } from './renaming';
+import { INames, renamed } from './renaming';
 
 const SEVERITIES = {
   error: 'error',
@@ -22,8 +23,12 @@ const SEVERITIES = {
   note: 'info'
 } as const;
 
-/** Called when a fix was applied: what the name was, what it is now. */
-export type Fixed = (cell: object, old: string, now: string) => void;
+/** Called when a fix was applied: what the name was and is now, and the language of the text. */
+export type Fixed = (
+  cell: object,
+  names: INames,
+  python: Language | null
+) => void;
 
 /** The marks of all cells, and the editors that show them. Cells are known by their shared models. */
 export class Marks {
@@ -280,7 +285,11 @@ class MarkedEditor implements PluginValue {
     }
     this._view.dispatch({ changes: fix.changes, userEvent: 'input.fix' });
     this._view.focus();
-    this._marks.fixed(this._cell, fix.old, fix.name);
+    this._marks.fixed(
+      this._cell,
+      { old: fix.old, name: fix.name },
+      this._view.state.facet(language)
+    );
     return true;
   }
 

@@ -1,10 +1,17 @@
 /**
  * Notebooks that are open: their reports as marks, and ways to get to a line of them.
  */
-import { CodeCell, ICellModel, isCodeCellModel } from '@jupyterlab/cells';
+import { Extension } from '@codemirror/state';
+import {
+  CodeCell,
+  ICellModel,
+  ICodeCellModel,
+  isCodeCellModel
+} from '@jupyterlab/cells';
 import { INotebookTracker, NotebookPanel } from '@jupyterlab/notebook';
 import { Marks } from './marks';
 import { cellOf, findLine, marksOf } from './places';
+import { IChange, INames, renamedBelow } from './renaming';
 import { IRunCell, reportsOf } from './report';
 
 const CALM = 50; // milliseconds without news, before the outputs are looked at
@@ -127,24 +134,93 @@ export async function goToLine(
   return true;
 }
 
-/** How many cells below the one with this shared model use a name. */
-export function usesBelow(
+/** What is to be renamed in one cell: the lines as they are and as they will be, and how it is done. */
+export interface IRenaming {
+  count: number | null;
+  lines: { number: number; before: string; after: string }[];
+  apply: () => void;
+}
+
+/** The cells below a fixed one that say a name: those where it can be renamed, and how many others. */
+export interface IBelow {
+  renamings: IRenaming[];
+  others: number;
+}
+
+/**
+ * What a fix in the cell with this shared model leaves to be done in the cells below.
+ *
+ * The name means the fixed value until a cell binds it again; where that cannot be told, that cell
+ * and those below it are left to the person.
+ */
+export function below(
   tracker: INotebookTracker,
   shared: object,
-  name: string
-): number {
+  names: INames,
+  python: Extension
+): IBelow {
   const models = tracker.currentWidget
     ? cellModels(tracker.currentWidget).filter(isCodeCellModel)
     : [];
   const at = models.findIndex(model => model.sharedModel === shared);
+  const found: IBelow = { renamings: [], others: 0 };
+  let isKnown = at >= 0;
+  for (const model of models.slice(at + 1)) {
+    const text = model.sharedModel.getSource();
+    if (!says(text, names.old)) {
+      continue;
+    }
+    const renamed = isKnown ? renamedBelow(text, python, names) : null;
+    const mayBeEdited = model.getMetadata('editable') !== false;
+    if (!renamed || (renamed.changes.length > 0 && !mayBeEdited)) {
+      isKnown = false;
+      found.others += 1;
+      continue;
+    }
+    if (renamed.changes.length > 0) {
+      found.renamings.push(renamingOf(model, renamed.changes));
+    }
+    if (!renamed.goesOn) {
+      break;
+    }
+  }
+  return found;
+}
+
+function says(text: string, name: string): boolean {
   const word = new RegExp(
     `(?<![\\p{L}\\p{N}_.])${name}(?![\\p{L}\\p{N}_])`,
     'u'
   );
-  return models
-    .slice(at + 1)
-    .filter(model => at >= 0 && word.test(model.sharedModel.getSource()))
-    .length;
+  return word.test(text);
+}
+
+function renamingOf(model: ICodeCellModel, changes: IChange[]): IRenaming {
+  const shared = model.sharedModel;
+  const text = shared.getSource();
+  const last = [...changes].sort((a, b) => b.from - a.from);
+  const after = last.reduce(
+    (now, { from, to, insert }) => now.slice(0, from) + insert + now.slice(to),
+    text
+  );
+  const [old, now] = [text.split('\n'), after.split('\n')];
+  const lines = old.flatMap((before, index) => {
+    const changed = now[index] ?? '';
+    return before === changed
+      ? []
+      : [{ number: index + 1, before, after: changed }];
+  });
+  const apply = () => {
+    if (shared.getSource() !== text) {
+      return; // edited since then
+    }
+    shared.transact(() => {
+      for (const { from, to, insert } of last) {
+        shared.updateSource(from, to, insert);
+      }
+    });
+  };
+  return { count: model.executionCount, lines, apply };
 }
 
 /** Whether a notebook is one of Python, as far as is known before its kernel is there. */

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { python } from '@codemirror/lang-python';
 import { EditorState } from '@codemirror/state';
-import { renamed } from '../src/renaming';
+import { renamed, renamedBelow } from '../src/renaming';
 
 /** The text with the name at its first `«f»` renamed to `g`; null where that is not offered. */
 function fixed(marked: string): string | null {
@@ -80,4 +80,48 @@ test('nor where some inner part has the same name for something of its own', () 
     fixed('«f» = vmap(f)\ndef h(x=f): return f(x)'),
     'g = vmap(f)\ndef h(x=g): return g(x)'
   );
+});
+
+/** A cell below with `f` renamed to `g`, and whether the next cell means the same; null where it cannot be told. */
+function below(text: string): [string, boolean] | null {
+  const found = renamedBelow(text, python(), { old: 'f', name: 'g' });
+  const state = EditorState.create({ doc: text });
+  return (
+    found && [
+      state.update({ changes: found.changes }).state.doc.toString(),
+      found.goesOn
+    ]
+  );
+}
+
+test('a cell below means the new name, up to where the old one is bound again', () => {
+  assert.deepEqual(below('y = f(x)\ndef loss(x): return f(x).mean()'), [
+    'y = g(x)\ndef loss(x): return g(x).mean()',
+    true
+  ]);
+  assert.deepEqual(below('y = f(x)\nf = jit(f)\nf(x)'), [
+    'y = g(x)\nf = jit(g)\nf(x)',
+    false
+  ]);
+  assert.deepEqual(below('def f(x): pass\nf(x)'), [
+    'def f(x): pass\nf(x)',
+    false
+  ]);
+  assert.deepEqual(below('%time f(x)'), ['%time g(x)', true]);
+  assert.deepEqual(below('f, a = f(x), 2'), ['f, a = g(x), 2', false]);
+  assert.deepEqual(below('[f(y) for y in f(x)]'), [
+    '[g(y) for y in g(x)]',
+    true
+  ]);
+});
+
+test('where a cell below may mean something else nothing is renamed', () => {
+  assert.equal(below('def h(f): return f(1)'), null);
+  assert.equal(below('for f in fs: f(x)'), null);
+  assert.equal(below('for i, f in fs: f(x)'), null);
+  assert.equal(below('[f(x) for f in fs]'), null);
+  assert.equal(below('with a as f: f(x)'), null);
+  assert.equal(below('f += 1'), null);
+  assert.equal(below('y = (f := 3)'), null);
+  assert.equal(below('if x:\n    f = jit(f)\nf(x)'), null);
 });
