@@ -212,6 +212,26 @@ def test_an_exported_page_without_widget_state(page, executed, tmp_path):
     assert report.locator("svg").count() == 2
 
 
+def test_an_exported_page_without_network(server, page, tmp_path):
+    """After a normal save, which keeps the widget: the static page is there, for nothing comes to replace it."""
+    import nbformat
+
+    path = server.write("offline.ipynb", *example("seed_bug"))
+    opened(page, server.lab("offline.ipynb"))
+    run(page)
+    assert "widgets" in save(page, path)["metadata"]
+    page.goto("about:blank")
+    page.route(re.compile("^https?://"), lambda route: route.abort())
+    page.errors.clear()
+    page.goto(exported(nbformat.read(path, 4), tmp_path / "offline.html"))
+    report = page.locator("[data-vjpcheck-static]")
+    assert "NAM201" in report.inner_text()
+    assert report.locator("tbody tr").count() == 4
+    assert report.is_visible()
+    page.errors.clear()  # what could not be fetched
+    page.unroute_all()
+
+
 def test_an_exported_page_with_widget_state(page, executed, tmp_path, widget_manager):
     """The widget is alive on the page: it opens, it filters, and a line number lights up the line."""
     served = {
@@ -228,6 +248,7 @@ def test_an_exported_page_with_widget_state(page, executed, tmp_path, widget_man
     page.goto(exported(executed, tmp_path / "alive.html"))
     report = page.locator(".vjpcheck")
     report.locator(".vc-opener").nth(1).click()
+    assert page.locator("[data-vjpcheck-static]").count() == 0
     assert report.locator(".vc-leaves").count() == 1
     report.get_by_role("searchbox").fill("grad(")
     assert report.locator("tr[data-call]").count() == 1

@@ -64,5 +64,5 @@ def with_widget(report: Report, changes: Changes | None = None) -> tuple[dict[st
 
     static = mime_bundle(report, changes)
     widget = ReportWidget(report, changes)
-    data, metadata = widget.mime_bundle()
-    return {**data, **static}, metadata, widget
+    data, metadata = widget.mime_bundle(static)
+    return data, metadata, widget

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import json
+import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from jaxvjp_magic.report import Report
 
 # One module from several files, without a build: they share their names, as sections of one file would.
+VIEW = "application/vnd.jupyter.widget-view+json"
 _PARTS = ("dom", "flow", "findings", "reveal", "detail", "table", "keep", "main")
 _FOLDER = Path(__file__).parent
 _ROWS_AT_ONCE = 1000
@@ -46,7 +49,8 @@ class ReportWidget(anywidget.AnyWidget):
         """Open it; it is displayed by its `mime_bundle`."""
         self._view: View | None = View(report, changes)
         self._esm, self._css = script(), style()
-        super().__init__(report=self._view.saved())
+        # A number that JavaScript does not round: see `mime_bundle`.
+        super().__init__(report=self._view.saved(), model_id=str(secrets.randbits(52)))
         self.report = {**self.report, "id": self.model_id}
         self.on_msg(self._answer)
 
@@ -72,10 +76,26 @@ class ReportWidget(anywidget.AnyWidget):
             if row is not None:
                 self.send({"kind": "detail", "id": row.call.id, "detail": view.detail(row)})
 
-    def mime_bundle(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The data and the metadata that show this widget."""
+    def mime_bundle(self, static: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The data and the metadata that show this widget, with the `static` forms of the same report.
+
+        A page that nbconvert exports is to show the static table until the
+        widget replaces it, which its front end, from the network, may never do.
+        nbconvert shows the widget alone where it finds the model's id, a text,
+        among those that are saved: the view says it as a number, which is no
+        text to Python, and the same key to JavaScript. The static page has a
+        view of its own at its end, in data that no browser runs.
+        """
         data, metadata = self._repr_mimebundle_() or ({}, {})
-        return data, metadata
+        view = dict(data.get(VIEW, {}))
+        if not view or "text/html" not in static:
+            return {**data, **static}, metadata
+        html = (
+            f'<div>\n<div data-vjpcheck-static="">\n{static["text/html"]}\n</div>\n'
+            f'<script type="{VIEW}">{json.dumps(view)}</script>\n</div>'
+        )
+        view["model_id"] = int(view["model_id"])
+        return {**data, **static, VIEW: view, "text/html": html}, metadata
 
 
 class ProgressWidget(anywidget.AnyWidget):

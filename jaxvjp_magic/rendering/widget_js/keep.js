@@ -46,7 +46,7 @@ function save(notebook, state) {
 function withoutGone(notebook, state) {
   const shown = new Set();
   for (const cell of notebook.cells) {
-    for (let i = 0; i < (cell.outputs?.length ?? 0); i++) shown.add(cell.outputs.get(i).data[VIEW]?.model_id);
+    for (let i = 0; i < (cell.outputs?.length ?? 0); i++) shown.add(String(cell.outputs.get(i).data[VIEW]?.model_id));
   }
   const gone = new Set();
   for (const [id, entry] of Object.entries(state)) {

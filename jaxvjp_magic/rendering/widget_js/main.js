@@ -146,6 +146,7 @@ class State {
 
   attached() {
     if (!this.root.isConnected) return;
+    this.root.closest(".widget-subarea")?.parentElement.querySelector(":scope > [data-vjpcheck-static]")?.remove();
     if (!this.still && !cellAround(this.root)) {
       this.still = true;
       for (const button of this.root.querySelectorAll(".vc-goto")) button.replaceWith(button.textContent);
