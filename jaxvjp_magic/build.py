@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from jaxvjp_magic.tracing.facts import CallFact, Event, Record, Tree
 
 E = TypeVar("E", bound="Event")
-_SILENCED = re.compile(r"#\s*vjpcheck:\s*ignore\[([^\]]*)\]")
+_SILENCED = re.compile(r"#\s*vjpcheck:\s*ignore\s*\[([^\]]*)\]")
 
 
 def build_report(

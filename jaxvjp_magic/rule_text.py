@@ -49,6 +49,19 @@ def element_line(rule: Rule, index: int) -> int | None:
 
 
 @functools.lru_cache(maxsize=256)
+def elements(rule: Rule) -> tuple[str, ...]:
+    """The text of each element of the tuple that a rule returns; () where it returns another expression."""
+    returned = _returned(rule)
+    return tuple(map(ast.unparse, returned.elts)) if isinstance(returned, (ast.Tuple, ast.List)) else ()
+
+
+def as_operand(text: str) -> str:
+    """An expression, in parentheses where a method could not be called on it as it stands."""
+    simple = (ast.Name, ast.Call, ast.Attribute, ast.Subscript)
+    return text if isinstance(ast.parse(text, mode="eval").body, simple) else f"({text})"
+
+
+@functools.lru_cache(maxsize=256)
 def packed(rule: Rule) -> tuple[list[str], int] | None:
     """The names that a fwd rule returns as its residuals, in order, and the line; None for other than plain names."""
     pair = _returned(rule)

@@ -93,7 +93,8 @@ def summary(code: str) -> str:
 
 def unknown_code_message(code: str) -> str:
     """One line for a code that there is not, with the nearest that there is."""
-    near = difflib.get_close_matches(code.upper(), CATALOGUE, n=1, cutoff=0)
+    digits = code.upper()[:3] + code.upper()[3:].translate(str.maketrans("OIL", "011"))
+    near = [digits] if digits in CATALOGUE else difflib.get_close_matches(code.upper(), CATALOGUE, n=1, cutoff=0)
     return f"unknown code {code}; did you mean {near[0]}?" if near else f"unknown code {code}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 import dataclasses
 from typing import TYPE_CHECKING
 
@@ -79,14 +80,18 @@ def registered(texts: Sequence[str], name: str) -> Registered | None:
     return None
 
 
-def imported_over(text: str) -> Iterator[tuple[str, int, int, int]]:
-    """The custom_vjp functions whose name a later import takes: name, line and columns of the import."""
+def imported_over(text: str) -> Iterator[tuple[str, str, int, int, int]]:
+    """The custom_vjp functions whose name a later import takes: name, another import, line and columns of the first."""
     nodes = list(_top_level(text))
     for node in nodes:
-        for alias in node.names if isinstance(node, (ast.Import, ast.ImportFrom)) else ():
+        if not isinstance(node, (ast.Import, ast.ImportFrom)):
+            continue
+        for alias in node.names:
             name = alias.asname or alias.name
             if any(one.lineno < node.lineno and _is_custom(one, name) for one in nodes):
-                yield name, alias.lineno, alias.col_offset, alias.end_col_offset or 0
+                another = copy.copy(node)
+                another.names = [ast.alias(alias.name, f"imported_{name}")]
+                yield name, ast.unparse(another), alias.lineno, alias.col_offset, alias.end_col_offset or 0
 
 
 def repeated_pullbacks(text: str) -> Iterator[tuple[str, str, int, int, int]]:

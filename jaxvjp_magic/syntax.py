@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import dataclasses
 import dis
 import functools
+import io
+import tokenize
 from typing import TYPE_CHECKING, TypeGuard
 
 if TYPE_CHECKING:
@@ -52,6 +55,14 @@ def nodes(text: str) -> tuple[ast.AST, ...]:
     """Every node of the syntax tree, the outer ones first; none where the text is no Python."""
     tree = parse(text)
     return () if tree is None else tuple(ast.walk(tree))
+
+
+def comments(text: str) -> Iterator[tuple[int, str]]:
+    """The comments of a text with their lines, up to where it is no Python."""
+    with contextlib.suppress(tokenize.TokenError, SyntaxError):
+        for token in tokenize.generate_tokens(io.StringIO(text).readline):
+            if token.type == tokenize.COMMENT:
+                yield token.start[0], token.string
 
 
 def may_name(text: str, name: str) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import textwrap
+from unittest.mock import ANY
 
 import jax
 import jax.numpy as jnp
@@ -83,6 +85,14 @@ def test_what_was_silenced_is_counted_and_can_be_unfolded():
     assert report.ok
 
 
+@contextlib.contextmanager
+def vjpcheck_of(text):
+    """The report of a program, whatever notes it has."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("programs.NOTES", ANY)
+        yield check_program(text)
+
+
 WRONG = """
     @jax.custom_vjp
     def f(x):
@@ -102,6 +112,28 @@ def test_what_a_comment_or_an_option_silences_is_told(comment, ignore):
     assert (report.findings, report.ok) == ((), True)
     assert [(one.code, one.severity, one.line) for one in report.silenced] == [("VJP104", Severity.ERROR, 5)]
     assert "\n\nignored: 1 error VJP104" in str(report)
+
+
+@pytest.mark.parametrize(
+    ("comment", "said"),
+    [
+        ("# vjpcheck: ignore", "the comment names no code, and silences nothing; as in # vjpcheck: ignore[VJP104]"),
+        ("# vjpcheck: ignore[]", "the comment names no code, and silences nothing; as in # vjpcheck: ignore[VJP104]"),
+        ("# vjpcheck:ignore [VJP1O4]", "the comment silences nothing: unknown code VJP1O4; did you mean VJP104?"),
+        (
+            "# vjpcheck: ignore[VJP105, VJP1O4]",
+            "the comment silences nothing: unknown code VJP1O4; did you mean VJP104?",
+        ),
+        ("# vjpcheck: ignore [VJP104]", ""),
+        ("# see vjpcheck: it ignores nothing", ""),
+    ],
+)
+def test_a_comment_that_silences_nothing_is_told(comment, said):
+    """The line, and what it should say; what it should have silenced is there."""
+    with vjpcheck_of(WRONG.format(comment=f"  {comment}")) as report:
+        pass
+    assert report.notes == ((f"line 5: {said}",) if said else ())
+    assert [one.code for one in report.findings] == ([] if "[VJP104]" in comment else ["VJP104"])
 
 
 @pytest.fixture

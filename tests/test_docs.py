@@ -62,7 +62,7 @@ SAID = {
             "defvjp was given the bwd of line 11. It takes the function, not its name, and no custom_vjp function has "
             "the bwd of line 18."
         ),
-        "call defvjp again after it:  f.defvjp(...)",
+        "call defvjp again after it:  f.defvjp(fwd, bwd)",
         18,
     ),
     "NAM205": (
@@ -113,7 +113,7 @@ SAID = {
             "A rule returns cotangents for the arguments of layer. w is none of them, so its gradient has no way back;"
             " JAX raises UnexpectedTracerError and names no variable."
         ),
-        "make it an argument, and return its cotangent too:  def layer(w, x):",
+        "make it an argument, and return its cotangent too:  def layer(w, x): ...",
         5,
     ),
     "VJP117": (
@@ -137,7 +137,7 @@ SAID = {
             "JAX calls the fwd rule with the arguments in the order of the function, those in nondiff_argnums "
             "included; only for the bwd rule do these come first."
         ),
-        "def power_fwd(x, n):",
+        "def power_fwd(x, n): ...",
         7,
     ),
     "VJP120": (
@@ -161,7 +161,7 @@ SAID = {
             "w is float32[], the same on all devices, and its cotangent is float32[]{V:i}: the sum over the devices is"
             " missing."
         ),
-        'sum it:  jax.lax.psum(cotangent, "i")',
+        'sum it:  jax.lax.psum(jnp.sum(x * g), "i")',
         17,
     ),
     "VJP123": (
@@ -234,7 +234,7 @@ SAID = {
     "RES403": (
         "the bwd rule of <lambda> was given a large cotangent that is all zeros",
         "An output of <lambda> is not used, and its cotangent was built and calculated with all the same.",
-        "have it told:  <lambda>.defvjp(..., symbolic_zeros=True)",
+        "have the rule told which cotangents are zeros",
         3,
     ),
 }

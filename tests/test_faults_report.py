@@ -95,6 +95,7 @@ MORE = {
         jax.grad(lambda x: f(x)[0].sum())(jnp.ones(3))
         """,
     ),
+    "a comment": (RULE.format("3 * g * jnp.cos(x)") + "        x = 1  # vjpcheck: ignore[VJP104]\n",),
     "an argument is missing": ("jax.grad(lambda w, x: w * x)(1.0)",),
     "an element too many": ("out, pull = jax.vjp(lambda x: (x, x), 1.0)\npull((1.0, jnp.ones(3)))",),
 }

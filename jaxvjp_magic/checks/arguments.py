@@ -55,7 +55,7 @@ def closed_over_values(facts: Sequence[Fact], cases: Sequence[Case], program: Pr
                 "VJP116", Severity.ERROR, f"{rule} closes over {fact.name}, which is being differentiated",
                 f"A rule returns cotangents for the arguments of {fact.function.name}. {fact.name} is none of them, so "
                 "its gradient has no way back; JAX raises UnexpectedTracerError and names no variable.",
-                fix=f"make it an argument, and return its cotangent too:  def {fact.function.name}({arguments}):",
+                fix=f"make it an argument, and return its cotangent too:  def {fact.function.name}({arguments}): ...",
                 function=fact.function.name, line=spot.line, source=spot.source, snippet=spot.snippet,
                 phase=fact.phase, path=fact.name, calls=(case.call.id,),
             ),

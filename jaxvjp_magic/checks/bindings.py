@@ -24,16 +24,17 @@ def rules_defined_again(facts: Sequence[Fact], cases: Sequence[Case], program: P
         if not isinstance(fact, Edited):
             continue
         spot = program.definition(fact.now.code)
-        name = fact.function.name
+        name, case = fact.function.name, _case_of(fact.function, [one for one in cases if one.is_custom])
+        again = f"{name}.defvjp({case.fwd_name}, {case.bwd_name})" if case else ""
         yield Found(
             Finding(
                 "NAM203", Severity.WARNING, f"{fact.name} was defined again, and {name} still uses the old one",
                 f"defvjp was given the {fact.name} of {program.definition(fact.rule.code)}. It takes the function, not "
                 f"its name, and no custom_vjp function has the {fact.name} of {spot}.",
-                fix=f"call defvjp again after it:  {name}.defvjp(...)",
+                fix=words.with_code("call defvjp again after it", again),
                 function=name, line=spot.line, source=spot.source, snippet=spot.snippet, phase=fact.phase,
             ),
-            _case_of(fact.function, cases),
+            case,
         )  # fmt: skip
 
 

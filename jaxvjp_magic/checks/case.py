@@ -6,6 +6,7 @@ import dataclasses
 import re
 from typing import TYPE_CHECKING, TypeVar
 
+from jaxvjp_magic import rule_text
 from jaxvjp_magic.report import Finding, Severity
 from jaxvjp_magic.tracing.facts import Bwd, CallFact, Failed, Forward, Fwd, Primal, Pullback
 
@@ -103,6 +104,15 @@ class Case:
         names = self.call.primals.names if self.call.primals else ()
         argument = re.split(r"[.\[]", path, maxsplit=1)[0]
         return self.program.returned(code, names.index(argument)) if argument in names else self.program.returning(code)
+
+    def made(self, path: str) -> str:
+        """The expression in bwd for the cotangent of an argument, to go on with; `cotangent` where it has none."""
+        names = self.call.primals.names if self.call.primals else ()
+        rule = self.program.rule_text(self.bwd.code) if self.bwd else None
+        elements = rule_text.elements(rule) if rule is not None else ()
+        if len(elements) != len(names) or path not in names:
+            return "cotangent"
+        return rule_text.as_operand(elements[names.index(path)])
 
     @property
     def fwd_name(self) -> str:

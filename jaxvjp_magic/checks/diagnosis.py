@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from jaxvjp_magic import rules
 from jaxvjp_magic.checks import (
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from jaxvjp_magic.sources import Program
     from jaxvjp_magic.tracing.facts import ErrorFact, Fact, Function, Record
 
+T = TypeVar("T")
 OF_CALLS: tuple[Callable[[Case], Iterator[Found]], ...] = (
     signatures.rules_take_what_they_are_given,
     signatures.residuals_are_unpacked_as_packed,
@@ -98,7 +99,8 @@ def diagnose(
     silenced = [one.finding for one in _in_order(found) if ignore(one.finding)]
     found = [one for one in _in_order(found) if not ignore(one.finding)]
     raised_error = any(_is_about_an_exception(one.finding) for one in (*exceptions, *found))
-    return Diagnosis(_with_causes(found, raised_error=raised_error), tuple(silenced), tuple(run.notes))
+    notes = run(texts.silent_comments, program)
+    return Diagnosis(_with_causes(found, raised_error=raised_error), tuple(silenced), (*notes, *run.notes))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -120,7 +122,7 @@ class _Checks:
     def __init__(self) -> None:
         self.notes: dict[str, None] = {}
 
-    def __call__(self, check: Callable[..., Iterator[Found]], *arguments: object) -> list[Found]:
+    def __call__(self, check: Callable[..., Iterator[T]], *arguments: object) -> list[T]:
         try:
             return list(check(*arguments))
         except Exception as error:  # noqa: BLE001 (a fault of ours is a note, whatever it is)

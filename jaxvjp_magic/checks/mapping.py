@@ -57,7 +57,7 @@ def cotangents_are_summed(case: Case) -> Iterator[Found]:
                 f"{case.bwd_name} returns for {path} a cotangent that varies over the mesh axis {named}",
                 f"{path} is {argument.text}, the same on all devices, and its cotangent is {got.text}: the sum over "
                 "the devices is missing.",
-                fix=f"sum it:  jax.lax.psum(cotangent, {names})", phase="bwd", path=path,
+                fix=f"sum it:  jax.lax.psum({case.made(path)}, {names})", phase="bwd", path=path,
                 expected=argument.text, got=got.text,
             )  # fmt: skip
 

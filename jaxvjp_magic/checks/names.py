@@ -204,7 +204,9 @@ def _fix(use: NameUse, found: _Overwriting) -> tuple[str, str]:
 
 
 def keep_original(new: str, value: str) -> str:
-    """The fix for an overwritten name, in words."""
+    """The fix for an overwritten name; in words alone where it is not known what overwrites it."""
+    if "..." in value:
+        return f"keep the original name, and call the other one {new}"
     return f"keep the original name:  {new} = {value}"
 
 

@@ -137,7 +137,10 @@ def _call_failed(case: Case, failed: Failed) -> Found:
             f"{case.name} has no rule: defvjp was not called on this {case.name}",
             f"{case.name} is called at {spot}, and JAX needs its rule for every call. A function that is "
             "defined again is a new one, and has no rule until defvjp is called again.",
-            fix=f"call it after each definition of {case.name}:  {case.name}.defvjp({case.name}_fwd, {case.name}_bwd)",
+            fix=words.with_code(
+                f"call it after each definition of {case.name}",
+                f"{case.name}.defvjp({case.name}_fwd, {case.name}_bwd)",
+            ),
             phase="call", got=raised.type,
         )  # fmt: skip
     if "could not be resolved" in raised.message:
@@ -165,5 +168,7 @@ def _call_failed(case: Case, failed: Failed) -> Found:
 
 def _transform_advice(case: Case, failed: Failed) -> str:
     if "forward-mode" in failed.raised.message:
-        return f"give it a custom_jvp rule, or use reverse mode twice:  jax.jacrev(jax.jacrev({case.name}))"
+        return words.with_code(
+            "give it a custom_jvp rule, or use reverse mode twice", f"jax.jacrev(jax.jacrev({case.name}))"
+        )
     return ""

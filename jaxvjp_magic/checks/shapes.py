@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jaxvjp_magic import rule_text
 from jaxvjp_magic.checks import words
 from jaxvjp_magic.report import Severity
 
@@ -46,10 +47,21 @@ def fwd_fits_primal(case: Case) -> Iterator[Found]:
             f"{case.fwd_name} returns {fwd.output}, but {case.name} returns {expected}",
             f"The first of the pair that {case.fwd_name} returns takes the place of {case.name}'s output; "
             f"{_of_path('it', path)} {how}. JAX compares the two only where {case.name} itself has run too.",
-            fix=f"return from {case.fwd_name} what {case.name} returns: {expected}",
+            fix=words.with_code(f"return from {case.fwd_name} what {case.name} returns", _first_of_pair(case)),
             phase="fwd", path=path, expected=str(expected), got=str(fwd.output),
         )  # fmt: skip
         return
+
+
+def _first_of_pair(case: Case) -> str:
+    """`return f(x, y), residuals`, with what fwd returns as residuals; "" where its text does not tell."""
+    rule, fwd = case.call.rule, case.program.rule_text(case.fwd.code if case.fwd else None)
+    elements = rule_text.elements(fwd) if fwd is not None else ()
+    if rule is None or fwd is None or rule.symbolic_zeros or len(elements) != len(("output", "residuals")):
+        return ""
+    if rule_text.reads(fwd, case.name):  # it calls the function already
+        return ""
+    return f"return {case.name}({', '.join(rule_text.parameters(fwd))}), {elements[1]}"
 
 
 def bwd_fits_arguments(case: Case) -> Iterator[Found]:
@@ -118,10 +130,10 @@ def _about_count(case: Case, primals: Tree, got: Structure) -> tuple[str, str]:
     if len(got.children) < len(names):
         missing = names[len(got.children) :]
         reason = "Arguments with defaults count too; those in nondiff_argnums do not."
-        returned = ["..."] * len(got.children) + ["None"] * len(missing)
-        inside = ", ".join(returned) + ("," if len(returned) == 1 else "")
-        fix = f"return one for each, None for an argument without gradient:  return ({inside})"
-        return reason, fix
+        rule = case.program.rule_text(case.bwd.code) if case.bwd else None
+        elements = rule_text.elements(rule) if rule is not None else ()
+        code = f"return {', '.join([*elements, *(['None'] * len(missing))])}" if elements else ""
+        return reason, words.with_code("return one for each, None for an argument without gradient", code)
     if case.call.nondiff:
         static = words.listed(name for name, _ in case.call.nondiff)
         return f"{static} is in nondiff_argnums and gets no cotangent.", f"return only those of {words.listed(names)}"
@@ -158,7 +170,10 @@ def _bwd_leaves(case: Case, primals: Tree, bwd: Bwd) -> Iterator[Found]:
                 "VJP104", ERROR, spot,
                 f"{case.bwd_name} returns {got.text} for {name}, which is {argument.text}",
                 "A cotangent has the shape of its argument" + (f"; {near}." if near else "."),
-                fix=f"return {argument.text} for {name}", phase="bwd", path=path,
+                fix=words.with_code(
+                    f"return {argument.text} for {name}", words.fitting(argument.shape, got.shape, case.made(path))
+                ),
+                phase="bwd", path=path,
                 expected=argument.text, got=got.text,
             )  # fmt: skip
         elif got.dtype != argument.dtype:
@@ -170,7 +185,8 @@ def _bwd_leaves(case: Case, primals: Tree, bwd: Bwd) -> Iterator[Found]:
                 f"JAX accepts a cotangent of another dtype without a word, and raised {raised} where it was used."
                 if raised else
                 "JAX accepts a cotangent of another dtype without a word, and hands it on as the gradient.",
-                fix=f"return it as {argument.dtype}:  cotangent.astype({name}.dtype)", phase="bwd", path=path,
+                fix=f'return it as {argument.dtype}:  {case.made(path)}.astype("{argument.dtype}")',
+                phase="bwd", path=path,
                 expected=argument.text, got=got.text,
             )  # fmt: skip
 

@@ -74,7 +74,7 @@ def _exchanged(case: Case) -> Found:
         "VJP119", Severity.ERROR, _defvjp(case),
         f"defvjp was given {fwd} as the fwd rule and {bwd} as the bwd rule: they are in each other's place",
         f"{bwd} takes the arguments of {case.name}, and {fwd} takes residuals and a cotangent.",
-        fix=f"{case.name}.defvjp({bwd}, {fwd})", phase="fwd",
+        fix=words.with_code("give it the fwd rule first", f"{case.name}.defvjp({bwd}, {fwd})"), phase="fwd",
     )  # fmt: skip
 
 
@@ -147,4 +147,4 @@ def _in_order(parameters: Parameters) -> str:
 
 
 def _signature(name: str, names: tuple[str, ...]) -> str:
-    return f"def {name}({', '.join(names)}):" if name.isidentifier() else f"lambda {', '.join(names)}: ..."
+    return f"def {name}({', '.join(names)}): ..." if name.isidentifier() else f"lambda {', '.join(names)}: ..."

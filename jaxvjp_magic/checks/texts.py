@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
-from jaxvjp_magic import statements
+from jaxvjp_magic import rules, statements, syntax
 from jaxvjp_magic.checks import names
 from jaxvjp_magic.checks.case import Found
 from jaxvjp_magic.report import Finding, Severity
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _TRANSFORMATIONS = {"vmap", "pmap", "shard_map", "partial"} | names.ANOTHER_FUNCTION
 TWICE = 2
+_SILENCES = re.compile(r"#\s*vjpcheck:\s*ignore\b\s*(?:\[(?P<codes>[^\]]*)\])?")
 
 
 def overwritten_names(_: Sequence[Fact], cases: Sequence[Case], program: Program) -> Iterator[Found]:
@@ -104,13 +106,13 @@ def _in_a_loop(one: Overwriting, checked: Text, program: Program, cases: Sequenc
 def imported_names(_: Sequence[Fact], __: Sequence[Case], program: Program) -> Iterator[Found]:
     """NAM201: an import below a custom_vjp function takes its name."""
     checked = program.sources.checked()
-    for name, *at in statements.imported_over(checked.text):
+    for name, another, *at in statements.imported_over(checked.text):
         spot = program.spot_in(checked, *at)
         yield Found(
             Finding(
                 "NAM201", Severity.WARNING, f"{name} was overwritten by an import",
                 f"The custom_vjp function {name} is defined above; a call of {name} below reaches what was imported.",
-                fix=f"import it under another name:  import ... as imported_{name}", function=name,
+                fix=f"import it under another name:  {another}", function=name,
                 line=spot.line, source=spot.source, snippet=spot.snippet, expected="the custom_vjp function",
             ),
             None,
@@ -132,6 +134,22 @@ def repeated_tuples(_: Sequence[Fact], __: Sequence[Case], program: Program) -> 
             ),
             None,
         )  # fmt: skip
+
+
+def silent_comments(program: Program) -> Iterator[str]:
+    """A note for each comment in the checked text that means to silence something, and does not say what."""
+    text = program.sources.checked()
+    for line, comment in syntax.comments(text.text) if "vjpcheck:" in text.text else ():
+        match = _SILENCES.search(comment)
+        if match is None:
+            continue
+        at = program.spot_in(text, line)
+        codes = [code.strip() for code in (match["codes"] or "").split(",") if code.strip()]
+        if not codes:
+            yield f"{at}: the comment names no code, and silences nothing; as in # vjpcheck: ignore[VJP104]"
+        for code in codes:
+            if code.upper() not in rules.CATALOGUE:
+                yield f"{at}: the comment silences nothing: {rules.unknown_code_message(code)}"
 
 
 def _defines(text: str, name: str, checked: str) -> bool:

@@ -55,10 +55,20 @@ def zero_size_gradients(case: Case) -> Iterator[Found]:
                 f"the gradient of {case.name} with respect to {path} is float0, for {path} is {one.text}",
                 "An integer has no derivative: what the pullback returns for it has the type float0, and no arithmetic "
                 "takes it. That ended the program.",
-                fix=f"differentiate with respect to floats alone:  jax.vjp(lambda ...: {case.name}(...), ...)",
+                fix=words.with_code("differentiate with respect to floats alone", _of_floats(case)),
                 phase="pullback", path=path, got=one.text,
             )  # fmt: skip
             return
+
+
+def _of_floats(case: Case) -> str:
+    """`jax.vjp(lambda x: f(x, n), x)`, with the names of the arguments."""
+    primals = case.call.primals
+    if primals is None or len(primals.names) != len(primals.types):  # a container among them
+        return ""
+    pairs = zip(primals.names, primals.types, strict=True)
+    floats = ", ".join(name for name, one in pairs if not one.dtype.startswith(("int", "uint", "bool")))
+    return f"jax.vjp(lambda {floats}: {case.name}({', '.join(primals.names)}), {floats})" if floats else ""
 
 
 def _zero_size_cotangent(case: Case) -> Iterator[Found]:

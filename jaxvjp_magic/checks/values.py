@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jaxvjp_magic.checks import words
 from jaxvjp_magic.report import Severity
 
 if TYPE_CHECKING:
@@ -181,5 +182,9 @@ def _zeros(case: Case) -> Found:
         "RES403", Severity.NOTE, case.program.definition(case.bwd.code if case.bwd else None),
         f"{case.rule_name('bwd')} was given a large cotangent that is all zeros",
         f"An output of {case.name} is not used, and its cotangent was built and calculated with all the same.",
-        fix=f"have it told:  {case.name}.defvjp(..., symbolic_zeros=True)", phase="bwd",
+        fix=words.with_code(
+            "have the rule told which cotangents are zeros",
+            f"{case.name}.defvjp({case.fwd_name}, {case.bwd_name}, symbolic_zeros=True)",
+        ),
+        phase="bwd",
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
 import math
 from typing import TYPE_CHECKING
@@ -43,39 +44,73 @@ def _shape(shape: Shape | None) -> str:
     return f"({shape[0]},)" if len(shape) == 1 else f"({', '.join(map(str, shape))})"
 
 
+def with_code(sentence: str, code: str) -> str:
+    """A fix: `sentence:  code`, or the sentence alone where the code cannot be pasted, for it names a lambda."""
+    try:
+        ast.parse(code)
+    except SyntaxError:
+        return sentence
+    return f"{sentence}:  {code}" if code else sentence
+
+
 def near_fit(expected: Shape | None, got: Shape | None) -> str:
     """How the one shape could become the other: "summed over axis 0 it would fit", or ""."""
-    if expected is None or got is None or len(got) > MOST_AXES or expected == got:
-        return ""
-    change = _summed(expected, got) or _rearranged(expected, got) or _resized(expected, got)
+    change, _ = _change(expected, got)
     return f"{change} it would fit" if change else ""
 
 
-def _summed(expected: Shape, got: Shape) -> str:
+def fitting(expected: Shape | None, got: Shape | None, value: str) -> str:
+    """The expression that makes a value of the one shape one of the other: `g.sum(axis=0)`; "" where there is none."""
+    _, code = _change(expected, got)
+    if code == "{}.T" and value.endswith(".T"):
+        return value.removesuffix(".T")
+    return code.replace("{}", value)
+
+
+_Change = tuple[str, str]  # in words, and as code in which {} stands for the value
+_NO_CHANGE = "", ""
+
+
+def _change(expected: Shape | None, got: Shape | None) -> _Change:
+    if expected is None or got is None or len(got) > MOST_AXES or expected == got:
+        return _NO_CHANGE
+    changes = (find(expected, got) for find in (_summed, _rearranged, _resized))
+    return next((one for one in changes if one != _NO_CHANGE), _NO_CHANGE)
+
+
+def _summed(expected: Shape, got: Shape) -> _Change:
     for count in range(1, len(got) + 1):
         for axes in itertools.combinations(range(len(got)), count):
             if tuple(size for axis, size in enumerate(got) if axis not in axes) == expected:
-                return f"summed over {_axes(axes)}"
+                return f"summed over {_axes(axes)}", f"{{}}.sum({_axis(axes)})"
     if len(got) == len(expected) and all(e in (1, g) for e, g in zip(expected, got, strict=True)):
         kept = tuple(axis for axis, (e, g) in enumerate(zip(expected, got, strict=True)) if e != g)
-        return f"summed over {_axes(kept)} with keepdims=True"
-    return ""
+        return f"summed over {_axes(kept)} with keepdims=True", f"{{}}.sum({_axis(kept)}, keepdims=True)"
+    return _NO_CHANGE
 
 
 def _axes(axes: tuple[int, ...]) -> str:
     return f"axis {axes[0]}" if len(axes) == 1 else f"axes {listed(map(str, axes))}"
 
 
-def _rearranged(expected: Shape, got: Shape) -> str:
+def _axis(axes: tuple[int, ...]) -> str:
+    return f"axis={axes[0] if len(axes) == 1 else axes}"
+
+
+def _rearranged(expected: Shape, got: Shape) -> _Change:
     if tuple(reversed(got)) == expected:
-        return "transposed"
-    return "with its axes in another order" if sorted(map(str, got)) == sorted(map(str, expected)) else ""
+        return "transposed", "{}.T"
+    if sorted(map(str, got)) != sorted(map(str, expected)):
+        return _NO_CHANGE
+    orders = itertools.permutations(range(len(got)))
+    order = next((one for one in orders if tuple(got[axis] for axis in one) == expected), None)
+    return "with its axes in another order", f"jnp.transpose({{}}, {order})" if order else ""
 
 
-def _resized(expected: Shape, got: Shape) -> str:
+def _resized(expected: Shape, got: Shape) -> _Change:
     if _size(got) is not None and _size(got) == _size(expected):
-        return "reshaped"
-    return "broadcast" if _broadcasts(got, expected) else ""
+        return "reshaped", f"{{}}.reshape({_shape(expected)})"
+    return ("broadcast", f"jnp.broadcast_to({{}}, {_shape(expected)})") if _broadcasts(got, expected) else _NO_CHANGE
 
 
 def _size(shape: Shape) -> int | None:

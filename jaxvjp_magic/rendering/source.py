@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import unicodedata
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,10 @@ def split_line(snippet: Snippet) -> tuple[str, str, str]:
 
 
 def split_fix(fix: str) -> tuple[str, str]:
-    """`in words:  code` as its two parts, or code alone."""
+    """`in words:  code` as its two parts; words alone, or code alone, which parses."""
     words, separator, code = fix.rpartition(":  ")
+    try:
+        ast.parse(code)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # it is not ours alone: a report may be anybody's
+        return fix, ""
     return words + separator, code
