@@ -307,6 +307,20 @@ def test_a_key_is_an_argument_as_others(jit, key, factor, codes):
     assert verified(function, bwd, run, "k, x") == (codes, [])
 
 
+def test_a_rule_that_needs_an_axis_of_the_program_is_told():
+    """Outside of the vmap there is none."""
+    run = f'jax.vmap(jax.grad(lambda x: f(x).sum()), axis_name="rows")(jnp.ones((2, 3)) * {X})'
+    function = 'jax.lax.psum(x, "rows")'
+    assert verified(function, "(g * 2,)", run) == ([], [("f", "it needs the axis rows, which only the program has")])
+
+
+def test_more_rules_than_are_compared_are_told(monkeypatch):
+    """Each of them."""
+    monkeypatch.setattr("jaxvjp_magic.tracing.probes.MOST_PROBES", 2)
+    run = "\n    ".join(f"jax.grad(lambda x: f(x).sum())(jnp.ones({n}))" for n in range(1, 5))
+    assert verified("x * 2", "(g * 2,)", run) == ([], [("f", "only the first 2 are compared")])
+
+
 def test_a_nan_in_bfloat16_is_a_nan():
     """NumPy does not know that it is a float."""
     text = RULE.format(

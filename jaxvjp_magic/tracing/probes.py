@@ -60,11 +60,14 @@ class Probes:
     def __init__(self) -> None:
         """Nothing is kept yet."""
         self._probes: dict[Any, Probe] = {}
+        self.too_many: dict[Function, None] = {}  # of which no probe was kept for some types
         self._random = np.random.default_rng(0)
 
     def add(self, key: Any, custom: Any, function: Function, primals: Tree | None, args: tuple[Any, ...]) -> None:
         """Keep the arguments of a call, the first of its kind."""
-        if key not in self._probes and len(self._probes) < MOST_PROBES:
+        if key not in self._probes and len(self._probes) >= MOST_PROBES:
+            self.too_many[function] = None
+        elif key not in self._probes:
             values, is_random = concrete(args, self._random, frozenset(custom.nondiff_argnums))
             # A copy, for JAX may keep in its caches what is run; its parts stay the identical ones that `key` names.
             self._probes[key] = Probe(function, primals, with_rules(custom), values, is_random)

@@ -171,9 +171,13 @@ def _verified(listener: Listener) -> tuple[list[ValueFact], list[str], list[NotC
     """What comparing values finds, faults of ours, and the rules that were not run again."""
     if listener.probes is None:
         return [], [], []
+    from jaxvjp_magic.tracing.probes import MOST_PROBES
     from jaxvjp_magic.tracing.verify import verify_all
 
+    probes = listener.probes
     try:
-        return verify_all(listener.probes.take())
+        found, faults, left = verify_all(probes.take())
+        left += (NotChecked("values", one, f"only the first {MOST_PROBES} are compared") for one in probes.too_many)
+        return found, faults, left  # noqa: TRY300 (one way out)
     except Exception as error:  # noqa: BLE001 (as everywhere: a fault of ours is a note)
         return [], [f"could not compare values: {type(error).__name__}: {error}"], []

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -66,8 +67,14 @@ def verify_all(probes: list[Probe]) -> tuple[list[ValueFact], list[str], list[No
                 if is_own_fault(error):
                     faults[f"could not compare values: {type(error).__name__}: {error}"] = None
                 else:
-                    left_out.append(NotChecked("values", probe.function, _OUTSIDE.format(type(error).__name__)))
+                    left_out.append(NotChecked("values", probe.function, _why_not(error)))
     return list(found), list(faults), list(dict.fromkeys(left_out))
+
+
+def _why_not(error: BaseException) -> str:
+    """Why a rule could not be run outside of the program."""
+    axis = re.search(r"(?i)unbound axis name:?\s*(\w+)", str(error))
+    return f"it needs the axis {axis[1]}, which only the program has" if axis else _OUTSIDE.format(type(error).__name__)
 
 
 def _may_not_run(probe: Probe) -> NotChecked | None:
