@@ -144,3 +144,46 @@ def test_a_model_is_not_disturbed(program):
         assert [call for call in rules if call.residuals and call.cotangents_out]
     after = program()
     assert jax.tree.all(jax.tree.map(np.array_equal, plain, after))
+
+
+class SignOfGradient(flax.linen.Module):
+    """As flax's documentation has it: its own rule keeps the tree of the parameters in a closure."""
+
+    @flax.linen.compact
+    def __call__(self, x):
+        def function(module, x):
+            return module(x)
+
+        def forward(module, x):
+            return flax.linen.vjp(function, module, x)
+
+        def backward(pullback, cotangent):
+            parameters, *inputs = pullback(cotangent)
+            return jax.tree.map(jnp.sign, parameters), *inputs
+
+        rule = flax.linen.custom_vjp(function, forward_fn=forward, backward_fn=backward)
+        return rule(flax.linen.Dense(1), x).sum()
+
+
+def test_what_is_flaxs_own_is_not_said_to_its_users():
+    """Its rule keeps state beside the residuals, as its authors want it: a quiet line says that there is something."""
+    model = SignOfGradient()
+    parameters = model.init(jax.random.key(0), X)
+    with vjpcheck() as report:
+        jax.grad(model.apply)(parameters, X)
+    assert (report.findings, report.notes) == ((), ())
+    assert {(one.code, one.in_library) for one in report.silenced} == {("NAM208", True)}
+
+
+def test_where_flaxs_fp8_means_none_its_users_are_not_warned():
+    """A scale that its rule gives no gradient on purpose."""
+    from flax.linen import fp8_ops
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        model = flax.linen.Dense(16, dot_general_cls=fp8_ops.Fp8DirectDotGeneralOp)
+        parameters = model.init(jax.random.key(0), jnp.ones((16, 16)))
+        with vjpcheck() as report:
+            jax.grad(lambda parameters: model.apply(parameters, jnp.ones((16, 16))).sum(), allow_int=True)(parameters)
+    assert [one for one in report.findings if one.severity != "note"] == []
+    assert {one.code for one in report.silenced} == {"VJP115"}
