@@ -123,3 +123,15 @@ def test_a_message_of_several_lines_is_kept():
     assert message.endswith(" ... the hint")
     assert "ValueError: begin ..." in message
     assert len(message) < 1000
+
+
+def test_a_cotangent_of_another_dtype_is_the_cause_where_jax_takes_none():
+    """JAX names the two dtypes, and no rule."""
+    errors, message, fix = told("""
+        f = jax.custom_vjp(lambda x: x * 2)
+        f.defvjp(lambda x: (x * 2, None), lambda _, g: (2 * g.astype("bfloat16"),))
+        jax.grad(lambda x: f(jax.lax.mul(x, x)).sum())(jnp.ones(3))
+    """)
+    assert errors == [("VJP105", "the bwd rule of <lambda> returns bfloat16[3] for x, which is float32[3]")]
+    assert message == "JAX accepts a cotangent of another dtype without a word, and raised TypeError where it was used."
+    assert fix == "return it as float32:  (2 * g.astype('bfloat16')).astype(\"float32\")"

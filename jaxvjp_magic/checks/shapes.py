@@ -177,7 +177,7 @@ def _bwd_leaves(case: Case, primals: Tree, bwd: Bwd) -> Iterator[Found]:
                 expected=argument.text, got=got.text,
             )  # fmt: skip
         elif got.dtype != argument.dtype:
-            both = (got.text, argument.text)
+            both = (got.dtype, argument.dtype)
             raised = next((kind for kind, text in case.context.uncaught if all(one in text for one in both)), "")
             yield case.finding(
                 "VJP105", ERROR if raised else WARNING, spot,
