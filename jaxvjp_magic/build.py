@@ -58,7 +58,11 @@ def build_report(
 
 
 def _uncaught(error: BaseException | None) -> frozenset[tuple[str, str]]:
-    """The exception and those that it was raised from, as the recorder writes them."""
+    """The exception and those that it was raised from, as the recorder writes them.
+
+    But for the one that JAX puts there, to tell where a transformation was: it
+    has the message of the other.
+    """
     found: dict[int, tuple[str, str]] = {}
     waiting = [error]
     while waiting:
@@ -67,7 +71,7 @@ def _uncaught(error: BaseException | None) -> frozenset[tuple[str, str]]:
             raised = describe_error(one)
             found[id(one)] = raised.type, raised.message
             waiting += [one.__cause__, one.__context__]
-    return frozenset(found.values())
+    return frozenset(one for one in found.values() if one[0] != "JaxStackTraceBeforeTransformation")
 
 
 def _silenced_on_line(finding: Finding) -> set[str]:
