@@ -303,6 +303,11 @@ def swapped():
     return jax.grad(lambda x, y: f(x, y).sum(), argnums=(0, 1))(X, X + 1)
 
 
+def over_an_axis():
+    f = rule(lambda x: (jax.lax.psum(x, "i"), None), lambda _, g: (g,), lambda x: jax.lax.psum(x, "i"))
+    return jax.vmap(jax.grad(f), axis_name="i")(X)
+
+
 def clipped():
     f = rule(lambda x: (x, None), lambda _, g: (jnp.clip(g, -1, 1),), lambda x: x)
     return jax.grad(lambda x: f(x).sum())(X)
@@ -342,7 +347,7 @@ def no_output():
 
 VERIFIED = [
     wrong_sign, swapped, clipped, unused_cotangent, not_a_number, mapped_wrong_sign, without_autodiff, rounded,
-    no_output,
+    no_output, over_an_axis,
 ]  # fmt: skip
 PROGRAMS += VERIFIED
 
