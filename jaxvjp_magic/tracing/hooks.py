@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from jaxvjp_magic.tracing import frames, jax_internals, retrace, watched
 from jaxvjp_magic.tracing.functions import setting, with_rules
 from jaxvjp_magic.tracing.recorder import NOBODY
-from jaxvjp_magic.tracing.watched import BWD, FWD, PRIMAL, tell, watch
+from jaxvjp_magic.tracing.watched import BWD, FWD, PRIMAL, is_watched, tell, watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -251,13 +251,19 @@ def untraced_hook(original: Callable[..., Any], current: Current) -> Callable[..
         listener = current()
         try:
             if listener is not None:
-                tell(listener, listener.untraced, self)
+                tell(listener, _untraced, listener, self)
             return original(self, *args, **kwargs)
         except BaseException as error:
             frames.drop_own_frames(error)
             raise
 
     return call
+
+
+def _untraced(listener: Listener, called: Any) -> None:
+    # Since JAX 0.12 a custom_vjp function makes its custom_vjp3 when it is called, of rules that are watched already.
+    if not is_watched(jax_internals.of_custom_vjp3(called)):
+        listener.untraced(called)
 
 
 def vjp_hook(original: Callable[..., Any], current: Current) -> Callable[..., Any]:

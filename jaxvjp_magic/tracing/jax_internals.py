@@ -106,6 +106,11 @@ def custom_vjp3_slot() -> Slot | None:
     return Slot(hijax.custom_vjp3, "__call__") if hasattr(hijax, "custom_vjp3") else None
 
 
+def of_custom_vjp3(called: Any) -> Any:
+    """The primal function of a custom_vjp3; None for what is none."""
+    return called.f if hasattr(hijax, "custom_vjp3") and type(called) is hijax.custom_vjp3 else None
+
+
 def hi_primitive_slot() -> Slot | None:
     """`(primitive, *args)`: every call of every hijax primitive that has a rule; None where there are none."""
     return Slot(hijax.VJPHiPrimitive, "__call__") if hasattr(hijax, "VJPHiPrimitive") else None

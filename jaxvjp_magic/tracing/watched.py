@@ -47,6 +47,12 @@ def watch(rule: Any, phase: str, listener: Listener, call: CustomCall) -> Any:
     return _as_partial(rule, _Watched(inner, phase, skipped, listener, call))
 
 
+def is_watched(function: Any) -> bool:
+    """Whether this stands for a function of the user's."""
+    inner = function.func if type(function) is functools.partial else function
+    return type(inner) is _Watched
+
+
 class _Watched:
     # A rule that tells what it takes and returns; everything else about it, its docstring too, is the rule's.
     # Three are made in each call: one is less than a function in `functools.wraps`.
