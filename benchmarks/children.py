@@ -25,7 +25,7 @@ import numpy as np
 from measuring import duration, of_another_process
 
 from jaxvjp_magic import cli
-from jaxvjp_magic.tracing import again, forked
+from jaxvjp_magic.retracing import child_process, rerun
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -74,7 +74,7 @@ def _look(function: Callable[[Any], Any]) -> str:
 
 
 def _in_child(functions: Sequence[Callable[[Any], Any]]) -> None:
-    outcome = again.in_child(lambda: [_look(one) for one in functions], 60)
+    outcome = rerun.in_child(lambda: [_look(one) for one in functions], 60)
     if outcome.data is None:
         raise RuntimeError(outcome.why)
 
@@ -91,16 +91,16 @@ def _median(work: Callable[[], object]) -> float:
 def _inside(program: str) -> None:
     """Check one program, and say how many children that took."""
     times: list[float] = []
-    fork = forked.in_child
+    fork = child_process.in_child
 
-    def counted(work: Callable[[], bytes], budget: float) -> forked.Outcome:
+    def counted(work: Callable[[], bytes], budget: float) -> child_process.Outcome:
         began = time.perf_counter()
         try:
             return fork(work, budget)
         finally:
             times.append(time.perf_counter() - began)
 
-    forked.in_child = counted
+    child_process.in_child = counted
     try:
         cli.main([program])
     finally:

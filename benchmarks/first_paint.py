@@ -18,9 +18,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "docs"))
 
 from jupyter_page import launch, missing
 
-from jaxvjp_magic.rendering.bundle import mime_bundle
-from jaxvjp_magic.rendering.view import View
+from jaxvjp_magic.rendering.mime import mime_bundle
 from jaxvjp_magic.rendering.widget import script, style
+from jaxvjp_magic.rendering.widget_view import View
 from jaxvjp_magic.report import Call, Finding, Leaf, Report, Severity
 
 RUNS = 5

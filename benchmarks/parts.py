@@ -13,12 +13,13 @@ import jax.numpy as jnp
 from eager import wave
 
 from jaxvjp_magic import vjpcheck
-from jaxvjp_magic.tracing import frames, jax_internals, wrappers
-from jaxvjp_magic.tracing.array_types import Types
-from jaxvjp_magic.tracing.functions import Functions
-from jaxvjp_magic.tracing.listener import Listener
-from jaxvjp_magic.tracing.looks import Looks
-from jaxvjp_magic.tracing.recorder import Recorder
+from jaxvjp_magic.introspect import stack, unwrap
+from jaxvjp_magic.introspect.avals import Types
+from jaxvjp_magic.introspect.callables import Functions
+from jaxvjp_magic.jax_compat import internals
+from jaxvjp_magic.recording.call_tree import Listener
+from jaxvjp_magic.recording.collector import Recorder
+from jaxvjp_magic.recording.rule_names import Looks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,11 +39,11 @@ INSIDE: tuple[tuple[Any, str, str], ...] = (
     (Looks, "at_rule", "of these: what the rules' names mean"),
     (Recorder, "begun", "of these: the row of a call"),
     (Functions, "custom", "of these: the facts about a custom_vjp object"),
-    (frames, "user_frame", "of these: the user's line"),
-    (wrappers, "user_function", "of these: the function below what JAX wrapped around it"),
-    (wrappers, "way_in", "of these: which transformation asked"),
-    (jax_internals, "kept_residuals", "of these: the residuals of the pullback"),
-    (jax_internals, "mapped_sizes", "of these: the axes of vmap"),
+    (stack, "user_frame", "of these: the user's line"),
+    (unwrap, "user_function", "of these: the function below what JAX wrapped around it"),
+    (unwrap, "way_in", "of these: which transformation asked"),
+    (internals, "kept_residuals", "of these: the residuals of the pullback"),
+    (internals, "mapped_sizes", "of these: the axes of vmap"),
 )
 
 

@@ -55,7 +55,7 @@ def session() -> dict[str, float]:
     from IPython.utils.capture import capture_output
     from traitlets.config import Config
 
-    from jaxvjp_magic.notebook import extension
+    from jaxvjp_magic.notebook import session
 
     shell = InteractiveShell(config=Config(HistoryManager={"hist_file": ":memory:"}))
 
@@ -70,7 +70,7 @@ def session() -> dict[str, float]:
     def median(cell: str) -> float:
         return statistics.median(run(cell) for _ in range(ROUNDS))
 
-    extension.load(shell)
+    session.load(shell)
     run(SETUP)
     run(WITH_A_RULE)
     plain = median(WITHOUT_JAX)

@@ -92,10 +92,10 @@ def report() -> dict[str, float]:
     import numpy as np
     from eager import wave
 
-    from jaxvjp_magic.check import Check, Options
     from jaxvjp_magic.rendering.html import render_html
     from jaxvjp_magic.rendering.text import render_text
-    from jaxvjp_magic.sources import FileSources
+    from jaxvjp_magic.session import Check, Options
+    from jaxvjp_magic.source.program import FileSources
 
     check = Check(Options())
     check.start()

@@ -10,8 +10,8 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
-from jaxvjp_magic.check import vjpcheck
 from jaxvjp_magic.report import Call, Finding, Leaf, Report, Severity
+from jaxvjp_magic.session import vjpcheck
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -26,7 +26,7 @@ __all__ = ["Call", "Finding", "Leaf", "Report", "Severity", "vjpcheck"]
 
 def load_ipython_extension(ipython: InteractiveShell) -> None:
     """`%load_ext jaxvjp_magic`."""
-    from jaxvjp_magic.notebook.extension import load, tell_of_jax
+    from jaxvjp_magic.notebook.session import load, tell_of_jax
 
     load(ipython)
     tell_of_jax()
@@ -34,7 +34,7 @@ def load_ipython_extension(ipython: InteractiveShell) -> None:
 
 def unload_ipython_extension(ipython: InteractiveShell) -> None:
     """`%unload_ext jaxvjp_magic`."""
-    from jaxvjp_magic.notebook.extension import unload
+    from jaxvjp_magic.notebook.session import unload
 
     unload(ipython)
 

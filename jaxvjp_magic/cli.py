@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from jaxvjp_magic import rules
-from jaxvjp_magic.check import RETRACE, Options
+from jaxvjp_magic import catalogue
+from jaxvjp_magic.session import RETRACE, Options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,13 +32,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(given)
     try:
         if options.explain:
-            said(rules.section(options.explain))
+            said(catalogue.section(options.explain))
             return 0
         if not options.paths:
             parser.error("the following arguments are required: PATH")
         checked = Options(
             verify=options.verify,
-            ignore=rules.parse_codes(",".join(options.ignore)),
+            ignore=catalogue.parse_codes(",".join(options.ignore)),
             fail_on=options.fail_on,
             retrace="none" if options.no_retrace else options.retrace,
             libraries=options.libraries,
@@ -132,7 +132,7 @@ def _existing(name: str) -> Path:
 
 def _run_several(paths: Sequence[Path], options: Options, arguments: Sequence[str], json_path: str | None) -> int:
     """Each in a process of its own; the exit status is that of the one that ended worst."""
-    from jaxvjp_magic.running.several import run_several
+    from jaxvjp_magic.runners.processes import run_several
 
     given = ["--fail-on", options.fail_on, "--retrace", options.retrace]
     given += ["--ignore", ",".join(options.ignore)] if options.ignore else []
@@ -152,10 +152,10 @@ def _run(path: Path, arguments: Sequence[str], options: Options) -> Report:
         message = f"{path} is a notebook, and takes no arguments"
         raise CannotRunError(message)
     if path.suffix == ".ipynb":
-        from jaxvjp_magic.running.notebook import run_notebook
+        from jaxvjp_magic.runners.notebook import run_notebook
 
         return run_notebook(path, options)
-    from jaxvjp_magic.running.script import run_script
+    from jaxvjp_magic.runners.script import run_script
 
     return run_script(path, list(arguments), options)
 

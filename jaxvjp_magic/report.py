@@ -268,7 +268,7 @@ class Report:
         The text may be anybody's: sizes and types are checked. Raises
         ValueError, in one line, for text that is no report of schema 1.
         """
-        from jaxvjp_magic.reading import read
+        from jaxvjp_magic.results.schema import read
 
         return read(text)
 
@@ -286,7 +286,7 @@ class Report:
         return str(self)
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
-        from jaxvjp_magic.rendering.bundle import mime_bundle
+        from jaxvjp_magic.rendering.mime import mime_bundle
 
         return mime_bundle(self)
 

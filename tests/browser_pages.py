@@ -92,9 +92,9 @@ START = """async ([text, css, report, theme, session]) => {
 @pytest.fixture
 def show(page):
     """Show a report's widget alone on a page; `session` is whether the kernel still answers."""
-    from jaxvjp_magic.changes import compare
-    from jaxvjp_magic.rendering.view import View
     from jaxvjp_magic.rendering.widget import script, style
+    from jaxvjp_magic.rendering.widget_view import View
+    from jaxvjp_magic.results.diff import compare
 
     def show(report, before=None, *, theme="light", session=True):
         view = View(report, compare(before, report) if before is not None else None)

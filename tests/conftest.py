@@ -15,9 +15,10 @@ from browser_pages import browser, page, server, settings, show  # noqa: F401 (f
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import KernelManager
 
-from jaxvjp_magic.rendering.bundle import MIME_TYPE
-from jaxvjp_magic.running.notebook import connection
-from jaxvjp_magic.tracing import again, forked, purity, retrace
+from jaxvjp_magic.introspect import purity
+from jaxvjp_magic.rendering.mime import MIME_TYPE
+from jaxvjp_magic.retracing import child_process, rerun, retrace
+from jaxvjp_magic.runners.notebook import connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,13 +30,13 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def a_new_session(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forget, after each test, that a child did not come back in it: the next one is to have its own."""
-    monkeypatch.setattr(forked, "_off", "")
+    monkeypatch.setattr(child_process, "_off", "")
 
 
 @pytest.fixture
 def all_is_pure(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take every function for a pure one, so that those that count their runs may run once more."""
-    for module in (again, purity, retrace):
+    for module in (rerun, purity, retrace):
         monkeypatch.setattr(module, "judged", lambda *_: purity.Verdict())
 
 
@@ -200,7 +201,7 @@ def _steady(value: Any) -> Any:
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a machine that has much else to do any compilation is long: no test is about that, but its own."""
-    monkeypatch.setattr("jaxvjp_magic.tracing.compilation.LONG", float("inf"))
+    monkeypatch.setattr("jaxvjp_magic.instrument.compile_time.LONG", float("inf"))
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,8 @@ import textwrap
 from dataclasses import replace
 from itertools import count
 
-from jaxvjp_magic.check import Check, Options
-from jaxvjp_magic.sources import FileSources
+from jaxvjp_magic.session import Check, Options
+from jaxvjp_magic.source.program import FileSources
 
 _numbers = count(1)
 NOTES = ()  # what the check has to say of itself

@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from jaxvjp_magic import Report, Severity, check, versions, vjpcheck
+from jaxvjp_magic import Report, Severity, session, versions, vjpcheck
+from jaxvjp_magic.instrument import tracer
 from jaxvjp_magic.report import Finding
-from jaxvjp_magic.tracing import tracer
 
 wrong = jax.custom_vjp(lambda x: jnp.sum(x * x))
 wrong.defvjp(lambda x: (jnp.sum(x * x), x), lambda x, g: (jnp.ones(4) * g,))
@@ -139,7 +139,7 @@ def test_a_check_that_could_not_begin_is_not_ok(monkeypatch):
             message = "broken"
             raise LookupError(message)
 
-    monkeypatch.setattr(check, "Tracer", Broken)
+    monkeypatch.setattr(session, "Tracer", Broken)
     with vjpcheck() as report:
         jax.grad(jnp.sin)(1.0)
     assert not report.ok

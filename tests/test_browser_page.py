@@ -11,7 +11,7 @@ from browser_reports import MANY, NESTED, REPAIRED, SOME, large_model
 from test_html import HOSTILE, LEFT_OUT, MIXED, SEED, _report_of
 from test_not_checked import EMPTY
 
-from jaxvjp_magic.rendering import flow, table
+from jaxvjp_magic.rendering import diagram, report_view
 from jaxvjp_magic.rendering.html import render_html
 from jaxvjp_magic.rendering.text import render_text
 
@@ -230,12 +230,12 @@ def test_without_the_session_the_first_rows_and_the_findings_are_there(show):
 def test_the_picture_is_that_of_the_static_page(show, report):
     """Python and JavaScript draw the same elements with the same attributes."""
     page = show(report)
-    for row in table.rows(report):
+    for row in report_view.rows(report):
         page.locator(f"tr[data-call='{row.call.id}'] .vc-opener").click()
         drawn = page.locator(f"tr[data-opened='{row.call.id}'] svg").evaluate("(svg) => svg.outerHTML")
         static = page.evaluate(
             "(text) => new DOMParser().parseFromString(text, 'text/html').querySelector('svg').outerHTML",
-            flow.draw(flow.scene(row)),
+            diagram.draw(diagram.scene(row)),
         )
         assert drawn == static
 

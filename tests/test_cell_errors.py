@@ -13,7 +13,7 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-from jaxvjp_magic.running.notebook import connection
+from jaxvjp_magic.runners.notebook import connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable

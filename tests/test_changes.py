@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_html import NOTHING_WRONG, SEED, Tree
 
-from jaxvjp_magic.changes import Changes, Shape, compare
-from jaxvjp_magic.notebook.runs import MOST_RUNS, Runs
-from jaxvjp_magic.rendering import since
+from jaxvjp_magic.notebook.history import MOST_RUNS, Runs
+from jaxvjp_magic.rendering import diff_text
 from jaxvjp_magic.rendering.html import render_html
 from jaxvjp_magic.rendering.text import render_text
 from jaxvjp_magic.report import Call, Finding, Leaf, Report, Severity
+from jaxvjp_magic.results.diff import Changes, Shape, compare
 
 pytestmark = pytest.mark.any_jax
 
@@ -72,13 +72,13 @@ def test_a_phase_that_did_not_run_before():
     """Is said in words."""
     now = dataclasses.replace(call(1), cotangents_out=(Leaf("x", "float32[3]"),))
     (shape,) = changes_of([call(1)], [now]).shapes
-    assert since.difference(shape) == "gradients not run → x f32[3]"
+    assert diff_text.difference(shape) == "gradients not run → x f32[3]"
 
 
 def test_a_changed_vmap():
     """The sizes of the mapped axes are part of what is shown."""
     (shape,) = changes_of([call(1, vmap=(10,))], [call(1)]).shapes
-    assert since.difference(shape) == "vmap 10 → none"
+    assert diff_text.difference(shape) == "vmap 10 → none"
 
 
 def test_findings_gone_and_new():
@@ -93,9 +93,9 @@ def test_findings_gone_and_new():
 def test_of_many_leaves_those_that_differ():
     """And not more of them than can be read."""
     old = tuple(f"x{i} f32[3]" for i in range(9))
-    assert since.difference(Shape(1, "primals", old, (*old[:8], "x8 f32[4]"))) == "primals x8 f32[3] → x8 f32[4]"
+    assert diff_text.difference(Shape(1, "primals", old, (*old[:8], "x8 f32[4]"))) == "primals x8 f32[3] → x8 f32[4]"
     all_new = tuple(f"x{i} f32[4]" for i in range(9))
-    assert since.difference(Shape(1, "primals", old, all_new)).count("and 6 more") == 2
+    assert diff_text.difference(Shape(1, "primals", old, all_new)).count("and 6 more") == 2
 
 
 def test_text_and_html_say_the_same():
@@ -126,8 +126,8 @@ def test_nothing_changed_is_said():
 def test_many_changes_are_counted():
     """A line each would be longer than the report."""
     changes = changes_of([], [call(i, f"f{i}") for i in range(1, 101)])
-    lines = since.lines(Report(calls=tuple(call(i, f"f{i}") for i in range(1, 101))), changes)
-    assert len(lines) == since.MOST_LINES
+    lines = diff_text.lines(Report(calls=tuple(call(i, f"f{i}") for i in range(1, 101))), changes)
+    assert len(lines) == diff_text.MOST_LINES
     assert lines[-1] == ("", "and 89 more")
 
 

@@ -8,7 +8,7 @@ import pytest
 from conftest import LOAD
 
 from jaxvjp_magic import vjpcheck
-from jaxvjp_magic.tracing import compilation
+from jaxvjp_magic.instrument import compile_time
 
 
 def compile_something():
@@ -17,7 +17,7 @@ def compile_something():
 
 def test_a_long_compilation_is_told_with_what_helps(monkeypatch):
     """One note, with the time."""
-    monkeypatch.setattr(compilation, "LONG", 0.0)
+    monkeypatch.setattr(compile_time, "LONG", 0.0)
     with vjpcheck() as report:
         compile_something()
     (note,) = report.notes
@@ -37,7 +37,9 @@ def test_a_short_compilation_is_not_worth_a_word():
 def test_nothing_listens_after_a_check(monkeypatch):
     """JAX's events are ours only while a check is on."""
     heard = []
-    monkeypatch.setattr(compilation.Compilation, "_listen", lambda self, event, duration_secs, **_: heard.append(event))
+    monkeypatch.setattr(
+        compile_time.Compilation, "_listen", lambda self, event, duration_secs, **_: heard.append(event)
+    )
     with vjpcheck():
         compile_something()
     assert heard

@@ -15,8 +15,8 @@ from programs import check_program
 from test_html import parse
 
 from jaxvjp_magic import Report, vjpcheck
-from jaxvjp_magic.rendering.table import headline, quiet
-from jaxvjp_magic.rendering.view import View
+from jaxvjp_magic.rendering.report_view import headline, quiet
+from jaxvjp_magic.rendering.widget_view import View
 from jaxvjp_magic.report import Call, Finding, NotChecked, ProgramError, Severity
 
 CALL = Call(1, "grad", "f", 3, count=2)
@@ -320,7 +320,7 @@ def test_a_rule_that_needs_an_axis_of_the_program_is_told():
 
 def test_more_rules_than_are_compared_are_told(monkeypatch):
     """Each of them."""
-    monkeypatch.setattr("jaxvjp_magic.tracing.probes.MOST_PROBES", 2)
+    monkeypatch.setattr("jaxvjp_magic.verify.samples.MOST_PROBES", 2)
     run = "\n    ".join(f"jax.grad(lambda x: f(x).sum())(jnp.ones({n}))" for n in range(1, 5))
     assert verified("x * 2", "(g * 2,)", run) == ([], [("f", "only the first 2 are compared")])
 

@@ -12,7 +12,7 @@ import textwrap
 import pytest
 from conftest import value_of
 
-from jaxvjp_magic.rendering.bundle import MIME_TYPE
+from jaxvjp_magic.rendering.mime import MIME_TYPE
 
 PROGRAM = """
 import json, sys

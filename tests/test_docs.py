@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from programs import check_cells
 
-from jaxvjp_magic import rules
+from jaxvjp_magic import catalogue
 
 ROOT = Path(__file__).parent.parent
 SECTIONS = dict(
@@ -32,14 +32,14 @@ def check_example(code, which, **options):
 
 def test_every_rule_has_a_section_and_every_section_a_rule():
     """The catalogue and the documentation are the same list."""
-    assert list(SECTIONS) == list(rules.CATALOGUE)
+    assert list(SECTIONS) == list(catalogue.CATALOGUE)
 
 
-@pytest.mark.parametrize("code", rules.CATALOGUE)
+@pytest.mark.parametrize("code", catalogue.CATALOGUE)
 def test_the_wrong_example_gives_the_finding_first(code):
     """The reader sees what the section promises, as the first finding."""
     report = check_example(
-        code, "wrong", verify=code in ("RES403", *(one for one in rules.CATALOGUE if one.startswith("VAL")))
+        code, "wrong", verify=code in ("RES403", *(one for one in catalogue.CATALOGUE if one.startswith("VAL")))
     )
     assert report.findings[0].code == code
     if report.error is not None:
@@ -247,7 +247,7 @@ def test_what_the_wrong_example_is_told_word_by_word(code):
     assert (finding.title, finding.message, finding.fix, finding.line) == SAID[code]
 
 
-@pytest.mark.parametrize("code", rules.CATALOGUE)
+@pytest.mark.parametrize("code", catalogue.CATALOGUE)
 def test_the_right_example_gives_none(code):
     """No finding of any sort, with values too; a rule below shard_map cannot be run without its mesh."""
     report = check_example(code, "right", verify=code != "VJP122")

@@ -7,63 +7,127 @@ import pytest
 from fault_programs import PROGRAMS, options_of, outcome, raising, right, wrong
 from faults import FAULT, broken, functions_in, reaching
 
-from jaxvjp_magic.tracing import jax_internals
+from jaxvjp_magic.jax_compat import internals
 
 MODULES = (
-    "tracing.hooks", "tracing.listener", "tracing.recorder", "tracing.looks", "tracing.names", "tracing.functions",
-    "tracing.helpers", "tracing.array_types", "tracing.frames", "tracing.probes", "tracing.verify",
-    "tracing.nan", "tracing.precision", "tracing.closeness", "tracing.values", "tracing.retrace", "tracing.tracer",
-    "tracing.namespace", "tracing.snapshot", "tracing.jax_internals", "tracing.twins", "tracing.again",
-    "tracing.compilation", "tracing.calls", "tracing.watched", "tracing.wrappers", "tracing.slots",
-    "tracing.static_attributes",
-)  # fmt: skip
+    "instrument.hooks",
+    "recording.call_tree",
+    "recording.collector",
+    "recording.rule_names",
+    "introspect.name_lookup",
+    "introspect.callables",
+    "introspect.helper_functions",
+    "introspect.avals",
+    "introspect.stack",
+    "verify.samples",
+    "verify.compare",
+    "verify.nan_origin",
+    "verify.promotion",
+    "verify.tolerance",
+    "verify.observed_values",
+    "retracing.retrace",
+    "instrument.tracer",
+    "introspect.names_at_error",
+    "introspect.snapshots",
+    "jax_compat.internals",
+    "retracing.jaxpr_equality",
+    "retracing.rerun",
+    "instrument.compile_time",
+    "recording.live_calls",
+    "instrument.wrapped_rules",
+    "introspect.unwrap",
+    "jax_compat.patch",
+    "introspect.static_attributes",
+)
 NOT_BROKEN = {
     "the guard itself": {
-        "hooks.Hooks.fault", "hooks._said", "hooks._Stay.current", "watched.tell",
-        "recorder.Recorder.noting", "recorder._Noting.__init__", "recorder._Noting.__enter__",
-        "recorder._Noting.__exit__", "listener.Listener._unseen", "recorder.Recorder.note",
-        "recorder.Recorder.could_not", "recorder._first_line", "tracer.Tracer._could_not",
-        "listener.Listener._could_not",
+        "instrument.hooks.Hooks.fault",
+        "instrument.hooks._said",
+        "instrument.hooks._Stay.current",
+        "instrument.wrapped_rules.tell",
+        "recording.collector.Recorder.noting",
+        "recording.collector._Noting.__init__",
+        "recording.collector._Noting.__enter__",
+        "recording.collector._Noting.__exit__",
+        "recording.call_tree.Listener._unseen",
+        "recording.collector.Recorder.note",
+        "recording.collector.Recorder.could_not",
+        "recording.collector._first_line",
+        "instrument.tracer.Tracer._could_not",
+        "recording.call_tree.Listener._could_not",
     },
     "a hook, or what stands for a rule: it is the program's own call that fails": {
-        "watched._Watched.__bool__", "watched._Watched.__call__", "watched._Watched.__doc__",
-        "watched._Watched.__getattr__", "watched._Watched.__repr__",
+        "instrument.wrapped_rules._Watched.__bool__",
+        "instrument.wrapped_rules._Watched.__call__",
+        "instrument.wrapped_rules._Watched.__doc__",
+        "instrument.wrapped_rules._Watched.__getattr__",
+        "instrument.wrapped_rules._Watched.__repr__",
     },
-    "called by Python when a pullback is gone, and takes one entry out of a dictionary": {"calls.forget"},
-    "takes our frames off tracebacks, which are longer without it": {"frames.drop_own_frames"},
+    "called by Python when a pullback is gone, and takes one entry out of a dictionary": {
+        "recording.live_calls.forget"
+    },
+    "takes our frames off tracebacks, which are longer without it": {"introspect.stack.drop_own_frames"},
     "tells our faults from what the program cannot do": {
-        "frames.is_own_fault", "frames.Elsewhere.__enter__", "frames.Elsewhere.__exit__",
+        "introspect.stack.is_own_fault",
+        "introspect.stack.Elsewhere.__enter__",
+        "introspect.stack.Elsewhere.__exit__",
     },
     "what puts JAX back, which nothing else can": {
-        "hooks.Hooks.forget", "hooks.Hooks._restore", "slots.Slot.restore",
-        "tracer.Tracer.abandon",
+        "instrument.hooks.Hooks.forget",
+        "instrument.hooks.Hooks._restore",
+        "jax_compat.patch.Slot.restore",
+        "instrument.tracer.Tracer.abandon",
     },
     "runs once in a process, or at its import": {
-        "hooks.Hooks.__init__", "hooks._Stay.__init__", "tracer._hooks", "tracer._the_hooks", "retrace._Here.__init__",
-        "jax_internals._Gone.__init__", "jax_internals._Gone.__getattr__", "jax_internals._module",
-        "jax_internals._inside_boundary",
+        "instrument.hooks.Hooks.__init__",
+        "instrument.hooks._Stay.__init__",
+        "instrument.tracer._hooks",
+        "instrument.tracer._the_hooks",
+        "retracing.retrace._Here.__init__",
+        "jax_compat.internals._Gone.__init__",
+        "jax_compat.internals._Gone.__getattr__",
+        "jax_compat.internals._module",
+        "jax_compat.internals._inside_boundary",
     },
     "counts who is inside a cache of JAX's, under a lock": {
-        "retrace._Inside.__enter__", "retrace._Inside.__exit__", "retrace._Inside.__init__", "retrace._Inside.alone",
+        "retracing.retrace._Inside.__enter__",
+        "retracing.retrace._Inside.__exit__",
+        "retracing.retrace._Inside.__init__",
+        "retracing.retrace._Inside.alone",
     },
     "runs in a forked child, whose faults come back as the reason": {
-        "recorder.Recorder.found", "recorder.Recorder.begin_anew", "recorder._branch", "recorder._states_of",
-        "again.packed", "again._Pickler.reducer_override", "jax_internals.run_rules_in",
-        "jax_internals.is_differentiating", "jax_internals.accelerators", "jax_internals.forbid_compiling",
+        "recording.collector.Recorder.found",
+        "recording.collector.Recorder.begin_anew",
+        "recording.collector._branch",
+        "recording.collector._states_of",
+        "retracing.rerun.packed",
+        "retracing.rerun._Pickler.reducer_override",
+        "jax_compat.internals.run_rules_in",
+        "jax_compat.internals.is_differentiating",
+        "jax_compat.internals.accelerators",
+        "jax_compat.internals.forbid_compiling",
     },
-    "stands for print": {"retrace._say_nothing"},
-    "asked where there are several checks": {"recorder.Recorder.listening", "hooks.Hooks.current"},
-    "where there are hundreds of pullbacks": {"listener.Listener._forget_the_dead"},
-    "of %vjpcheck cache, or where compiling takes long": {"compilation.keep_in", "compilation.kept_in"},
-    "JAX calls it, and it adds two numbers": {"compilation.Compilation._listen"},
+    "stands for print": {"retracing.retrace._say_nothing"},
+    "asked where there are several checks": {
+        "recording.collector.Recorder.listening",
+        "instrument.hooks.Hooks.current",
+    },
+    "where there are hundreds of pullbacks": {"recording.call_tree.Listener._forget_the_dead"},
+    "of %vjpcheck cache, or where compiling takes long": {
+        "instrument.compile_time.keep_in",
+        "instrument.compile_time.kept_in",
+    },
+    "JAX calls it, and it adds two numbers": {"instrument.compile_time.Compilation._listen"},
     "no part of a check's run: when the extension is loaded, or while a cell runs": {
-        "tracer.about_jax", "hooks.not_seen", "tracer.Tracer.so_far",
+        "instrument.tracer.about_jax",
+        "instrument.hooks.not_seen",
+        "instrument.tracer.Tracer.so_far",
     },
-}  # fmt: skip
+}
 if jax.__version_info__ >= (0, 9):
-    NOT_BROKEN["for JAX 0.8"] = {"hooks.partial_pullback_hook"}
-if hasattr(jax_internals.api, "_vjp"):
-    NOT_BROKEN["for JAX 0.10 and later"] = {"wrappers._selection", "wrappers._is_custom_gradient"}
+    NOT_BROKEN["for JAX 0.8"] = {"instrument.hooks.partial_pullback_hook"}
+if hasattr(internals.api, "_vjp"):
+    NOT_BROKEN["for JAX 0.10 and later"] = {"introspect.unwrap._selection", "introspect.unwrap._is_custom_gradient"}
 
 
 def to_break():
@@ -98,7 +162,9 @@ def test_every_function_is_broken_below_or_said_why_not(programs):
 
 def by_version(name):
     """What stands in JAX's places, or reads what JAX keeps, is broken with every JAX; the rest with one."""
-    is_ours = not name.startswith(("tracing.hooks", "tracing.jax_internals", "tracing.retrace", "tracing.wrappers"))
+    is_ours = not name.startswith(
+        ("instrument.hooks", "jax_compat.internals", "retracing.retrace", "introspect.unwrap")
+    )
     return pytest.param(name, marks=[pytest.mark.any_jax] * is_ours)
 
 
@@ -124,7 +190,9 @@ def test_a_fault_is_one_note_and_nothing_else(programs, name, capsys):
 def standing():
     """What stands in JAX's places."""
     slots = (
-        jax_internals.custom_vjp_slot(), jax_internals.vjp_slot(), jax_internals.pullback_slot(),
-        jax_internals.partial_pullback_slot(),
-    )  # fmt: skip
+        internals.custom_vjp_slot(),
+        internals.vjp_slot(),
+        internals.pullback_slot(),
+        internals.partial_pullback_slot(),
+    )
     return [slot and slot.original for slot in slots]

@@ -10,55 +10,94 @@ from faults import FAULT, broken, functions_in, reached_by
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
-from jaxvjp_magic.notebook import extension, progress
-from jaxvjp_magic.rendering.bundle import MIME_TYPE, mime_bundle
+from jaxvjp_magic.notebook import progress, session
+from jaxvjp_magic.rendering.mime import MIME_TYPE, mime_bundle
 from jaxvjp_magic.report import Call, Finding, Leaf, Report, Severity
 
 pytestmark = pytest.mark.any_jax
 
 MODULES = (
-    "rendering", "changes", "report", "notebook.showing", "notebook.runs", "notebook.cells", "notebook.progress",
-    "notebook.extension", "notebook.magics", "notebook.rewriting",
-)  # fmt: skip
+    "rendering",
+    "results.diff",
+    "report",
+    "notebook.display",
+    "notebook.history",
+    "notebook.cells",
+    "notebook.progress",
+    "notebook.session",
+    "notebook.magics",
+    "notebook.cell_transform",
+)
 NOT_BROKEN = {
     "the guard itself": {
-        "report.noted", "report.one_a_fault", "notebook.extension.Extension._could_not",
-        "notebook.showing.Screen.could_not",
-        "notebook.extension._RunningCheck.finish", "notebook.rewriting._unchecked", "notebook.progress.Progress._run",
+        "report.noted",
+        "report.one_a_fault",
+        "notebook.session.Extension._could_not",
+        "notebook.display.Screen.could_not",
+        "notebook.session._RunningCheck.finish",
+        "notebook.cell_transform._unchecked",
+        "notebook.progress.Progress._run",
     },
     "broken in the tests of large reports below": {
-        "rendering.shorten._fewer", "rendering.shorten._with_findings", "report.Report.__str__", "changes._sizes",
+        "rendering.limits._fewer",
+        "rendering.limits._with_findings",
+        "report.Report.__str__",
+        "results.diff._sizes",
     },
     "a person asked for just this, and is told": {
-        "notebook.magics.VjpCheckMagics.options", "notebook.magics.VjpCheckMagics._ignore",
-        "notebook.magics._explain", "notebook.magics._cache",
-        "notebook.magics.VjpCheckMagics._command", "notebook.magics.VjpCheckMagics._run",
+        "notebook.magics.VjpCheckMagics.options",
+        "notebook.magics.VjpCheckMagics._ignore",
+        "notebook.magics._explain",
+        "notebook.magics._cache",
+        "notebook.magics.VjpCheckMagics._command",
+        "notebook.magics.VjpCheckMagics._run",
         "notebook.magics._AlreadyShownError._render_traceback_",
-        "notebook.extension.FindingsError._render_traceback_", "notebook.extension.Extension._fail",
-        "notebook.extension.Extension.run_inside", "notebook.extension.Extension.check_every_cell",
-        "notebook.extension.Extension.ask", "notebook.extension.Extension.parse", "report.Report.from_json",
-        "report.Report._repr_mimebundle_", "report.Report.reaches", "report.Report.raise_if", "report.Report.fails",
-        "report.Report.ok", "report.Report.__bool__", "report.Report.__repr__",
-        "report.Severity.__lt__", "report.Severity.__le__", "report.Severity.__gt__", "report.Severity.__ge__",
+        "notebook.session.FindingsError._render_traceback_",
+        "notebook.session.Extension._fail",
+        "notebook.session.Extension.run_inside",
+        "notebook.session.Extension.check_every_cell",
+        "notebook.session.Extension.ask",
+        "notebook.session.Extension.parse",
+        "report.Report.from_json",
+        "report.Report._repr_mimebundle_",
+        "report.Report.reaches",
+        "report.Report.raise_if",
+        "report.Report.fails",
+        "report.Report.ok",
+        "report.Report.__bool__",
+        "report.Report.__repr__",
+        "report.Severity.__lt__",
+        "report.Severity.__le__",
+        "report.Severity.__gt__",
+        "report.Severity.__ge__",
     },
-    "a cell that did not run": {"notebook.extension._asks_for_check"},
+    "a cell that did not run": {"notebook.session._asks_for_check"},
     "IPython's way in: it shows a traceback, and runs the cell": {
-        "notebook.extension.Extension._before_cell", "notebook.extension.Extension._after_cell",
-        "notebook.magics.VjpCheckMagics.vjpcheck", "notebook.extension.Extension.begin",
+        "notebook.session.Extension._before_cell",
+        "notebook.session.Extension._after_cell",
+        "notebook.magics.VjpCheckMagics.vjpcheck",
+        "notebook.session.Extension.begin",
     },
     "runs when the extension is loaded or unloaded": {
-        "notebook.extension.load", "notebook.extension.unload", "notebook.extension.tell_of_jax",
-        "notebook.extension.Extension.__init__", "notebook.extension.Extension.register",
-        "notebook.extension.Extension.unregister", "notebook.extension._Going.__init__",
-        "notebook.magics.VjpCheckMagics.__init__", "notebook.rewriting.rewriter", "notebook.runs.Runs.__init__",
-        "notebook.showing.Screen.__init__",
+        "notebook.session.load",
+        "notebook.session.unload",
+        "notebook.session.tell_of_jax",
+        "notebook.session.Extension.__init__",
+        "notebook.session.Extension.register",
+        "notebook.session.Extension.unregister",
+        "notebook.session._Going.__init__",
+        "notebook.magics.VjpCheckMagics.__init__",
+        "notebook.cell_transform.rewriter",
+        "notebook.history.Runs.__init__",
+        "notebook.display.Screen.__init__",
     },
     "answers the page, when a person clicks": {
-        "rendering.widget.ReportWidget._answer", "rendering.widget.ReportWidget.close",
+        "rendering.widget.ReportWidget._answer",
+        "rendering.widget.ReportWidget.close",
         "rendering.widget.ReportWidget.release",
-        "rendering.view.View.detail",
+        "rendering.widget_view.View.detail",
     },
-}  # fmt: skip
+}
 
 
 class Shell(InteractiveShell):
@@ -130,9 +169,9 @@ def shell():
         patch.setattr(progress, "EVERY", 0.001)
         shell = Shell.instance(config=Config(HistoryManager={"hist_file": ":memory:"}))
         shell.run_line_magic("xmode", "Minimal")
-        shell.extension = extension.load(shell)
+        shell.extension = session.load(shell)
         yield shell
-        extension.unload(shell)
+        session.unload(shell)
         Shell.clear_instance()
 
 
@@ -199,7 +238,7 @@ def test_a_fault_in_showing_a_large_report_is_one_note():
     leaves = tuple(Leaf(f"[{i}]", "float32[3]", 12) for i in range(200))
     calls = tuple(Call(i, "vjp", "f", primals=leaves, vmap=(i,)) for i in range(1, 300))
     report = Report(findings=(Finding("VJP101", Severity.ERROR, "title", "message", calls=(280,)),), calls=calls)
-    for name in ("rendering.shorten._fewer", "rendering.shorten._with_findings", "rendering.shorten.shortened"):
+    for name in ("rendering.limits._fewer", "rendering.limits._with_findings", "rendering.limits.shortened"):
         with broken(FUNCTIONS[name]):
             bundle = mime_bundle(report)
         assert bundle["text/plain"].count(FAULT) == bundle.get("text/html", FAULT).count(FAULT) == 1

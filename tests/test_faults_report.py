@@ -8,33 +8,41 @@ from faults import FAULT, broken, functions_in, reaching
 from programs import check_program
 from test_docs import check_example
 
-from jaxvjp_magic import build, rules
-from jaxvjp_magic.check import Check, Options
+from jaxvjp_magic import analyse, catalogue
+from jaxvjp_magic.session import Check, Options
 
 pytestmark = pytest.mark.any_jax
 
-MAKING = ("checks", "build", "sources", "statements", "syntax", "rule_text", "tracing.namespace")
+MAKING = (
+    "checks",
+    "analyse",
+    "source.program",
+    "source.overwrites",
+    "source.bindings",
+    "source.rule_ast",
+    "introspect.names_at_error",
+)
 NOT_BROKEN = {
     "the guard itself": {
-        "checks.diagnosis._Checks.__init__",
-        "checks.diagnosis._Checks.__call__",
-        "sources.FileSources.__init__",
+        "checks.engine._Checks.__init__",
+        "checks.engine._Checks.__call__",
+        "source.program.FileSources.__init__",
     },
     "the words of an interface": {
-        "sources.Sources.text_of",
-        "sources.Sources.searched",
-        "sources.Sources.checked",
-        "sources.Sources.history",
+        "source.program.Sources.text_of",
+        "source.program.Sources.searched",
+        "source.program.Sources.checked",
+        "source.program.Sources.history",
     },
     "used while the program runs, by what is broken in test_faults.py": {
-        "syntax.loops_around",
-        "syntax._function_around",
-        "syntax._stored",
+        "source.bindings.loops_around",
+        "source.bindings._function_around",
+        "source.bindings._stored",
     },
-    "a word of arguments.closed_over_values, which is broken": {"checks.case.Context.has_leaked"},
+    "a word of arguments.closed_over_values, which is broken": {"checks.call_view.Context.has_leaked"},
     "another's: the session of these tests takes its place": {
-        "sources.FileSources.searched",
-        "sources.FileSources.history",
+        "source.program.FileSources.searched",
+        "source.program.FileSources.history",
     },
 }
 
@@ -42,7 +50,7 @@ NOT_BROKEN = {
 def recorded():
     """What was recorded of wrong programs: enough to make each one's report again and again."""
     found = {}
-    make = build.build_report
+    make = analyse.build_report
     with pytest.MonkeyPatch.context() as patch:
 
         def run(name, program):
@@ -52,11 +60,11 @@ def recorded():
                 kept.append((record, program.sources, error))
                 return make(record, program, error=error, **shown)
 
-            patch.setattr(build, "build_report", keep)
+            patch.setattr(analyse, "build_report", keep)
             program()
             found[name] = kept[-1]
 
-        for code in rules.CATALOGUE:
+        for code in catalogue.CATALOGUE:
             verify = code.startswith("VAL") or code == "RES403"
             run(code, lambda code=code, verify=verify: check_example(code, "wrong", verify=verify))
         for name, (text, *_) in (test_causes.WRONG | MORE).items():

@@ -6,7 +6,7 @@ import pytest
 from programs import check_program
 
 from jaxvjp_magic import Severity
-from jaxvjp_magic.checks.words import near_fit
+from jaxvjp_magic.checks.wording import near_fit
 
 SEED = """
     @partial(jax.custom_vjp, nondiff_argnums=(0,))

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_faults_report import recorded, report_of
 
-from jaxvjp_magic.checks import words
-from jaxvjp_magic.rendering.source import split_fix
+from jaxvjp_magic.checks import wording
+from jaxvjp_magic.rendering.quoting import split_fix
 
 pytestmark = pytest.mark.any_jax
 
@@ -49,7 +49,7 @@ def test_what_is_no_code_is_not_offered_as_code(fixes):
     for _, _, fix in fixes:
         words, pasted = split_fix(fix)
         assert words + pasted == fix
-        assert not pasted or not words or words.endswith(":  ")
+        assert not pasted or not words or wording.endswith(":  ")
         assert pasted or not re.search(r":  \S", fix)
 
 
@@ -59,8 +59,8 @@ SHAPES = st.lists(st.integers(1, 4), max_size=4).map(tuple)
 @given(SHAPES, SHAPES)
 def test_what_would_make_a_shape_fit_makes_it_fit(expected, got):
     """Summed, transposed, in another order, reshaped, broadcast: the words and the code are of the same change."""
-    code = words.fitting(expected, got, "g")
-    assert bool(code) == bool(words.near_fit(expected, got))
+    code = wording.fitting(expected, got, "g")
+    assert bool(code) == bool(wording.near_fit(expected, got))
     if code:
         assert eval(code, {"jnp": np, "g": np.ones(got)}).shape == expected  # noqa: S307 (that is the purpose)
 
@@ -81,4 +81,4 @@ def test_what_would_make_a_shape_fit_makes_it_fit(expected, got):
 )
 def test_the_expression_is_the_one_that_a_person_would_write(expected, got, value, code):
     """With what bwd returns in its place."""
-    assert words.fitting(expected, got, value) == code
+    assert wording.fitting(expected, got, value) == code

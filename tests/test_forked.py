@@ -31,8 +31,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxvjp_magic.tracing import forked_guard, jax_internals
-from jaxvjp_magic.tracing.forked import Outcome, can_fork, in_child
+from jaxvjp_magic.jax_compat import internals
+from jaxvjp_magic.retracing import child_guard
+from jaxvjp_magic.retracing.child_process import Outcome, can_fork, in_child
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only on Linux is there a forked child")
 
@@ -74,7 +75,7 @@ def look(work, budget=BUDGET):
 
 def in_python(program, *options):
     """What a Python process of its own writes, which runs this program; it must end well."""
-    code = "from jaxvjp_magic.tracing.forked import in_child, can_fork\n" + textwrap.dedent(program)
+    code = "from jaxvjp_magic.retracing.child_process import in_child, can_fork\n" + textwrap.dedent(program)
     done = subprocess.run([sys.executable, *options, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout + done.stderr
@@ -345,7 +346,7 @@ def test_a_lock_that_is_held_costs_the_budget_once():
 
 
 def test_nothing_is_concluded_from_a_short_time(monkeypatch):
-    monkeypatch.setattr(forked_guard, "stand", lambda _: time.sleep(60))
+    monkeypatch.setattr(child_guard, "stand", lambda _: time.sleep(60))
     assert look(lambda: 1, 0.1) == "it took longer than 0.1 s"
     assert can_fork() == ""
 
@@ -509,7 +510,7 @@ def test_a_child_dies_with_its_parent():
         threading.Timer(0.5, lambda: os.kill(os.getpid(), 9)).start()
         in_child(work, 40)
     """
-    code = "from jaxvjp_magic.tracing.forked import in_child\n" + textwrap.dedent(program)
+    code = "from jaxvjp_magic.retracing.child_process import in_child\n" + textwrap.dedent(program)
     begin = time.monotonic()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
     assert done.returncode == -signal.SIGKILL
@@ -617,18 +618,18 @@ def test_an_array_that_is_still_computed_is_not_waited_for():
 
 
 def test_an_accelerator_is_not_touched(monkeypatch):
-    assert jax_internals.accelerators() == []
-    monkeypatch.setattr(jax_internals, "accelerators", lambda: ["cuda"])
+    assert internals.accelerators() == []
+    monkeypatch.setattr(internals, "accelerators", lambda: ["cuda"])
     assert look(lambda: jax.eval_shape(lambda x: x * jnp.arange(3), X).shape) == "(3,)"
     assert look(lambda: jax.device_put(np.ones(3))) == "it would run something with JAX, not only trace it"
 
 
 def test_without_the_filter_of_the_kernel(monkeypatch):
     """On a processor whose numbers are not known, Python's own ring stands."""
-    forked_guard._filter.cache_clear()
+    child_guard._filter.cache_clear()
     monkeypatch.setattr("platform.machine", lambda: "riscv64")
     try:
         assert look(lambda: os.mkdir("never")) == "it would make a folder"  # noqa: PTH102 (as programs do)
         assert look(lambda: 3) == "3"
     finally:
-        forked_guard._filter.cache_clear()
+        child_guard._filter.cache_clear()

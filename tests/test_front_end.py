@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.any_jax
 
-MODULE = "__import__('jaxvjp_magic.notebook.front_end', fromlist=['_'])"
+MODULE = "__import__('jaxvjp_magic.notebook.lab_api', fromlist=['_'])"
 GRADIENT = "import jax\njax.grad(lambda x: x * x)(3.0)"
 WRONG = """
 import jax

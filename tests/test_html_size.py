@@ -8,7 +8,7 @@ import pytest
 from test_html import MIXED, NOTHING_WRONG, SEED, cells_of, parse
 
 from jaxvjp_magic.rendering.html import render_html
-from jaxvjp_magic.rendering.table import MOST_ROWS
+from jaxvjp_magic.rendering.report_view import MOST_ROWS
 from jaxvjp_magic.report import Call, Finding, Leaf, Report, Severity
 
 pytestmark = pytest.mark.any_jax

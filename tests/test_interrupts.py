@@ -18,7 +18,9 @@ import pytest
 from conftest import HOOKED, LOAD, SQUARE
 
 from jaxvjp_magic import vjpcheck
-from jaxvjp_magic.tracing import jax_internals, retrace, tracer
+from jaxvjp_magic.instrument import tracer
+from jaxvjp_magic.jax_compat import internals
+from jaxvjp_magic.retracing import retrace
 
 MOST = 10**6 if os.environ.get("HYPOTHESIS_PROFILE") == "thorough" else 30
 X = np.arange(3.0, dtype=np.float32)
@@ -83,7 +85,7 @@ def tracing(trace):
 
 
 def standing():
-    slots = (jax_internals.custom_vjp_slot(), jax_internals.vjp_slot(), jax_internals.pullback_slot())
+    slots = (internals.custom_vjp_slot(), internals.vjp_slot(), internals.pullback_slot())
     return [slot.original for slot in slots]
 
 
@@ -97,7 +99,7 @@ def places():
     first = [
         one
         for one in found
-        if one[0].endswith(("hooks.py", "watched.py", "retrace.py", "tracer.py", "jaxvjp_magic/check.py"))
+        if one[0].endswith(("hooks.py", "wrapped_rules.py", "retrace.py", "tracer.py", "jaxvjp_magic/session.py"))
     ]
     rest = [one for one in found if one not in first]
     return [*first[:: max(1, len(first) // MOST)], *rest[:: max(1, len(rest) // MOST)]]

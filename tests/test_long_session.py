@@ -10,8 +10,8 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 from traitlets.config import Config
 
-from jaxvjp_magic import syntax
-from jaxvjp_magic.notebook import extension, typed
+from jaxvjp_magic.notebook import cell_text, session
+from jaxvjp_magic.source import bindings
 
 pytestmark = pytest.mark.any_jax
 
@@ -34,12 +34,12 @@ class Session(InteractiveShell):
 def shell():
     """A session with the extension, in which every cell is checked."""
     shell = Session(config=Config(HistoryManager={"hist_file": ":memory:"}))
-    extension.load(shell)
+    session.load(shell)
     shell.run_cell(SETUP, store_history=True)
     with capture_output():
         shell.run_line_magic("vjpcheck", "on")
     yield shell
-    extension.unload(shell)
+    session.unload(shell)
     Session.clear_instance()
 
 
@@ -58,8 +58,8 @@ def work(monkeypatch):
         monkeypatch.setattr(owner, name, run)
 
     counted(Session, "transform_cell", "transformed")
-    counted(syntax.ast, "parse", "parsed")
-    counted(typed.Typed, "transformed", "read")
+    counted(bindings.ast, "parse", "parsed")
+    counted(cell_text.Typed, "transformed", "read")
     return counts
 
 
@@ -93,6 +93,6 @@ def test_what_earlier_cells_say_is_still_known(shell):
         _run(shell, f"x{number} = {number}")
     with capture_output():  # JAX raises: the rule gets the mapped function
         shell.run_cell("f = jax.vmap(f)\njax.grad(lambda x: f(x).sum())(jnp.ones(3))", store_history=True)
-    finding = extension.load(shell).last.findings[0]
+    finding = session.load(shell).last.findings[0]
     assert (finding.code, finding.line) == ("NAM201", 1)
     assert ast.parse(finding.snippet.text)

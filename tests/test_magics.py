@@ -359,7 +359,7 @@ def test_with_every_cell_checked_a_terminal_has_lines_of_the_cell_too():
         "shell = InteractiveShell.instance()\n"
         "for cell in ('%load_ext jaxvjp_magic', 'import jax', '%vjpcheck on', 'jax.grad(jax.numpy.sin)(1.0)'):\n"
         "    shell.run_cell(cell, store_history=True)\n"
-        "from jaxvjp_magic.notebook.extension import load\n"
+        "from jaxvjp_magic.notebook.session import load\n"
         "print([(call.line, call.source) for call in load(shell).last.calls])\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

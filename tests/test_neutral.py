@@ -14,8 +14,11 @@ import numpy as np
 import pytest
 
 from jaxvjp_magic import vjpcheck
-from jaxvjp_magic.tracing import again, forked, jax_internals, listener, looks, purity, recorder
-from jaxvjp_magic.tracing.frames import is_user_code
+from jaxvjp_magic.introspect import purity
+from jaxvjp_magic.introspect.stack import is_user_code
+from jaxvjp_magic.jax_compat import internals
+from jaxvjp_magic.recording import call_tree, collector, rule_names
+from jaxvjp_magic.retracing import child_process, rerun
 
 X = jnp.arange(3.0)
 
@@ -98,7 +101,7 @@ def test_a_function_with_effects_runs_again_where_nobody_can_notice():
 
 def test_what_cannot_run_in_a_child_is_left_alone_with_its_reason(monkeypatch):
     """The findings that need it are not given, and the report says why."""
-    monkeypatch.setattr(forked, "can_fork", lambda: "there are no children here")
+    monkeypatch.setattr(child_process, "can_fork", lambda: "there are no children here")
     f = rule(lambda x: (x, x), lambda x, g: (g,), primal=writes_an_attribute)
     with vjpcheck() as report:
         jax.vjp(f, X)
@@ -185,9 +188,9 @@ def test_a_primal_function_that_needs_values_is_not_compared():
 @pytest.mark.parametrize(
     ("owner", "name"),
     [
-        (listener.Functions, "custom"), (listener.Functions, "of"), (recorder.Types, "tree"), (recorder.Types, "of"),
-        (looks.names, "overwritten"), (listener.jax_internals, "mapped_sizes"), (listener.frames, "user_frame"),
-        (listener.jax_internals, "kept_residuals"), (again, "judged"),
+        (call_tree.Functions, "custom"), (call_tree.Functions, "of"), (collector.Types, "tree"),
+        (collector.Types, "of"), (rule_names.name_lookup, "overwritten"), (call_tree.internals, "mapped_sizes"),
+        (call_tree.stack, "user_frame"), (call_tree.internals, "kept_residuals"), (rerun, "judged"),
     ],
 )  # fmt: skip
 def test_a_fault_of_ours_becomes_a_note(monkeypatch, owner, name):
@@ -207,7 +210,7 @@ def test_a_fault_of_ours_becomes_a_note(monkeypatch, owner, name):
 
 def test_a_fault_in_a_check_becomes_a_note(monkeypatch):
     """The report comes without what that check finds, and says why; the other checks are not touched."""
-    monkeypatch.setattr("jaxvjp_magic.checks.words.near_fit", lambda *_: 1 / 0)
+    monkeypatch.setattr("jaxvjp_magic.checks.wording.near_fit", lambda *_: 1 / 0)
     with vjpcheck() as report:
         jax.vjp(rule(lambda x: (x, (x, x)), lambda r, g: (r[0] * g,), primal=lambda x: x[0]), X)[1](X)
     assert report.notes == ("a check failed (fwd_fits_primal): ZeroDivisionError: division by zero",)
@@ -249,7 +252,7 @@ def test_nothing_is_left_in_the_import_system():
 
 def test_a_fault_while_an_exception_passes_leaves_the_exception(monkeypatch):
     """The program's own exception arrives, whatever our description of it does."""
-    monkeypatch.setattr(recorder, "describe_error", lambda *_: 1 / 0)
+    monkeypatch.setattr(collector, "describe_error", lambda *_: 1 / 0)
     with pytest.raises(KeyError, match="boom"), vjpcheck() as report:
         jax.grad(rule(boom, lambda x, g: (g,)))(1.0)
     assert any("ZeroDivisionError" in note for note in report.notes)
@@ -257,7 +260,7 @@ def test_a_fault_while_an_exception_passes_leaves_the_exception(monkeypatch):
 
 def test_what_has_moved_in_jax_is_not_seen_and_the_rest_is(monkeypatch):
     """One place of JAX is not where it was: the program runs, one note says what is not seen, the rest is recorded."""
-    monkeypatch.setattr(jax_internals, "pullback_slot", lambda: 1 / 0)
+    monkeypatch.setattr(internals, "pullback_slot", lambda: 1 / 0)
     with vjpcheck() as report:
         jax.grad(rule(lambda x: (jnp.sin(x), x), lambda x, g: (g * jnp.cos(x),)))(1.0)
     assert report.notes == ("calls of pullbacks: not to be had with this JAX: ZeroDivisionError: division by zero",)

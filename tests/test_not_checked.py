@@ -8,15 +8,15 @@ import linecache
 import pytest
 from test_html import parse
 
-from jaxvjp_magic.build import build_report
-from jaxvjp_magic.changes import compare
+from jaxvjp_magic.analyse import build_report
+from jaxvjp_magic.record import facts
 from jaxvjp_magic.rendering.html import render_html
-from jaxvjp_magic.rendering.shorten import SAVED_QUIET, shortened
+from jaxvjp_magic.rendering.limits import SAVED_QUIET, shortened
 from jaxvjp_magic.rendering.text import render_text
-from jaxvjp_magic.rendering.view import View
+from jaxvjp_magic.rendering.widget_view import View
 from jaxvjp_magic.report import Call, Finding, Leaf, NotChecked, Omitted, ProgramError, Report, Severity, Snippet
-from jaxvjp_magic.sources import FileSources, Program, Text
-from jaxvjp_magic.tracing import facts
+from jaxvjp_magic.results.diff import compare
+from jaxvjp_magic.source.program import FileSources, Program, Text
 
 TABLE = "it calls table (line 12), an lru_cache"
 DECODE = NotChecked("output", "decode", 4, "", TABLE)

@@ -16,11 +16,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from programs import check_program
 
-from jaxvjp_magic import Report, reading
-from jaxvjp_magic.rendering.bundle import MIME_TYPE, mime_bundle
-from jaxvjp_magic.rendering.view import View
+from jaxvjp_magic import Report
+from jaxvjp_magic.rendering.mime import MIME_TYPE, mime_bundle
 from jaxvjp_magic.rendering.widget import script
-from jaxvjp_magic.running import notebook
+from jaxvjp_magic.rendering.widget_view import View
+from jaxvjp_magic.results import schema
+from jaxvjp_magic.runners import notebook
 
 ROOT = Path(__file__).parent.parent
 WHOLE = json.loads(
@@ -87,11 +88,11 @@ def test_sizes_are_bounded(monkeypatch):
     assert said(f'{{"schema": {"1" * 5000}}}').startswith("not a vjpcheck report: Exceeds the limit")
     assert said('{"schema": 1e400}') == "not a vjpcheck report of schema 1"
     assert said(changed(("calls", 0, "line"), 1).replace('"line": 1,', '"line": 1e400,', 1)).endswith("no whole number")
-    monkeypatch.setattr(reading, "MOST_ENTRIES", 1)
+    monkeypatch.setattr(schema, "MOST_ENTRIES", 1)
     assert said(json.dumps(WHOLE)).endswith("entries, more than 1")
-    monkeypatch.setattr(reading, "LONGEST_STRING", 5)
+    monkeypatch.setattr(schema, "LONGEST_STRING", 5)
     assert said(changed(("jax",), "0.10.22")) == "a damaged vjpcheck report: jax has 7 characters, more than 5"
-    monkeypatch.setattr(reading, "MOST_CHARACTERS", 10)
+    monkeypatch.setattr(schema, "MOST_CHARACTERS", 10)
     assert said(json.dumps(WHOLE)).endswith(" characters, more than 10")
 
 

@@ -22,8 +22,8 @@ import numpy as np
 import pytest
 from jax import lax
 
-from jaxvjp_magic.tracing.purity import judged, judging, machine
-from jaxvjp_magic.tracing.purity.values import ANY_DATA, Heap, Known, NotKnownError, one
+from jaxvjp_magic.introspect.purity import bytecode, judged, verdicts
+from jaxvjp_magic.introspect.purity.abstract_values import ANY_DATA, Heap, Known, NotKnownError, one
 
 X = jnp.arange(3.0)
 log: list[int] = []
@@ -357,9 +357,9 @@ def _all_code(code):
 
 def _left(code, instruction):
     """How many values an operation leaves beyond what it took: falling through, and jumping."""
-    frame, jumped = machine.Frame(_Anything(), code, "test", None), []
+    frame, jumped = bytecode.Frame(_Anything(), code, "test", None), []
     frame.instruction = instruction
-    frame.state = machine.State([ANY_DATA] * 300, {})
+    frame.state = bytecode.State([ANY_DATA] * 300, {})
     if instruction.opname == "CALL_KW":
         frame.state.stack[-1] = one(Known(()))
     frame._reach = lambda _, state: jumped.append(len(state.stack) - 300)
@@ -383,7 +383,7 @@ def test_each_operation_takes_and_leaves_what_cpython_does():
 
 def _compare(code):
     compared = pending = 0
-    for instruction in machine.taken_apart(code).instructions:
+    for instruction in bytecode.taken_apart(code).instructions:
         if instruction.opname in ("CACHE", "EXTENDED_ARG", "RETURN_GENERATOR"):  # the last is told wrong by 3.11
             continue
         argument = instruction.arg if instruction.opcode >= dis.HAVE_ARGUMENT else None
@@ -395,7 +395,7 @@ def _compare(code):
             left, jumped = _left(code, instruction)
         except NotKnownError:
             continue
-        if instruction.opname not in machine._JUMPS_ONLY:
+        if instruction.opname not in bytecode._JUMPS_ONLY:
             assert left == effect + pending, instruction
         pending, compared = 0, compared + 1
         if jumped is not None:
@@ -417,13 +417,13 @@ def program(source, **names):
 def followed(monkeypatch):
     """The names of the functions that were followed, instead of known."""
     names = []
-    follow = judging._followed
+    follow = verdicts._followed
 
     def noted(follower, function, given):
         names.append(function.__name__)
         return follow(follower, function, given)
 
-    monkeypatch.setattr(judging, "_followed", noted)
+    monkeypatch.setattr(verdicts, "_followed", noted)
     return names
 
 

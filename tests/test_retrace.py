@@ -13,7 +13,8 @@ import pytest
 from jax import lax
 
 from jaxvjp_magic import vjpcheck
-from jaxvjp_magic.tracing import jax_internals, retrace
+from jaxvjp_magic.jax_compat import internals
+from jaxvjp_magic.retracing import retrace
 
 X = jnp.arange(4.0)
 
@@ -122,12 +123,12 @@ def test_a_second_call_in_a_check_takes_the_fast_path():
     with vjpcheck():
         step(X)
         called = []
-        original = jax_internals.pjit._infer_params
-        jax_internals.pjit._infer_params = lambda *args: called.append(1) or original(*args)
+        original = internals.pjit._infer_params
+        internals.pjit._infer_params = lambda *args: called.append(1) or original(*args)
         try:
             step(X)
         finally:
-            jax_internals.pjit._infer_params = original
+            internals.pjit._infer_params = original
     assert called == []
 
 

@@ -14,14 +14,15 @@ from programs import check_program
 from test_tracing import X
 
 from jaxvjp_magic import Finding, Severity, vjpcheck
-from jaxvjp_magic.checks.case import Case, Context, Found
-from jaxvjp_magic.checks.diagnosis import MOST_ALIKE, Causes, explains
-from jaxvjp_magic.tracing import frames, tracer
-from jaxvjp_magic.tracing.array_types import MOST_KNOWN, Types
-from jaxvjp_magic.tracing.facts import CallFact, Function
-from jaxvjp_magic.tracing.listener import MANY, Listener
-from jaxvjp_magic.tracing.recorder import Recorder
-from jaxvjp_magic.tracing.watched import watch
+from jaxvjp_magic.checks.call_view import Case, Context, Found
+from jaxvjp_magic.checks.engine import MOST_ALIKE, Causes, explains
+from jaxvjp_magic.instrument import tracer
+from jaxvjp_magic.instrument.wrapped_rules import watch
+from jaxvjp_magic.introspect import stack
+from jaxvjp_magic.introspect.avals import MOST_KNOWN, Types
+from jaxvjp_magic.record.facts import CallFact, Function
+from jaxvjp_magic.recording.call_tree import MANY, Listener
+from jaxvjp_magic.recording.collector import Recorder
 
 
 @pytest.mark.parametrize(
@@ -222,7 +223,7 @@ def test_a_watched_rule_is_like_the_rule():
     f = jax.custom_vjp(rule)
     f.defvjp(lambda x, y: (f(x, y), x), lambda x, g: (g, None))
     listener = Listener(Recorder())
-    call = listener.start_custom(f, (X, 2), {}, frames.caller(0))
+    call = listener.start_custom(f, (X, 2), {}, stack.caller(0))
     watched = watch(rule, "primal", listener, call)
     assert inspect.signature(watched) == inspect.signature(rule)
     assert inspect.unwrap(watched) is rule
@@ -276,7 +277,7 @@ def _around(inner):
 
 
 def _listener():
-    from jaxvjp_magic.tracing.tracer import _hooks
+    from jaxvjp_magic.instrument.tracer import _hooks
 
     return list(_hooks()._listeners.values())[-1]
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import pytest
 
 from jaxvjp_magic import vjpcheck
-from jaxvjp_magic.tracing import static_attributes
+from jaxvjp_magic.introspect import static_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -241,7 +241,7 @@ def test_what_uses_a_proxy_is_not_known_to_be_pure(monkeypatch: pytest.MonkeyPat
     def fun(x: Any) -> Any:
         return x * 2.0 if TABLE is None else x + x
 
-    monkeypatch.setattr("jaxvjp_magic.tracing.forked.can_fork", lambda: "nothing can be forked")
+    monkeypatch.setattr("jaxvjp_magic.retracing.child_process.can_fork", lambda: "nothing can be forked")
     LOADED.clear()
     with vjpcheck() as report:
         jax.grad(lambda x: layer(fun, fwd, bwd)(x).sum())(X)

@@ -16,10 +16,11 @@ import pytest
 from conftest import HOOKED, LOAD, SQUARE, value_of
 
 from jaxvjp_magic import vjpcheck
-from jaxvjp_magic.tracing import jax_internals, tracer
+from jaxvjp_magic.instrument import tracer
+from jaxvjp_magic.jax_compat import internals
 
 X = jnp.arange(3.0)
-api = jax_internals.api
+api = internals.api
 
 
 def rule(name):
@@ -40,7 +41,7 @@ def names(report):
 
 
 def standing():
-    slots = (jax_internals.custom_vjp_slot(), jax_internals.vjp_slot(), jax_internals.pullback_slot())
+    slots = (internals.custom_vjp_slot(), internals.vjp_slot(), internals.pullback_slot())
     return [slot.original for slot in slots]
 
 

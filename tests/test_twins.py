@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from jaxvjp_magic.tracing import twins
+from jaxvjp_magic.retracing import jaxpr_equality
 
 X = jnp.arange(4.0)
 sine = jax.custom_vjp(lambda x: jnp.sin(x))
@@ -62,7 +62,7 @@ mapped_by_hand.def_vmap(lambda size, batched, x: (jnp.sin(x), batched[0]))
 @pytest.mark.parametrize("make", SAME.values(), ids=SAME.keys())
 def test_jaxprs_that_say_the_same_are_twins(make):
     """Traced twice, from two functions of the same text."""
-    assert twins.same(jaxpr_of(make()), jaxpr_of(make()))
+    assert jaxpr_equality.same(jaxpr_of(make()), jaxpr_of(make()))
 
 
 DIFFERENT = {
@@ -101,4 +101,4 @@ DIFFERENT = {
 @pytest.mark.parametrize(("one", "other"), DIFFERENT.values(), ids=DIFFERENT.keys())
 def test_jaxprs_that_differ_are_no_twins(one, other):
     """In anything that is compiled."""
-    assert not twins.same(jaxpr_of(one), jaxpr_of(other))
+    assert not jaxpr_equality.same(jaxpr_of(one), jaxpr_of(other))

@@ -12,10 +12,11 @@ import jax.numpy as jnp
 import pytest
 
 from jaxvjp_magic import versions, vjpcheck
-from jaxvjp_magic.tracing import jax_internals, tracer
+from jaxvjp_magic.instrument import tracer
+from jaxvjp_magic.jax_compat import internals
 
 VERSION = jax.__version_info__[:2]
-api, batching = jax_internals.api, jax_internals.batching
+api, batching = internals.api, internals.batching
 CASE = jnp.sin
 
 
@@ -32,7 +33,7 @@ def forgotten(function):
     """How many calls jit's fast path knows of a function that was called once, and how many when it has forgotten."""
     function(1.0)
     before = function._cache_size()
-    jax_internals.forget_the_fast_path()
+    internals.forget_the_fast_path()
     return before, function._cache_size()
 
 
@@ -50,8 +51,8 @@ def linearize_tracer():
 
 
 ITEMS = {
-    "jax._src.api.vjp is an api_boundary around its function": lambda: jax_internals.vjp_slot(),
-    "jax._src.custom_derivatives.custom_vjp.__call__ is an api_boundary": lambda: jax_internals.custom_vjp_slot(),
+    "jax._src.api.vjp is an api_boundary around its function": lambda: internals.vjp_slot(),
+    "jax._src.custom_derivatives.custom_vjp.__call__ is an api_boundary": lambda: internals.custom_vjp_slot(),
     "jax._src.api.VJP.__call__ takes the cotangent second": lambda: (
         signature(api.VJP.__call__)[:2] == ["self", "out_ct"]
     ),
@@ -62,21 +63,19 @@ ITEMS = {
     "a custom_vjp object has fun, fwd, bwd, nondiff_argnums, symbolic_zeros": lambda: (
         {"fun", "fwd", "bwd", "nondiff_argnums", "symbolic_zeros"} <= vars(jax.custom_vjp(CASE)).keys()
     ),
-    "jax._src.custom_derivatives.CustomVJPPrimal": lambda: jax_internals.CustomVJPPrimal(1.0, perturbed=True).perturbed,
-    "jax._src.array.ArrayImpl is the type of arrays": lambda: isinstance(jnp.ones(2), jax_internals.ArrayImpl),
+    "jax._src.custom_derivatives.CustomVJPPrimal": lambda: internals.CustomVJPPrimal(1.0, perturbed=True).perturbed,
+    "jax._src.array.ArrayImpl is the type of arrays": lambda: isinstance(jnp.ones(2), internals.ArrayImpl),
     "jax.custom_derivatives.SymbolicZero": lambda: jax.custom_derivatives.SymbolicZero,
     "jit's fast path, which can be told to forget": lambda: forgotten(jax.jit(lambda x: x)) == (1, 0),
     "caches of traces, by the function, and how often each missed": lambda: all(
-        cache.misses(CASE) is not None for cache in jax_internals.trace_caches()
+        cache.misses(CASE) is not None for cache in internals.trace_caches()
     ),
-    "what jit traces, loops trace, checkpoint traces": lambda: len(list(jax_internals.trace_caches())) == 3,
+    "what jit traces, loops trace, checkpoint traces": lambda: len(list(internals.trace_caches())) == 3,
     "jax._src.pjit._pjit_lower and its keys": lambda: [
-        reference
-        for slot in jax_internals.lowering_slots()
-        for reference in jax_internals.lowered_jaxprs(slot.original)
+        reference for slot in internals.lowering_slots() for reference in internals.lowered_jaxprs(slot.original)
     ],
-    "how a loop outside of jit runs": lambda: all(callable(slot.original) for slot in jax_internals.loop_slots()),
-    "jax._src.core.trace_ctx.trace": lambda: jax_internals.core.trace_ctx.trace is not None,
+    "how a loop outside of jit runs": lambda: all(callable(slot.original) for slot in internals.loop_slots()),
+    "jax._src.core.trace_ctx.trace": lambda: internals.core.trace_ctx.trace is not None,
     "BatchTrace.axis_data.size and parent_trace": lambda: (
         (trace := tracers_of(jax.vmap, jnp.ones(3))._trace).axis_data.size == 3 and hasattr(trace, "parent_trace")
     ),
@@ -86,18 +85,16 @@ ITEMS = {
     "LinearizeTracer or JVPTracer with primal and tangent": lambda: (
         (one := linearize_tracer()).primal == 1.0 and hasattr(one, "tangent")
     ),
-    "DynamicJaxprTrace below jit": lambda: isinstance(
-        tracers_of(jax.jit, 1.0)._trace, jax_internals.pe.DynamicJaxprTrace
-    ),
+    "DynamicJaxprTrace below jit": lambda: isinstance(tracers_of(jax.jit, 1.0)._trace, internals.pe.DynamicJaxprTrace),
     "jax._src.interpreters.partial_eval.dce_jaxpr": lambda: (
-        jax_internals.used_arguments(lambda x, y: x, [1.0, 2.0], None) == [True, False]
+        internals.used_arguments(lambda x, y: x, [1.0, 2.0], None) == [True, False]
     ),
-    "jax._src.source_info_util.user_frames": lambda: callable(jax_internals.source_info_util.user_frames),
+    "jax._src.source_info_util.user_frames": lambda: callable(internals.source_info_util.user_frames),
     "register_exclusion of traceback_util and source_info_util": lambda: (
-        callable(jax_internals.traceback_util.register_exclusion)
-        and callable(jax_internals.source_info_util.register_exclusion)
+        callable(internals.traceback_util.register_exclusion)
+        and callable(internals.source_info_util.register_exclusion)
     ),
-    "jax._src.config.traceback_filtering": lambda: hasattr(jax_internals._module("config"), "traceback_filtering"),
+    "jax._src.config.traceback_filtering": lambda: hasattr(internals._module("config"), "traceback_filtering"),
     "what calls jax.vjp is known": lambda: (
         [call.kind for call in report_of(lambda: jax.jacrev(jnp.sin)(1.0)).calls] == ["jacrev"]
     ),
@@ -131,7 +128,7 @@ def test_what_the_check_rests_on_is_there(item):
 
 def test_only_one_file_touches_what_is_private():
     """So there is one place to mend."""
-    package = jax_internals.__file__.rsplit("tracing", 1)[0]
+    package = internals.__file__.rsplit("tracing", 1)[0]
     found = subprocess.run(
         [sys.executable, "-c", SEARCH, package], capture_output=True, text=True, check=True, timeout=60
     ).stdout.split()
@@ -178,7 +175,7 @@ def test_where_a_part_of_jax_has_moved_the_other_parts_are_seen(monkeypatch, mod
     """The program runs as ever; the first note says what is not seen, and why."""
     f = jax.custom_vjp(lambda x: x * x)
     f.defvjp(lambda x: (x * x, x), lambda x, g: (2 * x * g,))
-    monkeypatch.setattr(jax_internals, module, Without(getattr(jax_internals, module), *names))
+    monkeypatch.setattr(internals, module, Without(getattr(internals, module), *names))
     with vjpcheck(retrace=False) as report:
         assert jax.grad(f)(3.0) == 6.0
     monkeypatch.undo()
@@ -190,7 +187,7 @@ def test_where_a_part_of_jax_has_moved_the_other_parts_are_seen(monkeypatch, mod
 def test_a_module_of_jax_that_is_gone_is_named_where_it_is_needed():
     """The import of our part does not fail; what rests on the module says so."""
     with pytest.raises(AttributeError, match=rf"^JAX {re.escape(jax.__version__)} has no jax\._src\.nowhere\.thing$"):
-        jax_internals._module("nowhere").thing  # noqa: B018 (to look is what fails)
+        internals._module("nowhere").thing  # noqa: B018 (to look is what fails)
 
 
 def test_which_jax_is_known():
@@ -211,7 +208,7 @@ def test_which_jax_is_known():
 def test_what_is_said_when_the_extension_is_loaded(monkeypatch):
     """Nothing on a JAX that is known; otherwise what works and what does not."""
     assert tracer.about_jax() == []
-    monkeypatch.setattr(jax_internals, "pullback_slot", lambda: Without(api, "VJP").VJP)
+    monkeypatch.setattr(internals, "pullback_slot", lambda: Without(api, "VJP").VJP)
     (line,) = tracer.about_jax()
     assert line.startswith("calls of pullbacks: not to be had with this JAX: AttributeError: JAX has no VJP")
     monkeypatch.setattr(jax, "__version__", "0.13.1.dev2")

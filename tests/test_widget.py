@@ -15,13 +15,13 @@ from conftest import LOAD
 from test_html import HOSTILE, LEFT_OUT, SEED, _report_of
 
 from jaxvjp_magic.notebook import progress
-from jaxvjp_magic.rendering import flow, table
-from jaxvjp_magic.rendering.bundle import MIME_TYPE, full_data, mime_bundle, with_widget
+from jaxvjp_magic.rendering import diagram, report_view
 from jaxvjp_magic.rendering.html import render_html
-from jaxvjp_magic.rendering.shorten import SAVED_ROWS, kept_calls, shortened
+from jaxvjp_magic.rendering.limits import SAVED_ROWS, kept_calls, shortened
+from jaxvjp_magic.rendering.mime import MIME_TYPE, full_data, mime_bundle, with_widget
 from jaxvjp_magic.rendering.text import render_text
-from jaxvjp_magic.rendering.view import View
 from jaxvjp_magic.rendering.widget import ReportWidget, script, style
+from jaxvjp_magic.rendering.widget_view import View
 from jaxvjp_magic.report import Call, Finding, Leaf, Omitted, Report, Severity
 
 pytestmark = pytest.mark.any_jax
@@ -106,14 +106,14 @@ def test_the_leaves_that_findings_name_are_never_left_out():
     assert findings.keys() == {WRONG, NARROW}
     number = findings[WRONG].calls[0]
     for one in (report, shortened(report), Report.from_json(json.dumps(mime_bundle(report)[MIME_TYPE]))):
-        (row,) = (row for row in table.rows(one) if row.call.id == number)
+        (row,) = (row for row in report_view.rows(one) if row.call.id == number)
         gradients = row.cells["gradients"]
         assert gradients.lines[gradients.marked] == f"{WRONG} f32[3,4]"
         assert gradients.lines[-3:] == (f"{WRONG} f32[3,4]", f"{NARROW} bf16[3]", "and 197 more")
         assert f"{WRONG} f32[4,3]" in row.cells["primals"].lines
         assert "layer_073']['w'] f32[3,4]" in render_text(one)
         assert "073&#x27;][&#x27;w&#x27;] f32[3,4]" in render_html(one)
-        assert any("['w'] f32[3,4]" in line for box in flow.scene(row).boxes for line in box.lines)
+        assert any("['w'] f32[3,4]" in line for box in diagram.scene(row).boxes for line in box.lines)
         view = View(one)
         for detail in (view.detail(row), next(row for row in view.saved()["rows"] if row["id"] == number)["detail"]):
             marked = [leaf for leaf in detail["leaves"] if leaf.get("mark")]
@@ -126,10 +126,10 @@ def test_the_leaves_that_findings_name_are_never_left_out():
 def test_a_path_loses_its_middle_and_never_its_type():
     """What is narrow shows where it begins and ends."""
     line = "params['encoder']['layer_12']['attention']['query']['kernel'] f32[768,12,64]"
-    assert table.fitted(line, 40) == "params['enco…']['kernel'] f32[768,12,64]"
-    assert [len(table.fitted(line, width)) for width in (30, 40, 60)] == [30, 40, 60]
-    assert table.fitted("x" * 50, 40) == "x" * 39 + "…"
-    assert table.fitted("x f32[3]", 40) == "x f32[3]"
+    assert report_view.fitted(line, 40) == "params['enco…']['kernel'] f32[768,12,64]"
+    assert [len(report_view.fitted(line, width)) for width in (30, 40, 60)] == [30, 40, 60]
+    assert report_view.fitted("x" * 50, 40) == "x" * 39 + "…"
+    assert report_view.fitted("x f32[3]", 40) == "x f32[3]"
 
 
 def test_calls_in_a_circle_are_shown():
@@ -185,7 +185,7 @@ def test_the_widgets_state_is_plain_text():
 
 def test_rendering_a_report_imports_neither_jax_nor_ipython():
     """Reports are read where neither is installed; the widget is its own, optional part."""
-    code = """import sys; from jaxvjp_magic.report import Report; from jaxvjp_magic.rendering.bundle import mime_bundle
+    code = """import sys; from jaxvjp_magic.report import Report; from jaxvjp_magic.rendering.mime import mime_bundle
 mime_bundle(Report()); print({"jax", "IPython", "anywidget"} & set(sys.modules))"""
     outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert outcome.stdout == "set()\n"

@@ -1,5 +1,5 @@
 """From facts to findings: pure functions, one small one a rule."""
 
-from jaxvjp_magic.checks.diagnosis import diagnose
+from jaxvjp_magic.checks.engine import diagnose
 
 __all__ = ["diagnose"]

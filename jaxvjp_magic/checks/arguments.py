@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jaxvjp_magic import syntax
-from jaxvjp_magic.checks import words
-from jaxvjp_magic.checks.case import Found, role
+from jaxvjp_magic.checks import wording
+from jaxvjp_magic.checks.call_view import Found, role
+from jaxvjp_magic.record.facts import ClosedOver, Dropped
 from jaxvjp_magic.report import Finding, Severity
-from jaxvjp_magic.tracing.facts import ClosedOver, Dropped
+from jaxvjp_magic.source import bindings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from jaxvjp_magic.checks.case import Case
-    from jaxvjp_magic.sources import Program
-    from jaxvjp_magic.tracing.facts import Fact, Failed, Tree
+    from jaxvjp_magic.checks.call_view import Case
+    from jaxvjp_magic.record.facts import Fact, Failed, Tree
+    from jaxvjp_magic.source.program import Program
 
 _NEEDS_A_VALUE = {
     "TracerBoolConversionError", "TracerIntegerConversionError", "ConcretizationTypeError",
@@ -68,7 +68,7 @@ def static_arguments_are_static(case: Case) -> Iterator[Found]:
     """VJP117: an array of JAX, or a tracer, in nondiff_argnums."""
     if not case.call.arrays:
         return
-    names = words.listed(case.call.arrays)
+    names = wording.listed(case.call.arrays)
     are = "is an array" if len(case.call.arrays) == 1 else "are arrays"
     raised = next((one.raised for one in case.uncaught if "nondiff_argnums" in one.raised.message), None)
     effect = f"JAX raised {raised.type}" if raised else "In eager mode that works; below jit, vmap or grad JAX raises"
@@ -119,18 +119,18 @@ def _tracer_for_value(case: Case, failed: Failed) -> Iterator[Found]:
     found = list(_leaves(residuals or case.call.primals, "Python"))
     place = failed.raised.place
     text = case.program.sources.text_of(place.filename).text if place else ""
-    on_line = syntax.names_on(text, place.line) if place else set()
+    on_line = bindings.names_on(text, place.line) if place else set()
     named = [path for path, _ in found if path.split("[")[0].split(".")[0] in on_line] or [path for path, _ in found]
     if not named:
         return
-    where = f"residual {words.listed(named)}" if residuals else words.listed(named)
+    where = f"residual {wording.listed(named)}" if residuals else wording.listed(named)
     yield case.finding(
         "VJP118", Severity.ERROR, case.program.spot(place),
         f"{where} of {case.name} was given as a Python value, and is a tracer here",
         f"Every argument of a custom_vjp function and every residual is traced, numbers too; "
         f"JAX raised {failed.raised.type}.",
         fix="let it be an argument in nondiff_argnums, which the bwd rule then takes first" if residuals
-        else f"name the position of {words.listed(named)} in nondiff_argnums",
+        else f"name the position of {wording.listed(named)} in nondiff_argnums",
         phase=failed.phase, path=named[0],
     )  # fmt: skip
 

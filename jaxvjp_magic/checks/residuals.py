@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jaxvjp_magic.record.facts import Unused
 from jaxvjp_magic.report import Severity, size
-from jaxvjp_magic.tracing.facts import Unused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from jaxvjp_magic.checks.case import Case, Found
-    from jaxvjp_magic.tracing.facts import ArrayType, Tree
+    from jaxvjp_magic.checks.call_view import Case, Found
+    from jaxvjp_magic.record.facts import ArrayType, Tree
 
 LARGE = 1_000_000  # bytes: less is not worth a word
 MOST_NAMED = 3

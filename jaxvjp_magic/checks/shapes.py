@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jaxvjp_magic import rule_text
-from jaxvjp_magic.checks import words
+from jaxvjp_magic.checks import wording
 from jaxvjp_magic.report import Severity
+from jaxvjp_magic.source import rule_ast
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from jaxvjp_magic.checks.case import Case, Found
-    from jaxvjp_magic.tracing.facts import ArrayType, Bwd, Pullback, Structure, Tree
+    from jaxvjp_magic.checks.call_view import Case, Found
+    from jaxvjp_magic.record.facts import ArrayType, Bwd, Pullback, Structure, Tree
 
 ERROR, WARNING = Severity.ERROR, Severity.WARNING
 
@@ -47,7 +47,7 @@ def fwd_fits_primal(case: Case) -> Iterator[Found]:
             f"{case.fwd_name} returns {fwd.output}, but {case.name} returns {expected}",
             f"The first of the pair that {case.fwd_name} returns takes the place of {case.name}'s output; "
             f"{_of_path('it', path)} {how}. JAX compares the two only where {case.name} itself has run too.",
-            fix=words.with_code(f"return from {case.fwd_name} what {case.name} returns", _first_of_pair(case)),
+            fix=wording.with_code(f"return from {case.fwd_name} what {case.name} returns", _first_of_pair(case)),
             phase="fwd", path=path, expected=str(expected), got=str(fwd.output),
         )  # fmt: skip
         return
@@ -56,12 +56,12 @@ def fwd_fits_primal(case: Case) -> Iterator[Found]:
 def _first_of_pair(case: Case) -> str:
     """`return f(x, y), residuals`, with what fwd returns as residuals; "" where its text does not tell."""
     rule, fwd = case.call.rule, case.program.rule_text(case.fwd.code if case.fwd else None)
-    elements = rule_text.elements(fwd) if fwd is not None else ()
+    elements = rule_ast.elements(fwd) if fwd is not None else ()
     if rule is None or fwd is None or rule.symbolic_zeros or len(elements) != len(("output", "residuals")):
         return ""
-    if rule_text.reads(fwd, case.name):  # it calls the function already
+    if rule_ast.reads(fwd, case.name):  # it calls the function already
         return ""
-    return f"return {case.name}({', '.join(rule_text.parameters(fwd))}), {elements[1]}"
+    return f"return {case.name}({', '.join(rule_ast.parameters(fwd))}), {elements[1]}"
 
 
 def bwd_fits_arguments(case: Case) -> Iterator[Found]:
@@ -84,24 +84,24 @@ def _bwd_structure(case: Case, primals: Tree, bwd: Bwd) -> Iterator[Found]:
         return
     got = result.structure
     count = len(arguments.children)
-    needed = words.listed(primals.names) or "none"
+    needed = wording.listed(primals.names) or "none"
     fix = ""
     if got.kind not in ("tuple", "list") or (got.kind == "list" and len(got.children) != count):
         problem = f"{case.bwd_name} returns {got.described}, not a tuple with one cotangent per argument"
-        reason = f"{case.name} takes {words.number(count, 'argument')} ({needed})."
+        reason = f"{case.name} takes {wording.number(count, 'argument')} ({needed})."
         fix = "mind the comma of a tuple of one:  return (cotangent,)" if count == 1 else "return a tuple"
     elif _is_one_level_too_deep(arguments, got):
         problem = (
             f"{case.bwd_name} returns one tuple level too many: a tuple of 1, and in it {got.children[0].described}"
         )
-        reason = f"{case.name} takes {words.number(count, 'argument')} ({needed}), and bwd returns one for each."
+        reason = f"{case.name} takes {wording.number(count, 'argument')} ({needed}), and bwd returns one for each."
         fix = "take off the outer parentheses"
     elif len(got.children) != count:
-        problem = f"{case.bwd_name} returns {words.number(len(got.children), 'cotangent')}, but {case.name} takes "
-        problem += f"{words.number(count, 'argument')}: {needed}"
+        problem = f"{case.bwd_name} returns {wording.number(len(got.children), 'cotangent')}, but {case.name} takes "
+        problem += f"{wording.number(count, 'argument')}: {needed}"
         reason, fix = _about_count(case, primals, got)
     else:
-        parted = words.structure_difference(_as_tuple(arguments), _as_tuple(got))
+        parted = wording.structure_difference(_as_tuple(arguments), _as_tuple(got))
         if parted is None:
             return
         argument = _argument(primals, parted[0])
@@ -131,13 +131,16 @@ def _about_count(case: Case, primals: Tree, got: Structure) -> tuple[str, str]:
         missing = names[len(got.children) :]
         reason = "Arguments with defaults count too; those in nondiff_argnums do not."
         rule = case.program.rule_text(case.bwd.code) if case.bwd else None
-        elements = rule_text.elements(rule) if rule is not None else ()
+        elements = rule_ast.elements(rule) if rule is not None else ()
         code = f"return {', '.join([*elements, *(['None'] * len(missing))])}" if elements else ""
-        return reason, words.with_code("return one for each, None for an argument without gradient", code)
+        return reason, wording.with_code("return one for each, None for an argument without gradient", code)
     if case.call.nondiff:
-        static = words.listed(name for name, _ in case.call.nondiff)
-        return f"{static} is in nondiff_argnums and gets no cotangent.", f"return only those of {words.listed(names)}"
-    return "There is one for each argument, no more.", f"return only those of {words.listed(names)}"
+        static = wording.listed(name for name, _ in case.call.nondiff)
+        return (
+            f"{static} is in nondiff_argnums and gets no cotangent.",
+            f"return only those of {wording.listed(names)}",
+        )
+    return "There is one for each argument, no more.", f"return only those of {wording.listed(names)}"
 
 
 def _as_tuple(structure: Structure) -> Structure:
@@ -165,13 +168,13 @@ def _bwd_leaves(case: Case, primals: Tree, bwd: Bwd) -> Iterator[Found]:
             continue
         name, spot = path or "the argument", case.returned(path)
         if got.shape != argument.shape:
-            near = words.near_fit(argument.shape, got.shape)
+            near = wording.near_fit(argument.shape, got.shape)
             yield case.finding(
                 "VJP104", ERROR, spot,
                 f"{case.bwd_name} returns {got.text} for {name}, which is {argument.text}",
                 "A cotangent has the shape of its argument" + (f"; {near}." if near else "."),
-                fix=words.with_code(
-                    f"return {argument.text} for {name}", words.fitting(argument.shape, got.shape, case.made(path))
+                fix=wording.with_code(
+                    f"return {argument.text} for {name}", wording.fitting(argument.shape, got.shape, case.made(path))
                 ),
                 phase="bwd", path=path,
                 expected=argument.text, got=got.text,
@@ -253,15 +256,15 @@ def primals_have_gradients(case: Case) -> Iterator[Found]:
 def tree_difference(expected: Tree, got: Tree, *, cotangent: bool = False) -> tuple[str, str]:
     """The first leaf that differs, and how; ("", "") where nothing does."""
     if expected.structure != got.structure:
-        parted = words.structure_difference(expected.structure, got.structure)
+        parted = wording.structure_difference(expected.structure, got.structure)
         return parted or ("", f"is {got.structure.described}, not {expected.structure.described}")
     for path, e, g in zip(expected.paths, expected.types, got.types, strict=True):
         if e.shape is None or g.shape is None:
             continue
         wanted = "float0" if cotangent and not _is_inexact(e) else e.dtype
         if e.shape != g.shape or (wanted != g.dtype and not g.is_float0):
-            near = words.near_fit(e.shape, g.shape)
-            return path, f"has {words.difference(e, g)}" + (f" ({near})" if near else "")
+            near = wording.near_fit(e.shape, g.shape)
+            return path, f"has {wording.difference(e, g)}" + (f" ({near})" if near else "")
     return "", ""
 
 

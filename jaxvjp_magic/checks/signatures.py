@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jaxvjp_magic import rule_text, syntax
-from jaxvjp_magic.checks import shapes, words
+from jaxvjp_magic.checks import shapes, wording
 from jaxvjp_magic.report import Severity
+from jaxvjp_magic.source import bindings, rule_ast
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from jaxvjp_magic.checks.case import Case, Found
-    from jaxvjp_magic.sources import Spot
-    from jaxvjp_magic.tracing.facts import CustomRule, Parameters
+    from jaxvjp_magic.checks.call_view import Case, Found
+    from jaxvjp_magic.record.facts import CustomRule, Parameters
+    from jaxvjp_magic.source.program import Spot
 
 _OF_BWD = ("residuals", "cotangent")
 
@@ -37,19 +37,19 @@ def residuals_are_unpacked_as_packed(case: Case) -> Iterator[Found]:
         return
     fwd, bwd = case.program.rule_text(case.fwd.code), case.program.rule_text(case.bwd.code)
     at = len(case.call.nondiff)
-    if fwd is None or bwd is None or len(rule_text.parameters(bwd)) <= at:
+    if fwd is None or bwd is None or len(rule_ast.parameters(bwd)) <= at:
         return
-    packed, unpacked = rule_text.packed(fwd), rule_text.unpacked(bwd, rule_text.parameters(bwd)[at])
+    packed, unpacked = rule_ast.packed(fwd), rule_ast.unpacked(bwd, rule_ast.parameters(bwd)[at])
     if packed is None or unpacked is None or sorted(packed[0]) != sorted(unpacked[0]) or packed[0] == unpacked[0]:
         return
     text = case.program.sources.text_of(case.bwd.code.co_filename) if case.bwd.code else None
     yield case.finding(
         "VJP123", _severity(case), case.program.spot_in(text, unpacked[1]) if text else case.program.definition(None),
-        f"{case.bwd_name} takes the residuals apart as {words.listed(unpacked[0])}, but {case.fwd_name} saves "
-        f"{words.listed(packed[0])}",
+        f"{case.bwd_name} takes the residuals apart as {wording.listed(unpacked[0])}, but {case.fwd_name} saves "
+        f"{wording.listed(packed[0])}",
         "Residuals are taken by position: a name that stands elsewhere than in the fwd rule holds another value.",
-        fix=f"take them in the same order:  {', '.join(packed[0])} = {rule_text.parameters(bwd)[at]}",
-        phase="bwd", expected=words.listed(packed[0]), got=words.listed(unpacked[0]),
+        fix=f"take them in the same order:  {', '.join(packed[0])} = {rule_ast.parameters(bwd)[at]}",
+        phase="bwd", expected=wording.listed(packed[0]), got=wording.listed(unpacked[0]),
     )  # fmt: skip
 
 
@@ -74,7 +74,7 @@ def _exchanged(case: Case) -> Found:
         "VJP119", Severity.ERROR, _defvjp(case),
         f"defvjp was given {fwd} as the fwd rule and {bwd} as the bwd rule: they are in each other's place",
         f"{bwd} takes the arguments of {case.name}, and {fwd} takes residuals and a cotangent.",
-        fix=words.with_code("give it the fwd rule first", f"{case.name}.defvjp({bwd}, {fwd})"), phase="fwd",
+        fix=wording.with_code("give it the fwd rule first", f"{case.name}.defvjp({bwd}, {fwd})"), phase="fwd",
     )  # fmt: skip
 
 
@@ -82,7 +82,7 @@ def _defvjp(case: Case) -> Spot:
     """Where defvjp is called on the function, or its definition."""
     code = case.call.function.code
     for text in case.program.sources.searched(code.co_filename) if code is not None else ():
-        line = syntax.method_call(text.text, "defvjp", {case.name.rsplit(".", 1)[-1], case.fwd_name, case.bwd_name})
+        line = bindings.method_call(text.text, "defvjp", {case.name.rsplit(".", 1)[-1], case.fwd_name, case.bwd_name})
         if line is not None:
             return case.program.spot_in(text, line)
     return case.program.definition(code)
@@ -94,7 +94,7 @@ def _fwd(case: Case, rule: CustomRule, count: int) -> Iterator[Found]:
         return
     given = function.names if function is not None else ()
     if not fwd.take(count):
-        taken = words.number(len(fwd.names), "argument") + (f" ({words.listed(fwd.names)})" if fwd.names else "")
+        taken = wording.number(len(fwd.names), "argument") + (f" ({wording.listed(fwd.names)})" if fwd.names else "")
         yield case.finding(
             "VJP119", Severity.ERROR, case.program.definition(rule.fwd.code),
             f"{case.fwd_name} takes {taken}, but {case.name} is called with {count}",
@@ -104,7 +104,7 @@ def _fwd(case: Case, rule: CustomRule, count: int) -> Iterator[Found]:
     elif sorted(fwd.names) == sorted(given) and fwd.names != given:
         yield case.finding(
             "VJP119", _severity(case), case.program.definition(rule.fwd.code),
-            f"{case.fwd_name} takes {_in_order(fwd)}, but {case.name} takes {words.listed(given)}",
+            f"{case.fwd_name} takes {_in_order(fwd)}, but {case.name} takes {wording.listed(given)}",
             "JAX calls the fwd rule with the arguments in the order of the function, those in nondiff_argnums "
             "included; only for the bwd rule do these come first.",
             fix=_signature(rule.fwd.name, given), phase="fwd",
@@ -117,7 +117,9 @@ def _bwd(case: Case, rule: CustomRule) -> Iterator[Found]:
         return
     static = tuple(name for name, _ in case.call.nondiff)
     count = len(static) + len(_OF_BWD)
-    first = f"{words.listed(static)} first, for {'it is' if len(static) == 1 else 'they are'} in nondiff_argnums, then "
+    first = (
+        f"{wording.listed(static)} first, for {'it is' if len(static) == 1 else 'they are'} in nondiff_argnums, then "
+    )
     handed = (first if static else "") + "residuals and cotangent"
     # Where their number fits, what is at the end cannot be one of those that come first.
     misplaced = [name for name in static if name in bwd.names and bwd.names.index(name) != static.index(name)]
@@ -125,12 +127,12 @@ def _bwd(case: Case, rule: CustomRule) -> Iterator[Found]:
         return
     others = [name for name in bwd.names if name not in static]
     names = others if len(others) == len(_OF_BWD) else _OF_BWD
-    taken = words.number(len(bwd.names), "argument") if not bwd.take(count) else _in_order(bwd)
+    taken = wording.number(len(bwd.names), "argument") if not bwd.take(count) else _in_order(bwd)
     yield case.finding(
         "VJP119", _severity(case) if bwd.take(count) else Severity.ERROR, case.program.definition(rule.bwd.code),
-        f"{case.bwd_name} takes {taken}, but JAX hands it {words.number(count, 'argument')}"
+        f"{case.bwd_name} takes {taken}, but JAX hands it {wording.number(count, 'argument')}"
         if not bwd.take(count)
-        else f"{case.bwd_name} takes {taken}, but JAX hands it {words.listed((*static, *_OF_BWD))}",
+        else f"{case.bwd_name} takes {taken}, but JAX hands it {wording.listed((*static, *_OF_BWD))}",
         f"A bwd rule of {case.name} is called with {handed}.",
         fix=_signature(rule.bwd.name, (*static, *names)), phase="bwd",
     )  # fmt: skip
@@ -143,7 +145,7 @@ def _severity(case: Case) -> Severity:
 
 
 def _in_order(parameters: Parameters) -> str:
-    return words.listed(parameters.names)
+    return wording.listed(parameters.names)
 
 
 def _signature(name: str, names: tuple[str, ...]) -> str:

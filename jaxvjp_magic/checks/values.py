@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jaxvjp_magic.checks import words
+from jaxvjp_magic.checks import wording
 from jaxvjp_magic.report import Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from jaxvjp_magic.checks.case import Case, Found
-    from jaxvjp_magic.tracing.facts import Place, ValueFact
+    from jaxvjp_magic.checks.call_view import Case, Found
+    from jaxvjp_magic.record.facts import Place, ValueFact
 
 _PATTERNS = {
     "": ("is not the derivative of {f}", "it agrees neither with autodiff of {f} nor with finite differences"),
@@ -182,7 +182,7 @@ def _zeros(case: Case) -> Found:
         "RES403", Severity.NOTE, case.program.definition(case.bwd.code if case.bwd else None),
         f"{case.rule_name('bwd')} was given a large cotangent that is all zeros",
         f"An output of {case.name} is not used, and its cotangent was built and calculated with all the same.",
-        fix=words.with_code(
+        fix=wording.with_code(
             "have the rule told which cotangents are zeros",
             f"{case.name}.defvjp({case.fwd_name}, {case.bwd_name}, symbolic_zeros=True)",
         ),

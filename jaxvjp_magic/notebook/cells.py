@@ -7,13 +7,13 @@ import linecache
 import re
 from typing import TYPE_CHECKING
 
-from jaxvjp_magic.notebook.typed import below_magics, empty_lines_above
-from jaxvjp_magic.sources import FileSources, Text
+from jaxvjp_magic.notebook.cell_text import below_magics, empty_lines_above
+from jaxvjp_magic.source.program import FileSources, Text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from jaxvjp_magic.notebook.typed import Typed
+    from jaxvjp_magic.notebook.cell_text import Typed
 
 _TIMED = ("<timed", "<magic-timeit")  # what %time, %timeit and the like name the code that they compile
 _TIMING = re.compile(r"%time(?:it)?\s+(?P<code>.*)")

@@ -11,12 +11,12 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_exp
 from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
 from IPython.display import display
 
-from jaxvjp_magic import rules
-from jaxvjp_magic.check import RETRACE, Options
-from jaxvjp_magic.notebook.rewriting import BEGIN
+from jaxvjp_magic import catalogue
+from jaxvjp_magic.notebook.cell_transform import BEGIN
+from jaxvjp_magic.session import RETRACE, Options
 
 if TYPE_CHECKING:
-    from jaxvjp_magic.notebook.extension import Extension
+    from jaxvjp_magic.notebook.session import Extension
 
 
 COMMANDS = ("on", "off", "last", "ignore", "explain", "cache")
@@ -148,7 +148,7 @@ def _parsed(magic: Any, line: str) -> Any:
 
 def _codes(text: str) -> tuple[str, ...]:
     try:
-        return rules.parse_codes(text)
+        return catalogue.parse_codes(text)
     except ValueError as error:
         raise UsageError(str(error)) from None
 
@@ -158,7 +158,7 @@ def _explain(codes: list[str]) -> None:
         message = "%vjpcheck explain takes the code of a rule, as in: %vjpcheck explain NAM201"
         raise UsageError(message)
     for code in _codes(",".join(codes)):
-        text = rules.section(code)
+        text = catalogue.section(code)
         display({"text/markdown": text, "text/plain": text}, raw=True)
 
 
@@ -168,10 +168,10 @@ def _cache(words: list[str]) -> None:
         raise UsageError(message)
     from platformdirs import user_cache_dir
 
-    from jaxvjp_magic.tracing import compilation
+    from jaxvjp_magic.instrument import compile_time
 
-    folder = (compilation.kept_in() or user_cache_dir("jaxvjp_magic")) if words == ["on"] else None
-    shortest = compilation.keep_in(folder)
+    folder = (compile_time.kept_in() or user_cache_dir("jaxvjp_magic")) if words == ["on"] else None
+    shortest = compile_time.keep_in(folder)
     kept = f"keeps what takes longer than {shortest:g} s to compile in {folder}" if folder else "keeps nothing on disk"
     print(f"vjpcheck: JAX {kept}")
 

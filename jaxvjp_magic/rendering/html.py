@@ -12,18 +12,18 @@ import html
 import json
 from typing import TYPE_CHECKING
 
-from jaxvjp_magic.rendering import flow, since, table
-from jaxvjp_magic.rendering.flow import HUES
+from jaxvjp_magic.rendering import diagram, diff_text, report_view
+from jaxvjp_magic.rendering.diagram import HUES
 from jaxvjp_magic.rendering.groups import groups
-from jaxvjp_magic.rendering.source import GO_TO_LINE, is_in_a_cell, plain, split_fix, split_line
-from jaxvjp_magic.rendering.table import COLUMNS, SYMBOLS
+from jaxvjp_magic.rendering.quoting import GO_TO_LINE, is_in_a_cell, plain, split_fix, split_line
+from jaxvjp_magic.rendering.report_view import COLUMNS, SYMBOLS
 from jaxvjp_magic.report import Severity, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from jaxvjp_magic.changes import Changes
     from jaxvjp_magic.report import Finding, Report, Snippet
+    from jaxvjp_magic.results.diff import Changes
 
 _SHARES = {Severity.ERROR: 80, Severity.WARNING: 60, Severity.NOTE: 70}
 _FRAME = (
@@ -52,7 +52,7 @@ def render_html(report: Report, changes: Changes | None = None) -> str:
     """The whole report as one `<div>`: the same facts as the text form, the findings before the table."""
     above = [*_head(report), *(_since(report, changes) if changes is not None else ())]
     above += (_card(report, *group) for group in groups(report))
-    below = list(map(_quiet, table.quiet(report)))
+    below = list(map(_quiet, report_view.quiet(report)))
     below += [_paragraph(f"note: {_text(note)}", "8px 0 0") for note in report.notes]
     room = _MOST_BYTES - _bytes(above) - _bytes(below)
     calls = _table_within(report, room) if report.calls else []
@@ -66,7 +66,7 @@ def _bytes(parts: list[str]) -> int:
 
 def _table_within(report: Report, room: int) -> list[str]:
     """The table with as many leaves in a cell as there is room for, and with one in any case."""
-    tables = (list(_table(report, leaves)) for leaves in range(table.MOST_LEAVES, 0, -1))
+    tables = (list(_table(report, leaves)) for leaves in range(report_view.MOST_LEAVES, 0, -1))
     return next((parts for parts in tables if _bytes(parts) <= room), None) or list(_table(report, 1))
 
 
@@ -86,23 +86,23 @@ def _ink(severity: Severity) -> str:
 
 def _head(report: Report) -> Iterator[str]:
     version = f' <span style="{_GREY};margin-left:1em">jax {_text(report.jax)}</span>' if report.jax else ""
-    yield _paragraph(f"<b>vjpcheck: {_text(table.headline(report))}</b>{version}")
+    yield _paragraph(f"<b>vjpcheck: {_text(report_view.headline(report))}</b>{version}")
     if report.error:
-        yield _paragraph(_text(table.ending(report)))
+        yield _paragraph(_text(report_view.ending(report)))
 
 
 def _since(report: Report, changes: Changes) -> Iterator[str]:
     """What changed since the last run of the same cell."""
-    yield _paragraph(_text(since.summary(changes)), "6px 0 0")
+    yield _paragraph(_text(diff_text.summary(changes)), "6px 0 0")
     items = [
         f'<li style="all:revert"><span style="{_GREY}">{word}</span> {_text(sentence)}</li>'
-        for word, sentence in since.lines(report, changes)
+        for word, sentence in diff_text.lines(report, changes)
     ]
     if items:
         yield f'<ul style="all:revert;margin:2px 0;{_MONO}">{"".join(items)}</ul>'
 
 
-def _quiet(quiet: table.Quiet) -> str:
+def _quiet(quiet: report_view.Quiet) -> str:
     """What was not looked at, in grey: one line, and in it, where there is more, the rest on demand."""
     if not quiet.lines:
         return _paragraph(f'<span style="{_GREY}">{_text(quiet.summary)}</span>', "8px 0 0")
@@ -116,12 +116,12 @@ def _pictures(report: Report, room: int) -> Iterator[str]:
     """The calls that findings are about, as pictures: as many as there is room for, and one in any case."""
     shown = {call for finding in report.findings for call in finding.calls}
     opened = " open"
-    for row in table.rows(report):
+    for row in report_view.rows(report):
         if row.call.id not in shown:
             continue
-        scene = flow.scene(row)
+        scene = diagram.scene(row)
         summary = f'<summary style="all:revert;cursor:pointer">{_text(scene.title)}, as a picture</summary>'
-        picture = f'<details style="all:revert;margin-top:8px"{opened}>{summary}{flow.draw(scene)}</details>'
+        picture = f'<details style="all:revert;margin-top:8px"{opened}>{summary}{diagram.draw(scene)}</details>'
         room -= len(picture.encode())
         if room < 0 and not opened:
             return
@@ -140,7 +140,7 @@ def _card(report: Report, index: int, followers: list[int]) -> str:
 def _folded(report: Report, index: int) -> str:
     """A finding that follows from another: one line, and the rest on demand."""
     finding = report.findings[index]
-    head = f"{_code(finding)} {_text(table.heading(finding))}{_relation(report, index)}"  # no button in a button
+    head = f"{_code(finding)} {_text(report_view.heading(finding))}{_relation(report, index)}"  # no button in a button
     summary = f'<summary style="all:revert;cursor:pointer;padding-left:1.3em;text-indent:-1.3em">{head}</summary>'
     return f'<details style="all:revert;margin-top:8px">{summary}\n' + "\n".join(_body(finding)) + "\n</details>"
 
@@ -153,16 +153,16 @@ def _code(finding: Finding) -> str:
 
 def _heading(finding: Finding) -> str:
     """The heading; the place in it is a button that our part of JupyterLab answers, and plain text elsewhere."""
-    place = table.place(finding.line, finding.source)
+    place = report_view.place(finding.line, finding.source)
     if finding.line is None or not is_in_a_cell(finding.source):
-        return _text(table.heading(finding))
+        return _text(report_view.heading(finding))
     target = html.escape(json.dumps({"line": finding.line, "source": finding.source}))
     button = f'<button data-commandlinker-command="{GO_TO_LINE}" data-commandlinker-args="{target}"'
     return f'{button} style="all:unset">{_text(place)}:</button> {_text(finding.title)}'
 
 
 def _relation(report: Report, index: int) -> str:
-    relation = table.relation(report, index)
+    relation = report_view.relation(report, index)
     return f' <span style="{_GREY}">({_text(relation)})</span>' if relation else ""
 
 
@@ -204,12 +204,12 @@ def _source(snippet: Snippet, hue: str) -> str:
 
 
 def _table(report: Report, leaves: int) -> Iterator[str]:
-    rows = table.rows(report, leaves=leaves)
+    rows = report_view.rows(report, leaves=leaves)
     used = [column for column in COLUMNS if column == "call" or any(_shown(row.cells[column]) for row in rows)]
     caption = "Calls, each below the one that it is part of"
     if "vmap" in used:
         caption += "; types inside a vmap are those of one example"
-    held = table.total_held(report.calls)
+    held = report_view.total_held(report.calls)
     if held and not (report.omitted and report.omitted.rows):
         caption += f"; residuals: {size(held)} in all"
     # The rows' lines are shadows: borders of rows need collapsed cells, and those need padding in each cell.
@@ -222,7 +222,7 @@ def _table(report: Report, leaves: int) -> Iterator[str]:
     yield f'<caption style="{above}">{caption}</caption>'
     yield f'<thead style="all:revert;text-align:left">{head}</thead>'
     yield '<tbody style="all:revert;text-align:left;vertical-align:baseline">'
-    most = max(1, *map(table.held_bytes, report.calls))  # 0 where a vmap is over no examples
+    most = max(1, *map(report_view.held_bytes, report.calls))  # 0 where a vmap is over no examples
     # Numbers stand below each other by spaces, which are shorter than a style in each cell.
     widths = {
         "#": len(str(max(row.call.id for row in rows))),
@@ -230,11 +230,11 @@ def _table(report: Report, leaves: int) -> Iterator[str]:
     }
     yield from (_row(row, used, most, widths) for row in rows)
     yield "</tbody></table></div>"
-    if table.hidden_rows(report):
-        yield _paragraph(f"... and {table.hidden_rows(report):,} more calls", "4px 14px 0")
+    if report_view.hidden_rows(report):
+        yield _paragraph(f"... and {report_view.hidden_rows(report):,} more calls", "4px 14px 0")
 
 
-def _shown(cell: table.Cell) -> bool:
+def _shown(cell: report_view.Cell) -> bool:
     return cell.mark is not None or any(cell.lines)
 
 
@@ -243,20 +243,20 @@ def _column(name: str) -> str:
     return f'<th scope="col" style="{style}"><span style="{_GREY}">{name}</span></th>'
 
 
-def _row(row: table.Row, used: Iterable[str], most: int, widths: dict[str, int]) -> str:
+def _row(row: report_view.Row, used: Iterable[str], most: int, widths: dict[str, int]) -> str:
     """A row, in few letters: there may be hundreds of cells. `most` is what the call with the most residuals holds."""
     number = f"<td style=all:revert>{row.call.id:>{widths['#']}}</td>"
     cells = "".join(_cell(row, column, most, widths.get(column, 0)) for column in used)
     return f'<tr style="all:revert;box-shadow:0 -1px #8884">{number}{cells}</tr>'
 
 
-def _cell(row: table.Row, column: str, most: int, width: int) -> str:
+def _cell(row: report_view.Row, column: str, most: int, width: int) -> str:
     cell = row.cells[column]
     lines = [_line(line.rjust(width)) for line in cell.lines]
     if cell.mark:
         lines[cell.marked : cell.marked + 1] = [_marked(lines[cell.marked] if lines else "", cell.mark)]
     if column == "residuals" and row.call.residual_bytes:
-        lines[-1] += f" <span aria-hidden=true>{_bar(table.held_bytes(row.call) / most)}</span>"
+        lines[-1] += f" <span aria-hidden=true>{_bar(report_view.held_bytes(row.call) / most)}</span>"
     content = "<br>".join(lines)
     if column == "call":
         indent = 2 * _NO_BREAK * (min(row.depth, _DEEPEST_INDENT) - 1) + f"└{_NO_BREAK}" * bool(row.depth)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
-from jaxvjp_magic.rendering import since, table
-from jaxvjp_magic.rendering.source import plain, split_line
-from jaxvjp_magic.rendering.table import COLUMNS, SYMBOLS
+from jaxvjp_magic.rendering import diff_text, report_view
+from jaxvjp_magic.rendering.quoting import plain, split_line
+from jaxvjp_magic.rendering.report_view import COLUMNS, SYMBOLS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from jaxvjp_magic.changes import Changes
     from jaxvjp_magic.report import Finding, Report
+    from jaxvjp_magic.results.diff import Changes
 
 WIDEST_CELL = 40
 _RIGHT = ("line",)
@@ -22,13 +22,13 @@ _RIGHT = ("line",)
 def render_text(report: Report, changes: Changes | None = None) -> str:
     """The whole report, and what changed since an earlier one; the lines have no trailing spaces."""
     version = f"jax {report.jax}" if report.jax else ""
-    blocks = [[f"vjpcheck: {table.headline(report)}" + (f"   {version}" if version else "")]]
+    blocks = [[f"vjpcheck: {report_view.headline(report)}" + (f"   {version}" if version else "")]]
     if report.calls:
         blocks.append(list(_table(report)))
     if changes is not None:
         blocks.append(list(_since(report, changes)))
     blocks.extend(list(_finding(report, index)) for index in range(len(report.findings)))
-    end = [*(one.summary for one in table.quiet(report)), table.ending(report)]
+    end = [*(one.summary for one in report_view.quiet(report)), report_view.ending(report)]
     end += (f"note: {note}" for note in report.notes)
     if any(end):
         blocks.append(list(filter(None, end)))
@@ -36,18 +36,18 @@ def render_text(report: Report, changes: Changes | None = None) -> str:
 
 
 def _since(report: Report, changes: Changes) -> Iterator[str]:
-    yield since.summary(changes)
-    for word, sentence in since.lines(report, changes):
+    yield diff_text.summary(changes)
+    for word, sentence in diff_text.lines(report, changes):
         yield f"    {word:<8} {sentence}" if word else f"    {sentence}"
 
 
 def _table(report: Report) -> Iterator[str]:
     grid: list[list[list[str]]] = [[["#"], *([column] for column in COLUMNS)]]
-    for row in table.rows(report):
+    for row in report_view.rows(report):
         cells = [[str(row.call.id)]]
         for column in COLUMNS:
             cell = row.cells[column]
-            lines = [table.fitted(line, WIDEST_CELL) for line in cell.lines or ("",)]
+            lines = [report_view.fitted(line, WIDEST_CELL) for line in cell.lines or ("",)]
             if column == "call":
                 lines[0] = "  " * (row.depth - 1) + "└ " * bool(row.depth) + lines[0]
             if cell.mark is not None:
@@ -59,8 +59,8 @@ def _table(report: Report) -> Iterator[str]:
     for row_of_cells in grid:
         for texts in itertools.zip_longest(*(row_of_cells[i] for i in used), fillvalue=""):
             yield "  " + "  ".join(_aligned(text, i, widths[i]) for text, i in zip(texts, used, strict=True))
-    if table.hidden_rows(report):
-        yield f"  ... and {table.hidden_rows(report):,} more calls"
+    if report_view.hidden_rows(report):
+        yield f"  ... and {report_view.hidden_rows(report):,} more calls"
 
 
 def _aligned(line: str, column: int, width: int) -> str:
@@ -69,8 +69,8 @@ def _aligned(line: str, column: int, width: int) -> str:
 
 def _finding(report: Report, index: int) -> Iterable[str]:
     finding = report.findings[index]
-    relation = table.relation(report, index)
-    head = f"{SYMBOLS[finding.severity]} {finding.severity} {finding.code}  {table.heading(finding)}"
+    relation = report_view.relation(report, index)
+    head = f"{SYMBOLS[finding.severity]} {finding.severity} {finding.code}  {report_view.heading(finding)}"
     yield f"{head}   [{relation}]" if relation else head
     yield from _snippet(finding)
     yield f"    {finding.message}"

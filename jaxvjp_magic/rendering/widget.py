@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import anywidget
 import traitlets
 
-from jaxvjp_magic.rendering.view import View
+from jaxvjp_magic.rendering.widget_view import View
 
 if TYPE_CHECKING:
-    from jaxvjp_magic.changes import Changes
     from jaxvjp_magic.report import Report
+    from jaxvjp_magic.results.diff import Changes
 
 # One module from several files, without a build: they share their names, as sections of one file would.
 VIEW = "application/vnd.jupyter.widget-view+json"

@@ -1,9 +1,9 @@
 /**
- * What the kernel is asked to do: the half of this is jaxvjp_magic/notebook/front_end.py.
+ * What the kernel is asked to do: the half of this is jaxvjp_magic/notebook/lab_api.py.
  */
 import type { Kernel } from '@jupyterlab/services';
 
-const MODULE = 'jaxvjp_magic.notebook.front_end';
+const MODULE = 'jaxvjp_magic.notebook.lab_api';
 
 /**
  * Why a kernel cannot check a cell: `missing` is the Python package that it does not have, `kind`

@@ -1,0 +1,150 @@
+"""From a record to a report: the calls as a person reads them, the findings beside them."""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import TYPE_CHECKING, TypeVar
+
+from jaxvjp_magic.checks import diagnose
+from jaxvjp_magic.introspect.names_at_error import error_fact
+from jaxvjp_magic.introspect.stack import describe_error, place_of_error
+from jaxvjp_magic.record.facts import Bwd, Failed, Forward, Fwd, Primal, Pullback
+from jaxvjp_magic.report import Call, Finding, Leaf, NotChecked, Omitted, ProgramError, Report, Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jaxvjp_magic.record.facts import CallFact, Event, Record, Tree
+    from jaxvjp_magic.report import Leaves
+    from jaxvjp_magic.source.program import Program
+
+E = TypeVar("E", bound="Event")
+_SILENCED = re.compile(r"#\s*vjpcheck:\s*ignore\s*\[([^\]]*)\]")
+
+
+def build_report(
+    record: Record,
+    program: Program,
+    *,
+    error: BaseException | None = None,
+    ignore: tuple[str, ...] = (),
+    libraries: bool = False,
+) -> Report:
+    """The report of one check; `error` is the exception that ended the program.
+
+    With `libraries`, also what is no error and stands in a library's file.
+    """
+
+    def ignored(finding: Finding) -> bool:
+        if finding.in_library and not libraries and finding.severity is not Severity.ERROR:
+            return True
+        return finding.code in ignore or finding.code in _silenced_on_line(finding)
+
+    found = diagnose(record, program, ignore=ignored, uncaught=_uncaught(error), error=error_fact(error))
+    wrong = {call for finding in found.findings if finding.severity is Severity.ERROR for call in finding.calls}
+    leaves = functools.cache(_leaves)  # many calls share a pytree, which is compared by identity
+    return Report(
+        jax=record.jax,
+        findings=found.findings,
+        calls=tuple(_call(fact, program, leaves, wrong=fact.id in wrong) for fact in record.calls),
+        error=_program_error(error, program) if error is not None else None,
+        notes=(*record.notes, *found.notes),
+        omitted=Omitted(not_checked=record.more_not_checked) if record.more_not_checked else None,
+        not_checked=_not_checked(record, program),
+        complete=record.complete,
+        silenced=found.silenced,
+    )
+
+
+def _uncaught(error: BaseException | None) -> frozenset[tuple[str, str]]:
+    """The exception and those that it was raised from, as the recorder writes them.
+
+    But for the one that JAX puts there, to tell where a transformation was: it
+    has the message of the other.
+    """
+    found: dict[int, tuple[str, str]] = {}
+    waiting = [error]
+    while waiting:
+        one = waiting.pop()
+        if one is not None and id(one) not in found:
+            raised = describe_error(one)
+            found[id(one)] = raised.type, raised.message
+            waiting += [one.__cause__, one.__context__]
+    return frozenset(one for one in found.values() if one[0] != "JaxStackTraceBeforeTransformation")
+
+
+def _silenced_on_line(finding: Finding) -> set[str]:
+    match = _SILENCED.search(finding.snippet.text) if finding.snippet else None
+    return {code.strip().upper() for code in match[1].split(",")} if match else set()
+
+
+def _program_error(error: BaseException, program: Program) -> ProgramError:
+    spot = program.spot(place_of_error(error))
+    if isinstance(error, SyntaxError) and spot.line is None:
+        return ProgramError(type(error).__name__, str(error.msg), error.lineno)
+    return ProgramError(type(error).__name__, str(error), spot.line, spot.source)
+
+
+def _not_checked(record: Record, program: Program) -> tuple[NotChecked, ...]:
+    """What was left alone, each thing once: two places may be the same line for a person."""
+    found: dict[NotChecked, None] = {}
+    for fact in record.not_checked:
+        name, code = (fact.function.name, fact.function.code) if fact.function else ("", None)
+        defined, place = program.definition(code), program.spot(fact.place)
+        at = "" if place.line is None else f" ({place})"
+        why = fact.why.replace("{at}", at)  # not `format`: the reason may have other braces
+        found[NotChecked(fact.what, name, defined.line, defined.source, why)] = None
+    has_rules = any(isinstance(event, (Fwd, Bwd)) for call in record.calls for event in call.events)
+    if has_rules and not record.verified:
+        found[NotChecked("values", why="--verify")] = None
+    return tuple(found)
+
+
+def _call(fact: CallFact, program: Program, leaves: Callable[..., Leaves | None], *, wrong: bool) -> Call:
+    spot = program.spot(fact.place)
+    primal, fwd, bwd = _first(fact, Primal), _first(fact, Fwd), _first(fact, Bwd)
+    forward, pullback = _first(fact, Forward), _first(fact, Pullback)
+    outputs = primal.output if primal else forward.output if forward else None
+    residuals = fwd.residuals if fwd else forward.residuals if forward else None
+    back = bwd or pullback
+    return Call(
+        id=fact.id,
+        kind=fact.kind,
+        function=fact.function.name,
+        line=spot.line,
+        source=spot.source,
+        count=fact.count,
+        parent=fact.parent,
+        vmap=fact.vmap,
+        status=_status(fact, wrong=wrong),
+        primals=leaves(fact.primals, with_bytes=True),
+        nondiff=tuple(Leaf(path, text) for path, text in fact.nondiff) or None,
+        outputs=leaves(outputs),
+        fwd_outputs=leaves(fwd.output) if fwd else None,
+        residuals=leaves(residuals, with_bytes=True),
+        cotangents_in=leaves(back.cotangents) if back else None,
+        cotangents_out=leaves(back.result) if back else None,
+    )
+
+
+def _first(fact: CallFact, kind: type[E]) -> E | None:
+    return next((event for event in fact.events if isinstance(event, kind)), None)
+
+
+def _leaves(tree: Tree | None, *, with_bytes: bool = False) -> Leaves | None:
+    if tree is None:
+        return None
+    pairs = zip(tree.paths, tree.types, strict=True)
+    return tuple(Leaf(path, one.text, one.bytes if with_bytes else None, one.note) for path, one in pairs)
+
+
+def _status(fact: CallFact, *, wrong: bool) -> str:
+    """How the call went: error, ok, or which half of it did not run."""
+    if wrong or _first(fact, Failed):
+        return "error"
+    if _first(fact, Fwd) and not _first(fact, Bwd):
+        return "bwd not run"
+    if _first(fact, Forward) and not _first(fact, Pullback):
+        return "pullback not called"
+    return "ok"

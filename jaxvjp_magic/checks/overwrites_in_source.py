@@ -1,0 +1,163 @@
+"""NAM201 and NAM202, from the text alone: known even where the program ended before a rule ran."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from jaxvjp_magic import catalogue
+from jaxvjp_magic.checks import called_names
+from jaxvjp_magic.checks.call_view import Found
+from jaxvjp_magic.report import Finding, Severity
+from jaxvjp_magic.source import bindings, overwrites
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from jaxvjp_magic.checks.call_view import Case
+    from jaxvjp_magic.record.facts import Fact
+    from jaxvjp_magic.source.overwrites import Overwriting
+    from jaxvjp_magic.source.program import Program, Spot, Text
+
+_TRANSFORMATIONS = {"vmap", "pmap", "shard_map", "partial"} | called_names.ANOTHER_FUNCTION
+TWICE = 2
+_SILENCES = re.compile(r"#\s*vjpcheck:\s*ignore\b\s*(?:\[(?P<codes>[^\]]*)\])?")
+
+
+def overwritten_names(_: Sequence[Fact], cases: Sequence[Case], program: Program) -> Iterator[Found]:
+    """NAM201, of functions whose rules have not run: where one has, it has shown what its names mean."""
+    checked = program.sources.checked()
+    ran = {case.name for case in cases if case.fwds or case.bwds or case.failures}
+    for one in overwrites.overwritings(checked.text):
+        harmless = one.transformation in called_names.SAME_FUNCTION
+        if one.name in ran or not (harmless or one.transformation in _TRANSFORMATIONS):
+            continue
+        history = program.sources.history()
+        rule = overwrites.registered([text.text for text in history], one.name)
+        if rule is None:
+            continue
+        spot = _spot(one, checked, program)
+        rule_at = program.spot_in(history[rule.rule_text], rule.rule_line)
+        effect = "Both compute the same, so this is harmless." if harmless else "It has not run here."
+        new = called_names.new_name(one.name, one.transformation, checked.text)
+        yield Found(
+            Finding(
+                "NAM201", Severity.NOTE if harmless else Severity.WARNING,
+                f"{one.name} was overwritten; {rule.rule} calls it",
+                f"{rule.rule} ({rule_at}) calls {one.name}, and would get {one.value} instead of the custom_vjp "
+                f"function. {effect}",
+                fix=called_names.keep_original(new, one.value), function=one.name, line=spot.line,
+                source=spot.source, snippet=spot.snippet, phase=rule.phase,
+                expected="the custom_vjp function", got=one.value, new_name=new,
+            ),
+            None,
+        )  # fmt: skip
+
+
+def repeated_transformations(_: Sequence[Fact], cases: Sequence[Case], program: Program) -> Iterator[Found]:
+    """NAM202: a cell transforms a function that another cell defines: each run of it transforms once more."""
+    checked = program.sources.checked()
+    for one in overwrites.overwritings(checked.text):
+        if one.transformation not in _TRANSFORMATIONS:
+            continue
+        if one.in_loop:
+            yield _in_a_loop(one, checked, program, cases)
+            continue
+        if overwrites.is_bound_before(checked.text, one.name, one.line):
+            continue
+        history = program.sources.history()
+        texts = [text.text for text in history]
+        last = len(texts) - 1
+        defined = next((i for i in reversed(range(last)) if _defines(texts[i], one.name, texts[last])), None)
+        if defined is None:
+            continue
+        times = 1 + sum(text == texts[last] for text in texts[defined + 1 : last])
+        again = times >= TWICE
+        if not again and overwrites.registered(texts, one.name) is not None:
+            continue  # NAM201 has said it
+        spot, new = _spot(one, checked, program), called_names.new_name(one.name, one.transformation, texts[last])
+        yield Found(
+            Finding(
+                "NAM202", Severity.WARNING if again else Severity.NOTE,
+                f"{one.transformation} has been applied to {one.name} {times} times" if again
+                else f"running this cell again applies {one.transformation} to {one.name} again",
+                f"{one.name} is defined in {history[defined].source}, and this cell overwrites it by {one.value}; each "
+                "run of the cell takes what the last one has made.",
+                fix=called_names.keep_original(new, one.value), function=one.name, line=spot.line,
+                source=spot.source, snippet=spot.snippet, got=one.value, new_name=new,
+            ),
+            None,
+        )  # fmt: skip
+
+
+def _in_a_loop(one: Overwriting, checked: Text, program: Program, cases: Sequence[Case]) -> Found:
+    spot, new = _spot(one, checked, program), called_names.new_name(one.name, one.transformation, checked.text)
+    ended = bool(cases) and bool(cases[0].context.uncaught)
+    return Found(
+        Finding(
+            "NAM202", Severity.ERROR if ended else Severity.WARNING,
+            f"each round of the loop applies {one.transformation} to {one.name} once more",
+            f"{one.name} is overwritten by {one.value}, which takes what the round before has made.",
+            fix=f"do it once, before the loop, and under another name:  {new} = {one.value}",
+            function=one.name, line=spot.line, source=spot.source, snippet=spot.snippet, got=one.value,
+        ),
+        None,
+    )  # fmt: skip
+
+
+def imported_names(_: Sequence[Fact], __: Sequence[Case], program: Program) -> Iterator[Found]:
+    """NAM201: an import below a custom_vjp function takes its name."""
+    checked = program.sources.checked()
+    for name, another, *at in overwrites.imported_over(checked.text):
+        spot = program.spot_in(checked, *at)
+        yield Found(
+            Finding(
+                "NAM201", Severity.WARNING, f"{name} was overwritten by an import",
+                f"The custom_vjp function {name} is defined above; a call of {name} below reaches what was imported.",
+                fix=f"import it under another name:  {another}", function=name,
+                line=spot.line, source=spot.source, snippet=spot.snippet, expected="the custom_vjp function",
+            ),
+            None,
+        )  # fmt: skip
+
+
+def repeated_tuples(_: Sequence[Fact], __: Sequence[Case], program: Program) -> Iterator[Found]:
+    """VJP120: a whole number times the tuple that a pullback returns repeats the tuple, and raises nothing."""
+    checked = program.sources.checked()
+    for name, text, *at in overwrites.repeated_pullbacks(checked.text):
+        spot = program.spot_in(checked, *at)
+        yield Found(
+            Finding(
+                "VJP120", Severity.WARNING, f"{name} returns a tuple, and {text} repeats it",
+                "A pullback returns one gradient for each primal, a tuple also where there is only one. A whole number "
+                "times a tuple is a longer tuple, not a larger gradient.",
+                fix=f"take it apart first:  (gradient,) = {name}(cotangent)", function=name, line=spot.line,
+                source=spot.source, snippet=spot.snippet, phase="pullback", expected="an array", got="a tuple",
+            ),
+            None,
+        )  # fmt: skip
+
+
+def silent_comments(program: Program) -> Iterator[str]:
+    """A note for each comment in the checked text that means to silence something, and does not say what."""
+    text = program.sources.checked()
+    for line, comment in bindings.comments(text.text) if "vjpcheck:" in text.text else ():
+        match = _SILENCES.search(comment)
+        if match is None:
+            continue
+        at = program.spot_in(text, line)
+        codes = [code.strip() for code in (match["codes"] or "").split(",") if code.strip()]
+        if not codes:
+            yield f"{at}: the comment names no code, and silences nothing; as in # vjpcheck: ignore[VJP104]"
+        for code in codes:
+            if code.upper() not in catalogue.CATALOGUE:
+                yield f"{at}: the comment silences nothing: {catalogue.unknown_code_message(code)}"
+
+
+def _defines(text: str, name: str, checked: str) -> bool:
+    """Whether this cell, which is another than the checked one, binds the name."""
+    return text != checked and overwrites.is_bound_before(text, name, len(text) + 1)
+
+
+def _spot(one: Overwriting, checked: Text, program: Program) -> Spot:
+    return program.spot_in(checked, one.line, one.start, one.end)

@@ -1,0 +1,67 @@
+"""VJP121 and VJP122: what is shared by all examples of a vmap, or by all devices of a mesh, must be summed once."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from jaxvjp_magic.checks import wording
+from jaxvjp_magic.report import Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jaxvjp_magic.checks.call_view import Case, Found
+    from jaxvjp_magic.record.facts import ArrayType
+
+_VARYING = re.compile(r"\{V:([^}]*)\}")  # as JAX writes the mesh axes over which a value varies
+
+
+def shared_outputs(case: Case) -> Iterator[Found]:
+    """VJP121: below a vmap, an output that does not depend on the example, beside one that does."""
+    paths = next((fwd.shared for fwd in case.fwds if fwd.shared), ())
+    if not paths:
+        return
+    raised = any("shared across the batch" in message for _, message in case.context.uncaught)
+    outputs = wording.listed(f"output {path}" for path in paths)
+    one = len(paths) == 1
+    size = f"{case.call.vmap[-1]} times" if case.call.vmap else "once for each"
+    yield case.finding(
+        "VJP121", Severity.ERROR if raised else Severity.WARNING,
+        case.program.definition(case.call.function.code),
+        f"{outputs} of {case.name} {'is' if one else 'are'} shared by all examples of the vmap",
+        f"{'Its cotangent is' if one else 'Their cotangents are'} given to the bwd rule with every example, and the "
+        f"sum over the examples counts {'it' if one else 'them'} {size}. Since 0.12 JAX raises here.",
+        fix=f"compute {'it' if one else 'them'} outside of {case.name}, or where the function is not mapped",
+        phase="bwd", path=paths[0],
+    )  # fmt: skip
+
+
+def cotangents_are_summed(case: Case) -> Iterator[Found]:
+    """VJP122: in a shard_map, a cotangent that varies over a mesh axis for an argument that does not."""
+    primals = case.call.primals
+    for bwd in case.bwds:
+        if bwd.result is None or primals is None or case.bwd is None:
+            continue
+        results = dict(zip(bwd.result.paths, bwd.result.types, strict=True))
+        for path, argument in zip(primals.paths, primals.types, strict=True):
+            got = results.get(path)
+            axes = [] if got is None else [axis for axis in _varying(got) if axis not in _varying(argument)]
+            if got is None or got.shape != argument.shape or not axes:
+                continue
+            named = wording.listed(f'"{axis}"' for axis in axes)
+            names = f'"{axes[0]}"' if len(axes) == 1 else repr(tuple(axes)).replace("'", '"')
+            yield case.finding(
+                "VJP122", Severity.ERROR if case.context.uncaught else Severity.WARNING,
+                case.returned(path),
+                f"{case.bwd_name} returns for {path} a cotangent that varies over the mesh axis {named}",
+                f"{path} is {argument.text}, the same on all devices, and its cotangent is {got.text}: the sum over "
+                "the devices is missing.",
+                fix=f"sum it:  jax.lax.psum({case.made(path)}, {names})", phase="bwd", path=path,
+                expected=argument.text, got=got.text,
+            )  # fmt: skip
+
+
+def _varying(one: ArrayType) -> list[str]:
+    match = _VARYING.search(one.text)
+    return [axis.strip() for axis in match[1].split(",")] if match else []

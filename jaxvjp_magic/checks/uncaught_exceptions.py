@@ -1,0 +1,215 @@
+"""Exceptions that end the program outside of any call: what the line that raised says about the names in it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from jaxvjp_magic.checks import wording
+from jaxvjp_magic.checks.call_view import Found
+from jaxvjp_magic.report import Finding, Severity
+from jaxvjp_magic.source import bindings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from jaxvjp_magic.checks.call_view import Case
+    from jaxvjp_magic.record.facts import ErrorFact, Place
+    from jaxvjp_magic.source.program import Program
+
+
+_OF_A_TUPLE = re.compile(r"'tuple'|<class 'tuple'>|multiply sequence|got tuple\b")
+
+
+def gradients_of_scalars(case: Case) -> Iterator[Found]:
+    """VJP124: `jax.grad` of a function that returns an array."""
+    message = next((message for _, message in case.context.uncaught if "only defined for scalar-output" in message), "")
+    output = case.forwards[0].output if case.forwards else None
+    if not message or output is None or case.call.kind not in ("grad", "value_and_grad") or case.pullbacks:
+        return
+    if len(output.types) == 1 and output.types[0].shape == ():
+        return
+    yield case.finding(
+        "VJP124", Severity.ERROR, case.program.spot(case.call.place),
+        f"{case.call.kind} of {case.name}, which returns {output}: a gradient is that of a scalar",
+        f"{case.name} was called with {wording.typed(case.call.primals)}.",
+        fix=f"reduce the output, as in {case.name}(...).sum(); or take jax.vmap(jax.grad(f)) for one gradient each, "
+        "jax.jacrev(f) for all derivatives",
+        phase="forward", expected="float32[]", got=str(output),
+    )  # fmt: skip
+
+
+def zero_size_gradients(case: Case) -> Iterator[Found]:
+    """VJP114, as an error: the program calculates with the float0 of an integer primal, or a bwd rule with one."""
+    message = next((message for _, message in case.context.uncaught if "float0" in message), "")
+    if message and case.is_custom:
+        yield from _zero_size_cotangent(case)
+    primals = case.call.primals
+    results = [pullback.result for pullback in case.pullbacks if pullback.result is not None]
+    if not message or primals is None or not results or case.is_custom:
+        return
+    for path, one in zip(primals.paths, primals.types, strict=True):
+        if one.dtype.startswith(("int", "uint", "bool")):
+            yield case.finding(
+                "VJP114", Severity.ERROR, case.program.spot(case.call.place),
+                f"the gradient of {case.name} with respect to {path} is float0, for {path} is {one.text}",
+                "An integer has no derivative: what the pullback returns for it has the type float0, and no arithmetic "
+                "takes it. That ended the program.",
+                fix=wording.with_code("differentiate with respect to floats alone", _of_floats(case)),
+                phase="pullback", path=path, got=one.text,
+            )  # fmt: skip
+            return
+
+
+def _of_floats(case: Case) -> str:
+    """`jax.vjp(lambda x: f(x, n), x)`, with the names of the arguments."""
+    primals = case.call.primals
+    if primals is None or len(primals.names) != len(primals.types):  # a container among them
+        return ""
+    pairs = zip(primals.names, primals.types, strict=True)
+    floats = ", ".join(name for name, one in pairs if not one.dtype.startswith(("int", "uint", "bool")))
+    return f"jax.vjp(lambda {floats}: {case.name}({', '.join(primals.names)}), {floats})" if floats else ""
+
+
+def _zero_size_cotangent(case: Case) -> Iterator[Found]:
+    """The cotangent of an integer output, which a bwd rule is given and calculates with."""
+    failed = next((one for one in case.uncaught if one.phase == "bwd" and "float0" in one.raised.message), None)
+    output = case.fwds[-1].output if case.fwds else None
+    integers = [
+        (path, one.text)
+        for path, one in (zip(output.paths, output.types, strict=True) if output else ())
+        if one.dtype.startswith(("int", "uint", "bool"))
+    ]
+    if failed is None or not integers:
+        return
+    path, text = integers[0]
+    which = f"the output {path} of {case.name}" if path else f"the output of {case.name}"
+    yield case.finding(
+        "VJP114", Severity.ERROR, case.program.spot(failed.raised.place),
+        f"{case.bwd_name} calculates with a float0: {which} is {text}",
+        f"An integer has no derivative, so the cotangent that {case.bwd_name} gets for it has the type float0, and no "
+        f"arithmetic takes it. JAX raised {failed.raised.type}.",
+        fix=f"use the cotangents of the floats alone in {case.bwd_name}", phase="bwd", path=path, got=text,
+    )  # fmt: skip
+
+
+def wrong_use(error: ErrorFact | None, cases: Sequence[Case], program: Program) -> Iterator[Found]:
+    """NAM204, VJP109 and VJP120, for the exception that ended the program."""
+    if error is None or error.raised.place is None:
+        return
+    has_returned = not any(failed.phase == "pullback" for case in cases for failed in case.uncaught)
+    if has_returned and _OF_A_TUPLE.search(error.raised.message):
+        yield from _tuple_as_array(error, error.raised.place, program)
+    place = error.raised.place
+    text = program.sources.text_of(place.filename).text
+    if "requires real- or complex-valued inputs" in error.raised.message:
+        yield _gradient_of_an_integer(error, program)
+    for name in sorted(bindings.names_on(text, place.line) & error.pullbacks):
+        yield from _overwritten_by_its_pullback(name, error, program)
+    for name in bindings.called_names(text, place.line):
+        if name in error.not_callable:
+            yield from _overwritten_by_a_result(name, error, program)
+            return
+    for name in bindings.names_with_attribute(text, place.line, "defvjp"):
+        if name in error.transformed:
+            yield _decorated_in_the_wrong_order(name, error, program)
+            return
+
+
+def _overwritten_by_a_result(name: str, error: ErrorFact, program: Program) -> Iterator[Found]:
+    """`grad = grad(f)(x)`: an import from jax, and an assignment that reads the name it writes."""
+    place = error.raised.place
+    if place is None:
+        return
+    for text in program.sources.searched(place.filename):
+        for binding in bindings.bindings(text.text, name):
+            if binding.value and bindings.uses(binding.value, name):
+                spot = program.spot_in(text, binding.line, binding.start, binding.end)
+                message = f"{name} is {error.not_callable[name]} since then, and {program.spot(place)} calls it."
+                yield Found(
+                    Finding(
+                        "NAM204", Severity.ERROR, f"{name} was overwritten by a result of its own", message,
+                        f"keep the original name:  {name}_result = {binding.value}", name, spot.line, spot.source,
+                        "call", "", "a function", error.not_callable[name], spot.snippet,
+                    ),
+                    None,
+                )  # fmt: skip
+                return
+
+
+def _overwritten_by_its_pullback(name: str, error: ErrorFact, program: Program) -> Iterator[Found]:
+    """`y, f = jax.vjp(f, x)`: the second time it is the pullback that is differentiated."""
+    for text in program.sources.searched(error.raised.place.filename if error.raised.place else ""):
+        for binding in bindings.bindings(text.text, name):
+            if binding.whole and bindings.uses(binding.whole, name):
+                spot = program.spot_in(text, binding.line, binding.start, binding.end)
+                yield Found(
+                    Finding(
+                        "NAM204", Severity.ERROR, f"{name} was overwritten by its own pullback",
+                        f"{name} is what {binding.whole} returned, and {program.spot(error.raised.place)} takes it for "
+                        "the function.",
+                        f"keep the original name:  pullback = {binding.whole}[1]", name, spot.line, spot.source,
+                        "call", "", "the function", "a pullback", spot.snippet,
+                    ),
+                    None,
+                )  # fmt: skip
+                return
+
+
+def _gradient_of_an_integer(error: ErrorFact, program: Program) -> Found:
+    spot = program.spot(error.raised.place)
+    taken = error.raised.message.split("but got ", 1)[-1].split(". ", 1)[0]
+    text = program.sources.text_of(error.raised.place.filename).text if error.raised.place else ""
+    function = bindings.first_argument(text, error.raised.place.line, "grad") if error.raised.place else ""
+    return Found(
+        Finding(
+            "VJP114", Severity.ERROR, f"the gradient with respect to an argument of type {taken}",
+            "An integer has no derivative. jax.grad differentiates with respect to the first argument, unless argnums "
+            "says otherwise.",
+            "give it as a float, or choose another argument with argnums", function, spot.line, spot.source,
+            "forward", "", "a float", taken, spot.snippet,
+        ),
+        None,
+    )  # fmt: skip
+
+
+def _decorated_in_the_wrong_order(name: str, error: ErrorFact, program: Program) -> Found:
+    made_by = error.transformed[name]
+    spot = program.spot(error.raised.place)
+    for text in program.sources.searched(error.raised.place.filename if error.raised.place else ""):
+        definition = next((one for one in bindings.bindings(text.text, name) if one.is_definition), None)
+        if definition is not None:
+            spot = program.spot_in(text, definition.first_line)
+            break
+    return Found(
+        Finding(
+            "VJP109", Severity.ERROR, f"{name} is no custom_vjp function: {made_by} is around it",
+            f"defvjp belongs to the custom_vjp object, and {name} is what {made_by} made of it.",
+            f"let custom_vjp be the outermost, call {name}.defvjp(...), and apply {made_by} where {name} is used",
+            name, spot.line, spot.source, "call", "", "a custom_vjp function", made_by, spot.snippet,
+        ),
+        None,
+    )  # fmt: skip
+
+
+def _tuple_as_array(error: ErrorFact, place: Place, program: Program) -> Iterator[Found]:
+    """VJP120: `pullback(cotangent) * 2`, here or with a name between."""
+    text = program.sources.text_of(place.filename)
+    calls = [name for name in bindings.called_names(text.text, place.line) if name in error.pullbacks]
+    spot, pullback = program.spot(place), next(iter(calls), "")
+    for name in () if pullback else bindings.names_on(text.text, place.line) & error.tuples:
+        for bound in bindings.bindings(text.text, name, place.line if error.is_in_function else None):
+            called = bindings.called_names(bound.value, 1)
+            if called and called[0] in error.pullbacks and bound.line <= place.line:
+                spot, pullback = program.spot_in(text, bound.line, bound.start, bound.end), called[0]
+    if pullback:
+        yield Found(
+            Finding(
+                "VJP120", Severity.ERROR, f"{pullback} returns a tuple, with one gradient for each primal",
+                f"{program.spot(place)} uses it as an array, and raised {error.raised.type}. A pullback of one primal "
+                "returns a tuple of one.",
+                f"take it apart:  (gradient,) = {pullback}(cotangent)", pullback, spot.line, spot.source, "pullback",
+                expected="an array", got="a tuple", snippet=spot.snippet,
+            ),
+            None,
+        )  # fmt: skip

@@ -1,0 +1,1 @@
+"""What stands in JAX's places during a check."""

@@ -1,0 +1,183 @@
+"""One check's tracing, from start to stop; jax is imported here only once the program has done so."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib.metadata
+import re
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+from jaxvjp_magic import versions
+from jaxvjp_magic.instrument import import_hook
+from jaxvjp_magic.record.facts import NotChecked, Record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jaxvjp_magic.instrument.compile_time import Compilation
+    from jaxvjp_magic.record.facts import ValueFact
+    from jaxvjp_magic.recording.call_tree import Listener
+
+
+_once = threading.Lock()
+
+
+def _hooks() -> Any:
+    """The hooks of this process; two threads may ask for them at once."""
+    with _once:
+        return _the_hooks()
+
+
+@functools.cache
+def _the_hooks() -> Any:
+    from jaxvjp_magic.instrument.hooks import Hooks
+
+    return Hooks()
+
+
+class Tracer:
+    """Listens to JAX between `start` and `stop`."""
+
+    def __init__(self, *, retrace: str = "pure", verify: bool = False) -> None:
+        """With `retrace`, functions that jit has compiled before are traced, and so seen, again: "pure", "all", "none".
+
+        With `verify`, the rules that ran are run once more when the check ends.
+        """
+        self._retrace, self._verify = retrace, verify
+        self._listener: Listener | None = None
+        self._notes: list[str] = []
+        self._could_begin = True
+        self._waiting: import_hook.WhenImported | None = None
+        self._compilation: Compilation | None = None
+
+    def start(self) -> None:
+        """Listen from now on, or from the moment jax is imported."""
+        if import_hook.is_imported():
+            self._begin(compiled_before=True)
+        else:
+            self._waiting = import_hook.WhenImported(lambda: self._begin(compiled_before=False))
+
+    def _begin(self, *, compiled_before: bool) -> None:
+        self._waiting = None
+        try:
+            jax = sys.modules["jax"]
+            if versions.is_too_old(jax.__version_info__):
+                self._could_begin = False
+                self._notes.append(versions.too_old_message(jax.__version__))
+                return
+            from jaxvjp_magic.instrument.compile_time import Compilation
+            from jaxvjp_magic.jax_compat.internals import forget_the_fast_path
+            from jaxvjp_magic.recording.call_tree import Listener
+            from jaxvjp_magic.recording.collector import Recorder
+
+            self._listener = Listener(Recorder(), retrace=self._retrace, verify=self._verify)
+            for moved in _hooks().listen(self._listener):
+                self._notes.append(moved)
+                self._listener.recorder.not_checked(NotChecked("jax", None, moved))
+            if self._retrace == "none" and compiled_before:
+                self._listener.recorder.not_checked(NotChecked("calls", None, "--retrace none"))
+            if versions.is_untested(jax.__version_info__):
+                self._notes.append(versions.untested_message(jax.__version__))
+            self._compilation = Compilation()
+            if self._retrace != "none" and compiled_before:
+                with self._listener.recorder.noting("see what jit has compiled before"):
+                    forget_the_fast_path()  # after `listen`: what runs from here on is told to the hooks
+        except Exception as error:  # noqa: BLE001 (the program runs on without the check)
+            self._could_begin = False
+            self._could_not("trace JAX", error)
+
+    def so_far(self) -> Record:
+        """What is recorded by now; may be asked from any thread."""
+        listener = self._listener
+        return Record() if listener is None else listener.recorder.so_far(sys.modules["jax"].__version__)
+
+    def stop(self) -> Record:
+        """Restore JAX and return what was recorded."""
+        try:
+            return self._finished()
+        finally:
+            self.abandon()
+
+    def _finished(self) -> Record:
+        listener = self._listener
+        if listener is None:
+            self.abandon()
+            return Record(notes=tuple(self._notes), complete=self._could_begin)
+        with listener.recorder.noting("tell how long compiling took"):
+            if self._compilation is not None and self._compilation.note:
+                listener.recorder.note(self._compilation.note)
+        with listener.recorder.paused():  # a check around this one need not see our own runs
+            found, notes, left = _verified(listener)
+        self.abandon()
+        with listener.recorder.noting("look at the names once more"):
+            listener.looks.finish()
+        record = listener.recorder.close(sys.modules["jax"].__version__)
+        return dataclasses.replace(
+            record,
+            facts=(*record.facts, *found),
+            notes=(*self._notes, *record.notes, *notes),
+            not_checked=(*record.not_checked, *left),
+            complete=self._could_begin,
+            verified=self._verify,
+        )
+
+    def abandon(self) -> None:
+        """Restore JAX, whatever has been done by now; once more does no harm."""
+        waiting, listener, compilation = self._waiting, self._listener, self._compilation
+        steps: list[tuple[str, Callable[[], None]]] = []
+        if waiting is not None:
+            steps.append(("stop waiting for jax", waiting.cancel))
+        if compilation is not None:
+            steps.append(("stop listening to JAX's events", compilation.stop))
+        if listener is not None:
+            listener.recorder.active = False
+            if listener.retracing is not None:
+                steps.append(("let go of copies", listener.retracing.close))
+            steps.append(("take the hooks out of JAX", lambda: _hooks().forget(listener)))
+            steps.append(("let go of the program's arrays", listener.let_go))
+        for what, undo in steps:
+            try:
+                undo()
+            except Exception as error:  # noqa: BLE001 (each of them is tried)
+                self._could_not(what, error)
+        self._waiting = self._listener = self._compilation = None
+
+    def _could_not(self, what: str, error: Exception) -> None:
+        self._notes.append(f"could not {what}: {type(error).__name__}: {error}")
+
+
+def about_jax() -> list[str]:
+    """What cannot be seen with the JAX that is installed, in a line or two; jax is not imported for it."""
+    jax = sys.modules.get("jax")
+    try:
+        version = jax.__version__ if jax is not None else importlib.metadata.version("jax")
+    except (importlib.metadata.PackageNotFoundError, AttributeError):
+        return []
+    numbers = tuple(int(one) for one in re.findall(r"\d+", version)[:3])
+    if versions.is_too_old(numbers):
+        return [versions.too_old_message(version)]
+    lines = [versions.untested_message(version)] if versions.is_untested(numbers) else []
+    if import_hook.is_imported():
+        from jaxvjp_magic.instrument.hooks import not_seen
+
+        lines += not_seen()
+    return lines
+
+
+def _verified(listener: Listener) -> tuple[list[ValueFact], list[str], list[NotChecked]]:
+    """What comparing values finds, faults of ours, and the rules that were not run again."""
+    if listener.probes is None:
+        return [], [], []
+    from jaxvjp_magic.verify.compare import verify_all
+    from jaxvjp_magic.verify.samples import MOST_PROBES
+
+    probes = listener.probes
+    try:
+        found, faults, left = verify_all(probes.take())
+        left += (NotChecked("values", one, f"only the first {MOST_PROBES} are compared") for one in probes.too_many)
+        return found, faults, left  # noqa: TRY300 (one way out)
+    except Exception as error:  # noqa: BLE001 (as everywhere: a fault of ours is a note)
+        return [], [f"could not compare values: {type(error).__name__}: {error}"], []

@@ -1,0 +1,123 @@
+"""Rules that tell what they take and return.
+
+They stand in for the user's in one call of a custom_vjp function, and may stay
+in what JAX has cached of it: long after the check they call the rule, and that
+is all.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+from jaxvjp_magic.introspect import stack
+from jaxvjp_magic.recording.collector import NOBODY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jaxvjp_magic.recording.call_tree import Listener
+    from jaxvjp_magic.recording.live_calls import CustomCall
+
+PHASES = PRIMAL, FWD, BWD = ("primal", "fwd", "bwd")
+
+
+def tell(listener: Listener, told: Callable[..., Any], *facts: Any) -> Any:
+    """What `told(*facts)`, of this listener, gives; None where it fails."""
+    try:
+        return told(*facts)
+    except RecursionError:  # the program is too deep, and told so by what it calls next
+        return None
+    except Exception as error:  # noqa: BLE001 (a fault of ours is a note)
+        listener.recorder.could_not("record a call", error)
+        return None
+
+
+def watch(rule: Any, phase: str, listener: Listener, call: CustomCall) -> Any:
+    """The same rule, which tells the listener what it takes and returns.
+
+    A partial stays a partial, for JAX reads no signature from one.
+    """
+    if not isinstance(rule, functools.partial):
+        return _Watched(rule, phase, 0, listener, call)
+    skipped = len(_partial_arguments(rule))
+    inner: Any = rule
+    while isinstance(inner, functools.partial):
+        inner = inner.func
+    return _as_partial(rule, _Watched(inner, phase, skipped, listener, call))
+
+
+def is_watched(function: Any) -> bool:
+    """Whether this stands for a function of the user's."""
+    inner = function.func if type(function) is functools.partial else function
+    return type(inner) is _Watched
+
+
+class _Watched:
+    # A rule that tells what it takes and returns; everything else about it, its docstring too, is the rule's.
+    # Three are made in each call: one is less than a function in `functools.wraps`.
+
+    __doc__ = property(lambda self: self.__wrapped__.__doc__)
+    __slots__ = (
+        "__fun_debug_info__", "__name__", "__signature__", "__weakref__", "__wrapped__", "_call", "_listener", "_phase",
+        "_skipped",
+    )  # fmt: skip
+
+    def __init__(self, rule: Any, phase: str, skipped: int, listener: Listener, call: CustomCall) -> None:
+        self.__wrapped__, self._phase, self._skipped, self._listener, self._call = rule, phase, skipped, listener, call
+        # JAX asks for these several times in each call; to find a signature takes longer than all else here.
+        described = call.facts.described.get(id(rule))
+        if described is None:
+            described = listener.functions.described(rule)
+        for name, value in described.items():
+            setattr(self, name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__wrapped__, name)
+
+    def __bool__(self) -> bool:
+        return bool(self.__wrapped__)  # JAX asks it to know whether there is a rule
+
+    def __repr__(self) -> str:
+        return repr(self.__wrapped__)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        listener, rule, call = self._listener, self.__wrapped__, self._call
+        here, depth = NOBODY, 0
+        try:
+            thread = tell(listener, listener.recorder.listening_here)
+            if thread is None:  # a cached jaxpr may call this long after the check
+                return rule(*args, **kwargs)
+            depth = len(thread.calls)
+            here = thread
+            here.calls.append(call.state.origin)
+            try:
+                result = rule(*args, **kwargs)
+            except Exception as error:
+                tell(listener, listener.rule_failed, call, self._phase, error, args[self._skipped :])
+                raise
+            tell(listener, listener.rule_ran[self._phase], call, args[self._skipped :], result)
+        except BaseException as error:
+            stack.drop_own_frames(error)
+            raise
+        else:
+            return result
+        finally:
+            del here.calls[depth:]
+            if not depth:
+                here.in_flight = None
+
+
+def _as_partial(partials: Any, inner: Any) -> Any:
+    """The same chain of partials, around another function."""
+    if not isinstance(partials, functools.partial):
+        return inner
+    return functools.partial(_as_partial(partials.func, inner), *partials.args, **partials.keywords)
+
+
+def _partial_arguments(rule: Any) -> tuple[Any, ...]:
+    """The arguments that a chain of partials adds in front."""
+    added: tuple[Any, ...] = ()
+    while isinstance(rule, functools.partial):
+        added, rule = (*rule.args, *added), rule.func
+    return added

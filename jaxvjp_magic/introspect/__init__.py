@@ -1,0 +1,1 @@
+"""The program's live Python objects, read without running anything of theirs."""

@@ -1,0 +1,230 @@
+"""From values to types: what a pytree of arrays and tracers looks like, without the arrays."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import jax
+from jax import tree_util
+
+from jaxvjp_magic.introspect.static_attributes import name_of
+from jaxvjp_magic.jax_compat import internals
+from jaxvjp_magic.record.facts import ArrayType, Structure, Tree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container, Hashable
+
+PYTHON_NUMBERS = (bool, int, float, complex)
+NONE = ArrayType("None", note="None")
+MOST_KNOWN = 4096
+
+
+class Types:
+    """Describes values for one check; equal pytrees give the identical `Tree`."""
+
+    def __init__(self) -> None:
+        """Start with nothing known."""
+        self._types: dict[Hashable, ArrayType] = {}
+        self._trees: dict[Hashable, Tree] = {}
+        self._shown: dict[Hashable, Tree] = {}
+        # JAX hands out the same few objects for the types of equal arrays; to hash one takes longer than all else here.
+        self._of_avals: dict[Hashable, tuple[list[Any], Tree]] = {}
+
+    def tree(self, value: Any, names: tuple[str, ...] = (), *, keep_none: bool = False) -> Tree:
+        """The types of a pytree. `names` replace the first key of the paths.
+
+        With `keep_none`, a None is a leaf of its own: a rule may return it
+        where an argument needs no gradient.
+        """
+        aval = internals.aval_at_hand(value)  # most values are one array
+        if aval is None:
+            return self.tree_and_leaves(value, names, keep_none=keep_none)[0]
+        known = self._of_avals.get((id(aval), names))
+        if known is None:
+            leaves, treedef = tree_util.tree_flatten(value)
+            known = [aval], self._tree(value, leaves, treedef, names, keep_none=keep_none)
+            self._of_avals[id(aval), names] = known
+        return known[1]
+
+    def tree_and_leaves(
+        self, value: Any, names: tuple[str, ...] = (), *, keep_none: bool = False
+    ) -> tuple[Tree, list[Any]]:
+        """The types of a pytree, and its leaves."""
+        leaves, treedef = tree_util.tree_flatten(value, _is_none) if keep_none else tree_util.tree_flatten(value)
+        avals = internals.avals_at_hand(leaves)
+        if avals is None:
+            return self._tree(value, leaves, treedef, names, keep_none=keep_none), leaves
+        key = treedef, tuple(map(id, avals)), names
+        try:
+            known = self._of_avals.get(key)
+        except TypeError:  # a container whose static data have no hash
+            return self._tree(value, leaves, treedef, names, keep_none=keep_none), leaves
+        if known is None:
+            if len(self._of_avals) >= MOST_KNOWN:
+                self._of_avals.clear()
+            known = avals, self._tree(value, leaves, treedef, names, keep_none=keep_none)
+            self._of_avals[key] = known  # with the avals, so that no other object gets their identity
+        return known[1], leaves
+
+    def known_by(
+        self, values: tuple[Any, ...], names: tuple[str, ...] = (), *, keep_none: bool = False
+    ) -> tuple[Hashable, list[Any], list[Any] | None]:
+        """What two tuples with the same types have in common, at the price of a look: a key, and the leaves.
+
+        The key of arrays, and of tuples of them, is the identity of their avals,
+        which are given too: it tells as long as these live. That of other
+        pytrees is their `Tree`, and no avals are given.
+        """
+        layout: list[int] = []
+        leaves: list[Any] = []
+        for value in values:
+            if type(value) is tuple:
+                layout.append(len(value))
+                leaves += value
+            else:
+                layout.append(-1)
+                leaves.append(value)
+        avals = internals.avals_at_hand(leaves)
+        if avals is None:
+            return *self.tree_and_leaves(values, names, keep_none=keep_none), None
+        return (*layout, *map(id, avals)), leaves, avals
+
+    def _tree(self, value: Any, leaves: list[Any], treedef: Any, names: tuple[str, ...], *, keep_none: bool) -> Tree:
+        types = [self.of(leaf) for leaf in leaves]
+        ids = tuple(map(id, types))  # `of` gives the identical object for equal types, and keeps it
+        key: Hashable = (treedef, ids, names)
+        try:
+            known = self._trees.get(key)
+        except TypeError:  # as above
+            key = (str(treedef), ids, names)
+            known = self._trees.get(key)
+        if known is None:
+            with_paths, _ = tree_util.tree_flatten_with_path(value, is_leaf=_is_none if keep_none else None)
+            paths, structure = tuple(_path(keys, names) for keys, _ in with_paths), _structure(treedef)
+            if len(self._trees) >= MOST_KNOWN:
+                self._trees.clear()
+            # Containers may differ in static data that no report shows, a pullback's for one, and differ in each call.
+            made = Tree(paths, tuple(types), structure, names, NONE in types)
+            known = self._trees[key] = self._shown.setdefault((paths, ids, structure, names), made)
+        return known
+
+    def of(self, leaf: Any) -> ArrayType:
+        """The type of one leaf; what is no array is described by its Python type."""
+        if leaf is None:
+            return NONE
+        note = ""
+        if isinstance(leaf, internals.CustomVJPPrimal):
+            note = "" if leaf.perturbed else "not perturbed"
+            leaf = leaf.value
+        if isinstance(leaf, internals.SymbolicZero):
+            note, aval = "symbolic zero", leaf.aval
+        elif isinstance(leaf, PYTHON_NUMBERS):
+            kind = next(one for one in PYTHON_NUMBERS if isinstance(leaf, one))  # JAX has subclasses of its own
+            note, aval = f"Python {kind.__name__}", jax.typeof(leaf)
+        else:
+            aval = internals.aval_of(leaf)
+            if aval is None:
+                static = ArrayType(describe(leaf), note="static")
+                return self._types.setdefault((static.text, "static"), static)
+            note = note or internals.sharding_of(leaf, aval)
+        key = (aval, note)
+        known = self._types.get(key)
+        if known is None:
+            known = self._types[key] = _array_type(aval, note)
+        return known
+
+
+def _is_none(value: object) -> bool:
+    return value is None
+
+
+def _path(keys: tuple[Any, ...], names: tuple[str, ...]) -> str:
+    if not names or not keys:
+        return tree_util.keystr(keys)
+    index = getattr(keys[0], "idx", None)
+    if index is None:
+        return tree_util.keystr(keys)
+    first = names[index] if index < len(names) else f"[{index}]"
+    return first + tree_util.keystr(keys[1:])
+
+
+def _array_type(aval: Any, note: str) -> ArrayType:
+    dtype, shape = getattr(aval, "dtype", None), getattr(aval, "shape", None)
+    try:
+        size = math.prod(shape) * dtype.itemsize  # type: ignore[arg-type, union-attr]
+    except (TypeError, AttributeError):  # symbolic dimensions, types without a size
+        size = None
+    if not note and getattr(aval, "weak_type", False):
+        note = "weak type"
+    name = getattr(dtype, "name", str(dtype))
+    if name.startswith("[('float0'") or str(dtype).startswith("[('float0'"):
+        name, size = "float0", 0
+    text = aval.str_short() if hasattr(aval, "str_short") else str(aval)
+    return ArrayType(text, tuple(shape) if shape is not None else None, name, size, note)
+
+
+def _structure(treedef: Any) -> Structure:
+    data = treedef.node_data()
+    if data is None:
+        is_leaf = treedef.num_leaves == 1
+        return Structure("*" if is_leaf else "None")
+    kind, aux = data
+    children = tuple(_structure(child) for child in treedef.children())
+    name = "None" if kind is type(None) else getattr(kind, "__name__", str(kind))
+    keys = tuple(f"[{key!r}]" for key in aux) if kind is dict else ()
+    return Structure(name, keys, children)
+
+
+def describe(value: Any) -> str:
+    """A value that is no array, in a few words: `function <lambda>`, `str`, `Config`."""
+    name = name_of(value) if callable(value) else ""
+    if name:
+        return f"function {name}"
+    return type(value).__name__
+
+
+def shapes_of(function: Callable[..., Any], arguments: Any) -> Any:
+    """`jax.eval_shape` of `function(*arguments)`, where arguments may hold anything."""
+    of_arrays, arrays, _, _ = on_arrays(function, arguments, _is_array_like)
+    return jax.eval_shape(of_arrays, *arrays)
+
+
+def specs(arguments: tuple[Any, ...], static: Container[int]) -> tuple[Any, ...]:
+    """The arguments with a shape and a dtype for each array; those at the `static` positions stay."""
+    return tuple(arg if i in static else tree_util.tree_map(_spec, arg) for i, arg in enumerate(arguments))
+
+
+def _spec(leaf: Any) -> Any:
+    aval = None if isinstance(leaf, int) else internals.aval_of(leaf)
+    if aval is None:
+        return leaf
+    if hasattr(aval, "shape") and hasattr(aval, "dtype"):
+        return jax.ShapeDtypeStruct(aval.shape, aval.dtype, weak_type=getattr(aval, "weak_type", False))
+    return aval  # a type of its own, with no shape: stands for the value, which is not kept
+
+
+def on_arrays(
+    function: Callable[..., Any],
+    arguments: Any,
+    is_array: Callable[[Any], bool] = lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct),
+) -> tuple[Callable[..., Any], list[Any], list[int], int]:
+    """`function(*arguments)` as a function of the leaves that are arrays: with them, their positions, and of how many.
+
+    Nothing that JAX caches outlives the call: the function given back is new.
+    """
+    leaves, treedef = tree_util.tree_flatten(arguments)
+    positions = [i for i, leaf in enumerate(leaves) if is_array(leaf)]
+
+    def of_arrays(*arrays: Any) -> Any:
+        filled = list(leaves)
+        for i, array in zip(positions, arrays, strict=True):
+            filled[i] = array
+        return function(*tree_util.tree_unflatten(treedef, filled))
+
+    return of_arrays, [leaves[i] for i in positions], positions, len(leaves)
+
+
+def _is_array_like(leaf: Any) -> bool:
+    """A Python number is handed on as it is, like to a rule: a function may well ask whether it has an array."""
+    return not isinstance(leaf, PYTHON_NUMBERS) and internals.aval_of(leaf) is not None

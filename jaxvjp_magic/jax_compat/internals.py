@@ -1,0 +1,501 @@
+"""The only file that touches `jax._src`: what is private, and since which version.
+
+| item | JAX 0.8, 0.9 | JAX 0.10 to 0.12 |
+|---|---|---|
+| where `jax.vjp`, grad, jacrev meet | the global `jax._src.api._vjp` | the function inside `jax.vjp`'s `api_boundary` |
+| what they hand over | a `WrappedFun` | a plain function |
+| a pullback | 0.8: a `Partial`; 0.9: a `VJP` object | a `VJP` object |
+| what jit has traced | 0.8: also `_create_pjit_jaxpr`, by the function | `_infer_params_cached` |
+
+The rest is the same from 0.8 to 0.12: `custom_vjp.__call__` inside its own
+`api_boundary`, the attributes of a custom_vjp object, `BatchTrace.axis_data`,
+`parent_trace` of the traces that can be walked through, the `tangent` of their
+tracers, `dce_jaxpr`, which says what a jaxpr uses; of what is traced again, the
+caches `trace_to_jaxpr` of `partial_eval` and of checkpoint with their counts of
+misses, the keys of `_pjit_lower`, `PjitFunctionCache`, jit's fast path, and the
+lists of hidden files, `_exclude_paths`. `structured_residuals` came with 0.11.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import os
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.custom_batching
+import jax.custom_derivatives
+
+from jaxvjp_magic.jax_compat.patch import Slot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from contextlib import AbstractContextManager
+
+
+class _Gone:
+    """Stands for a module that this JAX does not have: what rests on it is not seen, and the rest is."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, name: str) -> Any:
+        message = f"JAX {jax.__version__} has no {self._name}.{name}"
+        raise AttributeError(message)
+
+
+def _module(name: str) -> Any:
+    try:
+        return importlib.import_module(f"jax._src.{name}")
+    except ImportError:
+        return _Gone(f"jax._src.{name}")
+
+
+class _NoSuchType:
+    """Stands for a type that this JAX does not have: nothing is of it."""
+
+
+api, array, core, derivatives = map(_module, ("api", "array", "core", "custom_derivatives"))
+ad_checkpoint, config, pjit = map(_module, ("ad_checkpoint", "config", "pjit"))
+hijax = _module("hijax")
+source_info_util, traceback_util = map(_module, ("source_info_util", "traceback_util"))
+ad, batching, pe = map(_module, ("interpreters.ad", "interpreters.batching", "interpreters.partial_eval"))
+
+SOURCES = os.path.dirname(jax.__file__)
+API, BOUNDARY = (getattr(module, "__file__", "") for module in (api, traceback_util))  # what calls, and what wraps it
+CustomVjp: Any = jax.custom_vjp
+CustomVJPPrimal: Any = getattr(derivatives, "CustomVJPPrimal", _NoSuchType)
+ArrayImpl: Any = getattr(array, "ArrayImpl", _NoSuchType)
+Tracer: Any = jax.core.Tracer
+OneDevice = jax.sharding.SingleDeviceSharding
+SymbolicZero = jax.custom_derivatives.SymbolicZero
+PjitFunction = type(jax.jit(lambda: None))
+WRAPPERS = PjitFunction, jax.custom_jvp, jax.custom_batching.custom_vmap  # objects that keep `__wrapped__`
+PartialInside: Any = type(jax.tree_util.Partial(functools.partial(print)).func)  # has func, args, keywords, too
+HiPrimitive: Any = getattr(hijax, "VJPHiPrimitive", _NoSuchType)
+NotNeeded: Any = getattr(api, "NotNeeded", _NoSuchType)
+REF_MARKS = tuple(getattr(api, name) for name in ("GradValue", "GradRef", "DontWant") if hasattr(api, name))
+
+
+@functools.cache
+def _inside_boundary(owner: Any, name: str) -> Any:
+    """The closure cell in which an `api_boundary` function of JAX keeps the function that it wraps.
+
+    Inside the boundary our frames are filtered like JAX's own; and everybody who
+    imported the outer function (`from jax import vjp`) is reached. Looked for
+    once: later the program may have put a function of its own around it.
+    """
+    outer = owner.__dict__[name]
+    return outer.__closure__[outer.__code__.co_freevars.index("fun")]
+
+
+def custom_vjp_slot() -> Slot:
+    """`(custom_vjp, *args, **kwargs)`: every call of every custom_vjp function."""
+    return Slot(_inside_boundary(CustomVjp, "__call__"), "cell_contents")
+
+
+def custom_jvp_slot() -> Slot:
+    """`(custom_jvp, *args, **kwargs)`: every call of every custom_jvp function."""
+    return Slot(_inside_boundary(jax.custom_jvp, "__call__"), "cell_contents")
+
+
+def custom_vjp3_slot() -> Slot | None:
+    """`(custom_vjp3, *args, **kwargs)`: what `jax.custom_vjp` makes with JAX_CUSTOM_VJP3; None before JAX 0.10."""
+    return Slot(hijax.custom_vjp3, "__call__") if hasattr(hijax, "custom_vjp3") else None
+
+
+def of_custom_vjp3(called: Any) -> Any:
+    """The primal function of a custom_vjp3; None for what is none."""
+    return called.f if hasattr(hijax, "custom_vjp3") and type(called) is hijax.custom_vjp3 else None
+
+
+def hi_primitive_slot() -> Slot | None:
+    """`(primitive, *args)`: every call of every hijax primitive that has a rule; None where there are none."""
+    return Slot(hijax.VJPHiPrimitive, "__call__") if hasattr(hijax, "VJPHiPrimitive") else None
+
+
+def vjp_slot() -> Slot:
+    """`(fun, *primals, **options)`: every use of `jax.vjp` and of what is built on it."""
+    if hasattr(api, "_vjp"):  # JAX 0.8 and 0.9
+        return Slot(api, "_vjp")
+    return Slot(_inside_boundary(api, "vjp"), "cell_contents")
+
+
+def pullback_slot() -> Slot:
+    """`(pullback, cotangent, *extra)`: every call of a VJP object."""
+    return Slot(api.VJP, "__call__")
+
+
+def with_refs_slot() -> Slot | None:
+    """`(pullback, *refs)`: the pullback with refs that gradients are added to."""
+    return Slot(api.VJP, "with_refs") if hasattr(api.VJP, "with_refs") else None
+
+
+def watch_bound(bound: Any, watch: Callable[..., Any]) -> None:
+    """Let `watch(function)` stand for the function in a Partial that `with_refs` made, which no one else has yet."""
+    shim: Any = getattr(bound, "func", None)
+    if isinstance(shim, PartialInside):
+        shim.fun = watch(shim.fun)
+
+
+def map_refs(function: Callable[..., Any], refs: Any, *others: Any) -> Any:
+    """`jax.tree.map` over what `with_refs` takes, in which the marks that stand for no ref are leaves."""
+    return jax.tree_util.tree_map(function, refs, *others, is_leaf=lambda one: isinstance(one, REF_MARKS))
+
+
+def partial_pullback_slot() -> Slot | None:
+    """`(name, avals, trees, fun, *cotangents)`: JAX 0.8's pullbacks; None on later versions."""
+    if not hasattr(api, "_vjp_pullback_wrapper") or jax.__version_info__ >= (0, 9):
+        return None
+    return Slot(api, "_vjp_pullback_wrapper")
+
+
+class TraceCache(NamedTuple):
+    """A function of JAX that traces the function it is given first, or finds what it traced before.
+
+    `misses(function)` changes when it traces, `jaxpr_of(result)` is an object
+    that is the same for all that find it.
+    """
+
+    slot: Slot
+    misses: Callable[[Any], Any]
+    jaxpr_of: Callable[[Any], Any]
+
+
+def trace_caches() -> Iterator[TraceCache]:
+    """All of JAX's that may hide a user's function: of jit, of loops and branches, of checkpoint."""
+    modules = ((pe, "trace_to_jaxpr"), (ad_checkpoint, "_trace_to_jaxpr"))
+    inner = [Slot(module, name) for module, name in modules if hasattr(module, name)]
+    counts = [_misses(slot.original) for slot in inner]
+    missed = _misses(pjit._infer_params_cached)  # noqa: SLF001 (as all here)
+    known = getattr(pjit, "_create_pjit_jaxpr", None)
+    if known is not None:  # JAX 0.8: a cache of its own, with a dictionary for each function
+        functions = known.__closure__[known.__code__.co_freevars.index("fun_caches")].cell_contents
+        missed = lambda function: len(functions[function]) if function in functions else 0  # noqa: E731 (one of two)
+
+    def misses(function: Any) -> Any:
+        return [count() for count in counts] + [missed(function)]
+
+    slot = Slot(pjit, "_infer_params")
+    yield TraceCache(slot, misses, lambda result: result[0].params["jaxpr"])
+    for slot, count in zip(inner, counts, strict=True):
+        yield TraceCache(slot, count, lambda result: result[0])
+
+
+def _misses(cache: Any) -> Callable[..., int]:
+    return lambda *_: cache.cache_info().misses
+
+
+def lowering_slots() -> Iterator[Slot]:
+    """`(jaxpr, *how, **options)`: every jaxpr that is to be compiled, with what JAX has lowered it to."""
+    yield Slot(pjit, "_pjit_lower")
+
+
+def lowered_jaxprs(lower: Any) -> Iterator[tuple[Any, tuple[Any, ...]]]:
+    """References to the jaxprs that are lowered, and how; `lower` is what stands in the slot by right."""
+    for reference, _, how, _ in lower.cache_keys():
+        yield reference, how
+
+
+def loop_slots() -> Iterator[Slot]:
+    """`(*arguments, **parameters)`: loops and branches that run outside of jit; JAX keeps each one's jaxprs."""
+    for primitive in (jax.lax.scan_p, jax.lax.while_p, jax.lax.cond_p, jax.lax.linear_solve_p):
+        yield Slot(primitive, "impl")
+
+
+def forget_the_fast_path() -> None:
+    """Let jit look for each function in Python once more, where it is seen; what is compiled stays compiled.
+
+    A setting in the fast path's keys would do it for one thread, but the keys'
+    hashes leave settings out: each value of one makes all later calls slower.
+    """
+    type(pjit._cpp_pjit_cache_fun_only).clear_all()  # noqa: SLF001 (as all here)
+
+
+def is_top_level() -> bool:
+    """Whether what runs now is neither traced nor transformed."""
+    return bool(core.trace_state_clean())
+
+
+def pullback_owner(pullback: Any) -> tuple[Any, int]:
+    """An object that lives as long as the pullback's code, and the key that its calls show.
+
+    Both stay the same when the pullback passes through jit, which rebuilds the
+    pullback itself.
+    """
+    if isinstance(pullback, api.VJP):
+        return pullback.fun, id(pullback.fun)
+    return pullback.func, id(pullback.func.args[1])  # JAX 0.8: the list of the output's types
+
+
+def aval_at_hand(value: Any) -> Any:
+    """The type of a tracer or of an array on one device, which have it at hand; None for everything else.
+
+    Nor of a tracer around an array of several devices, of which there is more to say.
+    """
+    inner = value
+    while isinstance(inner, Tracer):
+        inner = None if isinstance(inner, batching.BatchTracer) else getattr(inner, "primal", None)
+    if inner is not None and (not isinstance(inner, ArrayImpl) or not isinstance(inner.sharding, OneDevice)):
+        return None
+    return None if value is None else value.aval
+
+
+def avals_at_hand(leaves: Sequence[Any]) -> list[Any] | None:
+    """As `aval_at_hand`, of all leaves; None where one has none."""
+    avals = []
+    for leaf in leaves:
+        # As most are, and there may be thousands; `sharding` is this one in a function of Python's.
+        if type(leaf) is ArrayImpl and type(leaf._sharding) is OneDevice:  # noqa: SLF001 (as all here)
+            avals.append(leaf.aval)
+            continue
+        aval = aval_at_hand(leaf)
+        if aval is None:
+            return None
+        avals.append(aval)
+    return avals
+
+
+def aval_of(value: Any) -> Any:
+    """`jax.typeof`, or None for what is no array; an array on one device has its type at hand."""
+    if isinstance(value, core.AbstractValue):
+        return value
+    if isinstance(value, Tracer) or (isinstance(value, ArrayImpl) and isinstance(value.sharding, OneDevice)):
+        return value.aval
+    try:
+        return jax.typeof(value)
+    except TypeError:
+        return None
+
+
+def sharding_of(value: Any, aval: Any) -> str:
+    """How an array of several devices is laid out, as far as its type does not say it; "" for others.
+
+    A mesh with explicit axes is part of the type (`float32[8@x]`); otherwise
+    only the array itself knows, so under jit it does not show.
+    """
+    while isinstance(value, Tracer):
+        if isinstance(value, batching.BatchTracer):  # its own axes are others
+            return ""
+        value = getattr(value, "primal", None)
+    if not isinstance(value, ArrayImpl) or isinstance(value.sharding, OneDevice):
+        return ""
+    devices = len(value.sharding.device_set)
+    if devices == 1 or "@" in aval.str_short():
+        return ""
+    if value.sharding.is_fully_replicated:
+        return f"replicated on {devices} devices"
+    spec = getattr(value.sharding, "spec", None)
+    return f"on {devices} devices" if spec is None else f"sharded P({', '.join(map(repr, spec))})"
+
+
+def is_pullback(value: Any) -> bool:
+    """Whether this is what `jax.vjp` returns beside the output."""
+    if hasattr(api, "_vjp_pullback_wrapper") and isinstance(value, functools.partial):  # JAX 0.8
+        return getattr(value.func, "func", None) is api._vjp_pullback_wrapper  # noqa: SLF001 (that is the type)
+    return isinstance(value, api.VJP)
+
+
+def is_tracer(value: Any) -> bool:
+    """Whether this stands for a value that is not known yet."""
+    return Tracer in type(value).__mro__  # and not `isinstance`, which asks what is none for its `__class__`
+
+
+def is_differentiated(value: Any) -> bool:
+    """Whether this is a tracer with a tangent of its own, as far as that shows: below a jit it does not."""
+    while isinstance(value, Tracer):
+        if isinstance(value, (ad.JVPTracer, ad.LinearizeTracer)) and type(value.tangent).__name__ != "Zero":
+            return True
+        value = _value_inside(value)
+    return False
+
+
+def are_differentiated(leaves: Iterable[Any]) -> tuple[bool, ...]:
+    """For each leaf whether it `is_differentiated`."""
+    return tuple([is_differentiated(leaf) for leaf in leaves])
+
+
+def is_being_traced() -> bool:
+    """Whether what runs now is traced, by jit for instance: it may run later without Python."""
+    trace = core.trace_ctx.trace
+    while trace is not None:
+        if isinstance(trace, pe.DynamicJaxprTrace):
+            return True
+        trace = getattr(trace, "parent_trace", None)
+    return False
+
+
+def is_mapped() -> bool:
+    """Whether what runs now runs directly below a vmap."""
+    return isinstance(core.trace_ctx.trace, batching.BatchTrace)
+
+
+def shared_by_the_batch(leaves: Iterable[Any]) -> list[bool]:
+    """For each output of a function directly below a vmap whether it is the same for all examples."""
+    trace = core.trace_ctx.trace
+    return [id(trace) not in map(id, _batch_traces(leaf)) for leaf in leaves]
+
+
+def used_arguments(function: Callable[..., Any], arrays: Iterable[Any], outputs: list[int] | None) -> list[bool]:
+    """For each array, or its shape, whether `function(*arrays)` uses it; with `outputs`, for these leaves alone."""
+
+    def flat(*arrays: Any) -> list[Any]:
+        leaves = jax.tree_util.tree_leaves(function(*arrays))
+        return [leaf if isinstance(leaf, jax.Array) else 0.0 for leaf in leaves]
+
+    jaxpr = jax.make_jaxpr(flat)(*arrays).jaxpr
+    wanted = [outputs is None or i in outputs for i in range(len(jaxpr.outvars))]
+    return list(pe.dce_jaxpr(jaxpr, wanted)[1])
+
+
+def is_differentiating() -> bool:
+    """Whether what runs now runs somewhere below a gradient."""
+    trace = core.trace_ctx.trace
+    while trace is not None:
+        if isinstance(trace, (ad.JVPTrace, ad.LinearizeTrace)):
+            return True
+        trace = getattr(trace, "parent_trace", None)
+    return False
+
+
+def run_rules_in(jaxpr: Any) -> None:
+    """Differentiate a jaxpr by all its floats, on types alone: the rules in it run."""
+    is_open = isinstance(jaxpr, core.Jaxpr)  # checkpoint's
+    constants = len(jaxpr.constvars) if is_open else 0
+    avals = [one.aval for one in (*jaxpr.constvars, *jaxpr.invars)] if is_open else jaxpr.in_avals
+
+    def run(*arrays: Any) -> Any:
+        if is_open:
+            return core.eval_jaxpr(jaxpr, arrays[:constants], *arrays[constants:])
+        return core.jaxpr_as_fun(jaxpr)(*arrays)
+
+    def is_float(value: Any) -> bool:
+        return bool(jax.numpy.issubdtype(value.dtype, jax.numpy.inexact))
+
+    floats = [i for i, aval in enumerate(avals) if is_float(aval)]
+
+    def backwards(*arrays: Any) -> Any:
+        def forwards(*moved: Any) -> list[Any]:
+            given = dict(enumerate(arrays)) | dict(zip(floats, moved, strict=True))
+            return [one for one in run(*given.values()) if is_float(one)]
+
+        moved = [arrays[i] for i in floats]
+        outputs, linear = jax.linearize(forwards, *moved)
+        return jax.linear_transpose(linear, *moved)(outputs)
+
+    jax.eval_shape(backwards, *(jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in avals))
+
+
+def run_equation(jaxpr: Any, equation: Any, known: dict[Any, Any]) -> list[Any]:
+    """What one equation of a jaxpr gives, where its variables have these values."""
+    variables = list(dict.fromkeys(one for one in equation.invars if not isinstance(one, core.Literal)))
+    about = jaxpr.debug_info and jaxpr.debug_info._replace(arg_names=None, result_paths=None)  # without it JAX warns
+    alone = jaxpr.replace(constvars=[], invars=variables, outvars=equation.outvars, eqns=[equation], debug_info=about)
+    return list(core.eval_jaxpr(alone, [], *(known[one] for one in variables)))
+
+
+def lines_of(equation: Any) -> Iterator[tuple[str, int]]:
+    """The files and lines that an equation of a jaxpr comes from, the innermost first, without JAX's own."""
+    for frame in source_info_util.user_frames(equation.source_info.traceback):
+        yield frame.file_name, frame.start_line
+
+
+def kept_residuals(pullback: Any) -> tuple[Any, Any]:
+    """The primals that a pullback keeps (for each argument; an empty tuple where not), and everything else it keeps."""
+    if isinstance(pullback, api.VJP):
+        rest = pullback.opaque_residuals
+        structured = getattr(pullback, "structured_residuals", ())
+        primals = [() if type(one) is NotNeeded else one for one in pullback.args_res]
+        return tuple(primals), [*rest, *jax.tree_util.tree_leaves(structured)] if structured else rest
+    return (), jax.tree_util.tree_leaves(pullback)
+
+
+def mapped_sizes(leaves: list[Any], others: Any = ()) -> tuple[int, ...]:
+    """The sizes of the axes that vmap maps at this point, outermost first.
+
+    Directly below a vmap only what is mapped counts, of `leaves` and of the
+    leaves of `others`: an unmapped call in a mapped function runs once. Below a
+    jit in it, the arguments do not show it.
+    """
+    trace = core.trace_ctx.trace
+    while trace is not None and not isinstance(trace, batching.BatchTrace):
+        trace = getattr(trace, "parent_trace", None)
+    if trace is None:
+        return ()
+    leaves = leaves + jax.tree_util.tree_leaves(others)
+    traces = {id(trace) for leaf in leaves for trace in _batch_traces(leaf)}
+    sizes, below_jit, trace = [], False, core.trace_ctx.trace
+    while trace is not None:
+        if isinstance(trace, batching.BatchTrace):
+            if below_jit or id(trace) in traces:
+                sizes.append(int(trace.axis_data.size))
+        elif not isinstance(trace, (ad.JVPTrace, ad.LinearizeTrace)):
+            below_jit = True
+        trace = getattr(trace, "parent_trace", None)
+    return tuple(reversed(sizes))
+
+
+def _batch_traces(value: Any) -> Iterator[Any]:
+    while isinstance(value, Tracer):
+        if isinstance(value, batching.BatchTracer) and value.batch_dim is not None:
+            yield value._trace  # noqa: SLF001 (there is no public way from a tracer to its trace)
+        value = _value_inside(value)
+
+
+def _value_inside(tracer: Any) -> Any:
+    return getattr(tracer, "val", None) if isinstance(tracer, batching.BatchTracer) else getattr(tracer, "primal", None)
+
+
+def whole_tracebacks() -> AbstractContextManager[Any]:
+    """A context in which JAX takes no frames out of tracebacks, in this thread."""
+    filtering = getattr(config, "traceback_filtering", None)
+    return contextlib.nullcontext() if filtering is None else filtering("off")
+
+
+def hide_frames_of(filename: str) -> None:
+    """Let JAX pass over the frames of this file, in tracebacks and in source locations, from now on."""
+    for places in (traceback_util, source_info_util):
+        if filename not in places._exclude_paths:  # noqa: SLF001 (each check asks; JAX looks through all for each frame)
+            places.register_exclusion(filename)
+
+
+def accelerators() -> list[str]:
+    """The platforms beside the CPU that this process has started."""
+    bridge = _module("xla_bridge")
+    return [name for name in getattr(bridge, "_backends", ()) if name != "cpu"]
+
+
+def forbid_compiling(forbidden: Callable[..., Any]) -> None:
+    """Call `forbidden()` instead of compiling or running anything: in a forked child, which has none of XLA's threads.
+
+    There a compilation never ends, nor does a large computation or the wait for
+    one. What is left are traces, arrays made from NumPy's on a CPU, and the
+    values of arrays that are known by now. On an accelerator not even these.
+
+    The same from 0.8 to 0.12. An executable made ahead of time keeps a fast path
+    of its own, which this does not close.
+    """
+    import numpy as np
+
+    mlir, pxla = _module("interpreters.mlir"), _module("interpreters.pxla")
+    mlir.lower_jaxpr_to_module = forbidden  # before all compilations; in 0.8 it waits for threads itself
+    pxla.ExecuteReplicated.__call__ = forbidden  # all that is compiled, but for jit's fast path
+    forget_the_fast_path()
+    if accelerators():
+        pxla.batched_device_put = pxla.xc.batched_device_put = forbidden
+
+    def watched(read: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(read)
+        def watch(array: Any, *arguments: Any, **options: Any) -> Any:
+            if isinstance(array, ArrayImpl) and array._npy_value is None:  # noqa: SLF001 (as all here)
+                on_cpu = all(device.platform == "cpu" for device in array.sharding.device_set)
+                if not on_cpu or not array.is_ready():
+                    forbidden()
+            return read(array, *arguments, **options)
+
+        return watch
+
+    ArrayImpl._value = property(watched(ArrayImpl._value.fget))  # noqa: SLF001 (as all here)
+    np.asarray, np.array = watched(np.asarray), watched(np.array)  # which read an array's memory past `_value`

@@ -1,0 +1,1 @@
+"""What was recorded, as plain data. Nothing here imports jax."""

@@ -1,0 +1,1 @@
+"""From what the hooks see to facts."""

@@ -1,0 +1,437 @@
+"""Turns what the hooks see into facts.
+
+Everything here is work of ours beside the user's program: whatever goes wrong
+in it becomes a note in the report, and nothing else.
+"""
+
+from __future__ import annotations
+
+import itertools
+import types
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import jax
+from jax import tree_util
+
+from jaxvjp_magic.introspect import purity, stack, unwrap
+from jaxvjp_magic.introspect.avals import describe, shapes_of
+from jaxvjp_magic.introspect.callables import Functions, argument_names, filled, resolved, setting
+from jaxvjp_magic.introspect.purity import verdicts  # noqa: F401 (loaded when a check begins, not amid the program)
+from jaxvjp_magic.introspect.static_attributes import code_of, name_of
+from jaxvjp_magic.jax_compat import internals
+from jaxvjp_magic.record.facts import Bwd, CallFact, Forward, Function, Fwd, NotChecked, Primal, Pullback, ValueFact
+from jaxvjp_magic.recording.live_calls import CustomCall, Pending, VjpCall, forget, nondiff_ids, output_key, same_types
+from jaxvjp_magic.recording.rule_names import Looks
+from jaxvjp_magic.retracing.rerun import Again
+from jaxvjp_magic.retracing.retrace import Retracing, Shared, aside
+from jaxvjp_magic.verify import observed_values
+from jaxvjp_magic.verify.samples import Probes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jaxvjp_magic.record.facts import Tree
+    from jaxvjp_magic.recording.collector import Handle, Recorder
+
+PAIR = 2
+MANY = 256  # pullbacks that may be dead, before they are looked through
+
+
+class Listener:
+    """Turns what the hooks see into facts in one recorder."""
+
+    def __init__(self, recorder: Recorder, *, retrace: str = "pure", verify: bool = False) -> None:
+        """Facts go to `recorder`; with `verify`, values are looked at too.
+
+        `retrace` is "pure", "all" or "none", as in `Options`.
+        """
+        self.recorder = recorder
+        self.again = Again(recorder)
+        self.retracing = None
+        if retrace != "none":
+            self.retracing = Retracing(recorder, again=self.again if retrace == "pure" else None)
+        self.probes = Probes() if verify else None
+        self.functions = Functions()
+        self.looks = Looks(recorder, self.functions, self.again)
+        self._shared = Shared()
+        self._pullbacks: dict[int, Pending] = {}
+        self._many = MANY
+        self.rule_ran = {"primal": self.primal_ran, "fwd": self.fwd_ran, "bwd": self.bwd_ran}
+        self._outputs: weakref.WeakKeyDictionary[Any, dict[Any, Tree]] = weakref.WeakKeyDictionary()
+
+    def let_go(self) -> None:
+        """Keep nothing of the program's: an exception may keep this object, for it is in the hooks' frames."""
+        self._pullbacks.clear()
+        self._shared.close()
+        if self.probes is not None:
+            self.probes.take()
+
+    def _could_not(self, what: str, about: Any, error: Exception) -> None:
+        """As `Recorder.noting`, for the hooks that run most: an exception of ours is a note, and only that."""
+        self.recorder.could_not(what.format(name_of(about) or "a function"), error)
+
+    def _unseen(self, what: str, error: Exception, otherwise: Any) -> Any:
+        """`otherwise`, and a note: what was looked for in JAX has moved, and the call is recorded without it."""
+        self.recorder.could_not(f"see {what}", error)
+        return otherwise
+
+    # A call of a custom_vjp function ---------------------------------------------------------
+
+    def start_custom(self, custom: Any, args: tuple[Any, ...], kwargs: dict[str, Any], frame: Any) -> CustomCall | None:
+        """A custom_vjp function is called."""
+        try:
+            facts = self.functions.custom(custom)
+            if kwargs or len(args) != facts.arity:
+                args = _by_position(custom.fun, args, kwargs)
+            if facts.has_closures:
+                self.looks.at_call(custom, facts)
+            dynamic, named = args, facts.names
+            nondiff: tuple[tuple[str, str], ...] = ()
+            arrays: tuple[str, ...] = ()
+            if len(args) != len(named):
+                named = (*named[: len(args)], *(f"[{i}]" for i in range(len(named), len(args))))
+            if facts.static:
+                others = [(named[i], args[i]) for i in sorted(facts.static) if i < len(args)]
+                dynamic = tuple(arg for i, arg in enumerate(args) if i not in facts.static)
+                named = tuple(one for i, one in enumerate(named) if i not in facts.static)
+                nondiff = tuple([(name, _nondiff_text(self.recorder, value)) for name, value in others])
+                arrays = tuple([name for name, value in others if _has_array(value)])
+            known_by, leaves, avals = self.recorder.types.known_by(dynamic, named)
+            user_frame = stack.user_frame(frame)
+            try:
+                differentiated = internals.are_differentiated(leaves)
+            except Exception as error:  # noqa: BLE001 (the call is recorded without it)
+                differentiated = self._unseen("what is differentiated", error, (False,) * len(leaves))
+            try:
+                vmap = internals.mapped_sizes(leaves)
+            except Exception as error:  # noqa: BLE001 (as above)
+                vmap = self._unseen("the axes of vmap", error, ())
+            code, at = (user_frame.f_code, user_frame.f_lasti) if user_frame else (None, 0)
+            step = id(facts.rule), facts.function, known_by, id(code), at, nondiff, arrays, differentiated, vmap
+            origin = self.recorder.begun(step)
+            if origin is None:
+                primals = self.recorder.types.tree(dynamic, named)
+                paths = tuple(itertools.compress(primals.paths, differentiated))
+                fact = CallFact(
+                    *("custom_vjp", facts.function, primals, stack.place_of(user_frame), facts.rule),
+                    *(nondiff, arrays, paths, vmap),
+                )
+                origin = self.recorder.begin(fact, step, (code, avals))
+            return CustomCall(self.recorder, origin.root, custom, facts)
+        except Exception as error:  # noqa: BLE001 (as in `Recorder.noting`)
+            self._could_not("record a call of {}", custom, error)
+        return None
+
+    def primal_ran(self, call: CustomCall, args: tuple[Any, ...], output: Any) -> None:
+        """The primal function returned `output`."""
+        try:
+            known_by, _, avals = self.recorder.types.known_by((output,))
+            step = Primal, known_by
+            if not call.repeats(step):
+                tree = self.recorder.types.tree(output)
+                self._known_outputs(call.custom)[output_key(call, args)] = tree
+                call.add(Primal(tree), step, avals)
+            self.looks.at_rule(call, call.custom.fun, "primal")
+        except Exception as error:  # noqa: BLE001 (as in `Recorder.noting`)
+            self._could_not("record what {} returned", call.custom, error)
+
+    def fwd_ran(self, call: CustomCall, args: tuple[Any, ...], pair: Any) -> None:
+        """The fwd rule returned `pair`."""
+        try:
+            if not isinstance(pair, (tuple, list)) or len(pair) != PAIR:
+                call.add(Fwd(None, None, self.recorder.types.tree(pair).structure.described))
+            else:
+                known_by, _, avals = self.recorder.types.known_by(tuple(pair))
+                before, step = call.state, (Fwd, known_by, nondiff_ids(call, args))
+                # With values, and below a vmap, more counts than the types.
+                if self.probes is not None or internals.is_mapped() or not call.repeats(step):
+                    self._fwd_returned(call, args, pair)
+                    call.leads(before, step, avals)
+            self.looks.at_rule(call, call.custom.fwd, "fwd")
+        except Exception as error:  # noqa: BLE001 (as in `Recorder.noting`)
+            self._could_not("record what the fwd rule of {} returned", call.custom, error)
+
+    def _fwd_returned(self, call: CustomCall, args: tuple[Any, ...], pair: Any) -> None:
+        output, residuals = self.recorder.types.tree(pair[0]), self.recorder.types.tree(pair[1])
+        custom, args = call.custom, tuple(map(_without_marks, args))
+        call.add(Fwd(output, residuals, shared=self.looks.shared_outputs(custom, args, pair[0])))
+        expected = self._primal_output(call, custom, args, output)
+        if expected is not None:
+            call.add(Primal(expected))
+        self.looks.keep_types(call, custom, args)
+        if self.probes is not None:
+            fact, rules = call.state.origin.fact, (custom.fun, custom.fwd, custom.bwd)
+            key = *map(id, rules), *output_key(call, args)
+            self.probes.add(key, custom, fact.function, fact.primals, args)
+
+    def bwd_ran(self, call: CustomCall, args: tuple[Any, ...], result: Any) -> None:
+        """The bwd rule returned `result`."""
+        try:
+            custom, types_of = call.custom, self.recorder.types
+            cotangents = args[len(custom.nondiff_argnums) + 1]
+            compared = not setting(custom, "with_accums")
+            if setting(custom, "with_logs") and isinstance(result, (tuple, list)) and len(result) == PAIR:
+                result = result[0]
+            primals = call.state.origin.fact.primals
+            arguments = primals.names if primals else ()
+            known_by, _, avals = types_of.known_by((cotangents, result if compared else None), keep_none=True)
+            before, step = call.state, (Bwd, known_by)
+            repeats = call.repeats(step)
+            if not repeats:
+                tree = types_of.tree(result, arguments, keep_none=True) if compared else None
+                call.add(Bwd(types_of.tree(cotangents), tree))
+            self.looks.at_rule(call, custom.bwd, "bwd")
+            if not repeats:
+                if tree is not None:
+                    self.looks.dropped(call, custom, tree)
+                    self.looks.unused(call, custom, args)
+                call.leads(before, step, avals)
+            if self.probes is not None and observed_values.has_large_zeros(cotangents):
+                self.recorder.fact(ValueFact(call.state.origin.fact.function, primals, "bwd", "", "zeros"))
+        except Exception as error:  # noqa: BLE001 (as in `Recorder.noting`)
+            self._could_not("record what the bwd rule of {} returned", call.custom, error)
+
+    def call_failed(self, handle: Handle, phase: str, error: Exception) -> None:
+        """A call raised, and it was no rule of it that did."""
+        with self.recorder.noting("record the exception of a call"):
+            handle.failed(phase, error)
+
+    def rule_failed(self, call: CustomCall, phase: str, error: Exception, args: tuple[Any, ...]) -> None:
+        """The primal function or a rule raised, when it was called with `args`."""
+        with self.recorder.noting("record the exception of {}", call.custom):
+            if phase == "fwd":
+                self.looks.keep_types(call, call.custom, tuple(map(_without_marks, args)))
+            if phase != "primal":
+                self.looks.at_rule(call, call.custom.fwd if phase == "fwd" else call.custom.bwd, phase)
+            call.failed(phase, error)
+
+    def untraced(self, called: Any) -> None:
+        """Something with a rule of a kind that is not traced is called.
+
+        Those of JAX itself are its authors' business; custom_jvp functions of
+        libraries too, and those that nobody differentiates.
+        """
+        kind = type(called)
+        if kind is jax.custom_jvp:
+            function, why = called.fun, "custom_jvp rules are not traced"
+            code = code_of(function)
+            if not self.recorder.here.calls or code is None or not stack.is_user_code(code.co_filename):
+                return
+        elif kind.__name__ == "custom_vjp3" and not isinstance(called, internals.HiPrimitive):
+            function, why = called.f, "JAX_CUSTOM_VJP3 is on, and what it makes is not traced"
+        else:
+            if kind.__module__.partition(".")[0] == "jax":
+                return
+            self.recorder.not_checked(NotChecked("rules", Function(kind.__name__), "hijax primitives are not traced"))
+            return
+        self.recorder.not_checked(NotChecked("rules", self.functions.of(function), why))
+
+    # What the primal function returns, where it did not run ------------------------------------
+
+    def _known_outputs(self, custom: Any) -> dict[Any, Tree]:
+        """Those of its primal function; an object's stay with the custom_vjp function: it may have no hash."""
+        is_plain = type(custom.fun) is types.FunctionType
+        return self._outputs.setdefault(custom.fun if is_plain else custom, {})
+
+    def _primal_output(self, handle: CustomCall, custom: Any, args: tuple[Any, ...], got: Tree) -> Tree | None:
+        """The primal function's output types for these arguments, by `jax.eval_shape` if need be.
+
+        None where they cannot be had: the function depends on values, or may
+        have effects that must not happen twice.
+        """
+        key = output_key(handle, args)
+        known = self._known_outputs(custom)
+        expected = known.get(key)
+        if expected is None or not same_types(expected, got):  # a second look before anything is said
+            expected = self.again.run(
+                "output", handle.facts.function, [(custom.fun, args)], lambda: self._evaluated(custom, args, got)
+            )
+            if expected is None:  # it runs on values only, or may not run: nothing to compare
+                return None
+            known[key] = expected
+        return expected
+
+    def _evaluated(self, custom: Any, args: tuple[Any, ...], got: Tree) -> Tree | None:
+        """The types of the primal function's output, evaluated on shapes; None where it raises."""
+        static = set(custom.nondiff_argnums)
+        dynamic = tuple(arg for i, arg in enumerate(args) if i not in static)
+
+        def on_dynamic(*dynamic: Any) -> Any:
+            return custom.fun(*filled(args, static, dynamic))
+
+        expected = None
+        for shared in (self._shared, None):  # what was traced before may be outdated
+            expected = None
+            with stack.Elsewhere(), self.recorder.paused(), aside(shared):
+                expected = self.recorder.types.tree(shapes_of(on_dynamic, dynamic))
+            if expected is not None and same_types(expected, got):
+                break
+        return expected
+
+    # A use of jax.vjp -----------------------------------------------------------------------
+
+    def start_vjp(self, fun: Any, primals: tuple[Any, ...], frame: Any) -> VjpCall | None:
+        """`jax.vjp` is called, by the user or by grad and others."""
+        try:
+            try:
+                given = unwrap.user_function(fun)
+            except Exception as error:  # noqa: BLE001 (the call is recorded without it)
+                given = self._unseen("the function of grad", error, unwrap.UserFunction(fun))
+            try:
+                kind, asking = unwrap.way_in(frame)
+            except Exception as error:  # noqa: BLE001 (as above)
+                kind, asking = self._unseen("what calls jax.vjp", error, ("vjp", frame))
+            user_frame = stack.user_frame(asking)
+            of_function, names = self._asked_for(given.function)
+            known_by, leaves, avals = self.recorder.types.known_by(primals)
+            try:
+                vmap = internals.mapped_sizes(leaves, given.others)
+            except Exception as error:  # noqa: BLE001 (as above)
+                vmap = self._unseen("the axes of vmap", error, ())
+            code, at = (user_frame.f_code, user_frame.f_lasti) if user_frame else (None, 0)
+            is_direct = user_frame is not None and user_frame is asking
+            step = kind, of_function, names, given.positions, known_by, id(code), at, vmap
+            origin = self.recorder.begun(step)
+            if origin is None:
+                positions = range(len(primals)) if given.positions is None else given.positions
+                tree = self.recorder.types.tree(primals, tuple(_name_of(names, i) for i in positions))
+                fact = CallFact(kind, of_function, tree, stack.place_of(user_frame), vmap=vmap, is_direct=is_direct)
+                origin = self.recorder.begin(fact, step, (code, avals))
+            return VjpCall(self.recorder, origin.root)
+        except Exception as error:  # noqa: BLE001 (as in `Recorder.noting`)
+            self._could_not("record a use of jax.vjp", None, error)
+        return None
+
+    def _asked_for(self, function: Any) -> tuple[Function, tuple[str, ...]]:
+        """The function that is differentiated, and the names of its arguments."""
+        if isinstance(function, internals.CustomVjp):
+            facts = self.functions.custom(function)
+            return facts.function, facts.names
+        of_function = self.functions.differentiated(function)
+        return of_function, of_function.arguments if type(function) is types.FunctionType else argument_names(function)
+
+    def vjp_ran(self, call: VjpCall, result: tuple[Any, ...], asked: Any) -> None:
+        """`jax.vjp` returned its output and a pullback; `asked` is what it was given: function, primals, options."""
+        try:
+            output, pullback = result[0], result[1]
+            try:
+                primals, others = internals.kept_residuals(pullback)
+            except Exception as error:  # noqa: BLE001 (the call is recorded without them)
+                primals, others = self._unseen("what a pullback keeps", error, ((), ()))
+            types_of = self.recorder.types
+            known_by, _, avals = types_of.known_by((output, *primals, tuple(others)))
+            step = Forward, known_by
+            if not call.repeats(step):
+                names = (*call.names[: len(primals)], *(f"[{i}]" for i in range(len(others))))
+                residuals = types_of.tree((*primals, *others), names)
+                call.add(Forward(types_of.tree(output), residuals), step, avals)
+            owner, call.key = internals.pullback_owner(pullback)
+            if len(self._pullbacks) >= self._many:
+                self._forget_the_dead()
+            pending = self._pullbacks[call.key] = Pending(owner, None if self.probes is None else forget)
+            pending.call = call
+            if self.probes is not None:  # then at once, for this is the program's
+                pending.asked, pending.pullbacks = asked, self._pullbacks
+        except Exception as error:  # noqa: BLE001 (as in `Recorder.noting`)
+            self._could_not("record what jax.vjp returned", None, error)
+
+    def pullback_of(self, key_of: Callable[..., int], arguments: tuple[Any, ...]) -> VjpCall | None:
+        """The call that made a pullback, known by the key that the pullback's arguments show."""
+        known = self._pullbacks.get(key_of(*arguments))
+        return None if known is None or known() is None else known.call
+
+    def _forget_the_dead(self) -> None:
+        for key, pending in list(self._pullbacks.items()):
+            if pending() is None:
+                del self._pullbacks[key]
+        self._many = max(MANY, 2 * len(self._pullbacks))
+
+    def pullback_ran(
+        self, call: VjpCall, cotangent: Any, result: Any, arguments: tuple[Any, ...], find: Callable[..., Any] | None
+    ) -> None:
+        """A pullback, called with `arguments`, returned `result`, where `find` tells what gradients are in it."""
+        try:
+            if getattr(arguments[0], "want_logs", False):  # JAX 0.11: a pair of gradients and logs
+                result = result[0]
+            if find is not None:
+                result = find(result)
+            types_of = self.recorder.types
+            known_by, _, avals = types_of.known_by((cotangent, result))
+            step = Pullback, known_by
+            if not call.repeats(step):
+                call.add(Pullback(types_of.tree(cotangent), types_of.tree(result, call.names)), step, avals)
+            if self.probes is not None:
+                known = self._pullbacks.get(call.key)  # with what jax.vjp was given, as long as the pullback is there
+                self._look_for_nan(call, cotangent, result, known and known.asked)
+        except Exception as error:  # noqa: BLE001 (as in `Recorder.noting`)
+            self._could_not("record the call of a pullback", None, error)
+
+    def into_refs(self, refs: Any, *, logs: bool) -> Callable[..., Any]:
+        """For what a pullback with refs returns: the same, with a ref's type for each gradient that went there."""
+        # What comes of this may be cached: no refs in it.
+        types_of = internals.map_refs(lambda ref: internals.aval_of(ref) or ref, refs)
+
+        def gradients(result: Any) -> Any:
+            with self.recorder.noting("record where gradients went"):
+                return internals.map_refs(_value_or_ref, types_of, result[0] if logs else result)
+            return result
+
+        return gradients
+
+    def _look_for_nan(self, handle: VjpCall, cotangent: Any, result: Any, asked: Any) -> None:
+        if observed_values.has_nan(cotangent) or not observed_values.has_nan(result):
+            return
+        from jaxvjp_magic.verify import nan_origin
+
+        with self.recorder.paused():
+            may_run = asked and purity.judged(unwrap.unwrapped(asked[0])).is_silent
+            place = nan_origin.began(asked[0], asked[1], cotangent, asked[2]) if may_run else None
+        fact = handle.state.origin.fact
+        gradients = self.recorder.types.tree(result, handle.names)
+        for path, leaf in zip(gradients.paths, tree_util.tree_leaves(result), strict=True):
+            if observed_values.has_nan(leaf):
+                self.recorder.fact(ValueFact(fact.function, fact.primals, "pullback", path, "nan", place=place))
+
+    def pullback_failed(self, handle: Handle, cotangent: Any, error: Exception) -> None:
+        """A pullback raised."""
+        with self.recorder.noting("record the call of a pullback"):
+            handle.add(Pullback(self.recorder.types.tree(cotangent)))
+            handle.failed("pullback", error)
+
+
+def _by_position(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+    """The arguments as `resolved` has them; as they were given, where JAX cannot have them either, and will say so."""
+    with stack.Elsewhere():
+        return resolved(function, args, kwargs)
+    return (*args, *kwargs.values())
+
+
+def _name_of(names: tuple[str, ...], position: int) -> str:
+    return names[position] if position < len(names) else f"[{position}]"
+
+
+def _value_or_ref(ref: Any, gradient: Any) -> Any:
+    return ref if gradient is None or isinstance(gradient, internals.REF_MARKS) else gradient
+
+
+def _nondiff_text(recorder: Recorder, value: Any) -> str:
+    leaves = tree_util.tree_leaves(value)
+    if len(leaves) == 1 and leaves[0] is value and not callable(value):
+        return recorder.types.of(value).text
+    return describe(value)
+
+
+def _has_array(value: Any) -> bool:
+    """Whether there is an array of JAX in this, or a tracer; NumPy's arrays may well be static."""
+    return any(isinstance(leaf, jax.Array) for leaf in tree_util.tree_leaves(value))
+
+
+def _without_marks(argument: Any) -> Any:
+    """An argument of fwd without what symbolic_zeros wraps around its leaves."""
+    marked = internals.CustomVJPPrimal
+    return tree_util.tree_map(
+        lambda leaf: leaf.value if isinstance(leaf, marked) else leaf,
+        argument,
+        is_leaf=lambda leaf: isinstance(leaf, marked),
+    )

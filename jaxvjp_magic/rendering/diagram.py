@@ -1,0 +1,292 @@
+"""A call as a picture: forward from primals to output, residuals down, backward from cotangent to gradients.
+
+The picture is laid out here, once. What draws it is told boxes, arrows and
+texts with their places: `draw` below for static HTML, and `flow.js` for the
+widget. A test holds the two to the same drawing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import math
+from typing import TYPE_CHECKING, Any
+
+from jaxvjp_magic.rendering import report_view
+from jaxvjp_magic.rendering.quoting import plain
+from jaxvjp_magic.rendering.report_view import SYMBOLS
+from jaxvjp_magic.report import Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from jaxvjp_magic.report import Call
+
+# Of Okabe and Ito's palette, which people with colour-blindness tell apart.
+HUES = {Severity.ERROR: "#d55e00", Severity.WARNING: "#e69f00", Severity.NOTE: "#0072b2"}
+_ON_HUE = {Severity.ERROR: "#fff", Severity.WARNING: "#000", Severity.NOTE: "#fff"}
+_CHARACTER = 7.3  # the width of a letter of 12 px
+_LINE = 17
+_LABEL = 18  # the room for a label above a box
+_ARROW = 44
+_DROP = 20  # of the arrows to and from the residuals
+_PADDING = 10
+_PILL = 28
+_STACKED = 3  # the most sheets behind a box
+_SHEET = 4
+_WIDEST = 30
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Box:
+    """A phase's leaves, or a rule (`round`); `stack` sheets behind it stand for the axes of a vmap."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+    label: str = ""
+    lines: tuple[str, ...] = ()
+    mark: str = ""
+    marked: int = 0
+    stack: int = 0
+    missing: bool = False
+    round: bool = False
+    aside: int = 0  # how far to the right its label stands, where an arrow comes from above
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Arrow:
+    """A straight arrow, with the severity of what does not fit there."""
+
+    x1: int
+    y1: int
+    x2: int
+    y2: int
+    mark: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Scene:
+    """A picture, laid out; `title` and `words` say what it shows."""
+
+    title: str
+    words: str
+    width: int
+    height: int
+    boxes: tuple[Box, ...]
+    arrows: tuple[Arrow, ...]
+    above: str = ""
+
+    def to_data(self) -> dict[str, Any]:
+        """As JSON data; what does not apply is left out."""
+        data = {key: value for key, value in dataclasses.asdict(self).items() if value}
+        data["boxes"] = [_compact(box) for box in data["boxes"]]
+        data["arrows"] = [_compact(arrow) for arrow in data.get("arrows", ())]
+        return data
+
+
+def _compact(item: dict[str, Any]) -> dict[str, Any]:
+    places = ("x", "y", "width", "height", "x1", "y1", "x2", "y2")
+    return {key: value for key, value in item.items() if value or key in places}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Part:
+    """One phase, before it has a place."""
+
+    label: str
+    cell: report_view.Cell
+    missing: bool = False
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        shown = tuple(plain(line) for line in self.cell.lines) or ("nothing",)
+        return tuple(report_view.fitted(line, _WIDEST) for line in shown)
+
+    @property
+    def width(self) -> int:
+        symbol = 2 if self.cell.mark else 0
+        return _wide(max(max(map(len, self.lines)) + symbol, len(self.label)))
+
+    @property
+    def height(self) -> int:
+        return len(self.lines) * _LINE + _PADDING
+
+    def at(self, x: int, middle: int, width: int, stack: int, aside: int = 0) -> Box:
+        mark = self.cell.mark.value if self.cell.mark else ""
+        top = middle - self.height // 2
+        return Box(
+            *(x, top, width, self.height, self.label, self.lines, mark, self.cell.marked, stack),
+            missing=self.missing,
+            aside=aside,
+        )
+
+
+def _wide(letters: int) -> int:
+    return math.ceil(letters * _CHARACTER) + 2 * _PADDING
+
+
+def scene(row: report_view.Row) -> Scene:
+    """The picture of a row of the table."""
+    call = row.call
+    primals = _part("primals", row, ran=True)
+    output = _part("output", row, ran=call.shown_outputs is not None)
+    residuals = _part("residuals", row, ran=call.residuals is not None)
+    cotangent = _part("cotangent", row, ran=call.cotangents_in is not None)
+    gradients = _part("gradients", row, ran=call.cotangents_out is not None)
+    backward = not (residuals.missing and cotangent.missing and gradients.missing)
+    forward_name, backward_name = _names(call)
+    stack = min(len(call.vmap), _STACKED)
+    above = f"one of {' × '.join(f'{size:,}' for size in call.vmap)} examples" if call.vmap else ""  # noqa: RUF001 (a sign of multiplication)
+
+    left = max(primals.width, gradients.width)
+    pill = max(_wide(len(forward_name)), _wide(len(backward_name)))
+    middle = max(pill, residuals.width if backward else 0)
+    right = max(output.width, cotangent.width)
+    centre = left + _ARROW + middle // 2
+    x_right = left + middle + 2 * _ARROW
+    half, sheets = pill // 2, _SHEET * stack
+    high = max(primals.height, output.height, _PILL)
+    top = _LABEL * (2 if above else 1) + sheets + high // 2 + 2
+    boxes = [
+        primals.at(1, top, left, stack),
+        _pill(centre, top, pill, forward_name),
+        output.at(x_right, top, right, stack),
+    ]
+    arrows = [
+        Arrow(left + 1 + sheets, top, centre - half, top, boxes[0].mark),
+        Arrow(centre + half, top, x_right, top, boxes[2].mark),
+    ]
+    bottom = top
+    if backward:
+        low = max(gradients.height, cotangent.height, _PILL)
+        between = 2 * _DROP + _LABEL + residuals.height
+        bottom = top + max(_PILL // 2 + between + _PILL // 2, high // 2 + low // 2 + 2 * _LABEL + sheets)
+        wide = residuals.width
+        held = residuals.at(centre - wide // 2, (top + bottom + _LABEL) // 2, wide, stack, wide // 2 + 6)
+        boxes += [
+            held,
+            gradients.at(1, bottom, left, stack),
+            _pill(centre, bottom, pill, backward_name),
+            cotangent.at(x_right, bottom, right, stack),
+        ]
+        arrows += [
+            Arrow(centre, top + _PILL // 2, centre, held.y - sheets, held.mark),
+            Arrow(centre, held.y + held.height, centre, bottom - _PILL // 2, held.mark),
+            Arrow(x_right, bottom, centre + half, bottom, boxes[6].mark),
+            Arrow(centre - half, bottom, left + 1 + sheets, bottom, boxes[4].mark),
+        ]
+        high = low
+    width = max(x_right + right, centre + half, centre + 6 + _wide(9)) + 2 + sheets
+    title = f"Call {call.id}, {plain(report_view.label(call))}"
+    parts = (primals, output, *((residuals, cotangent, gradients) if backward else ()))
+    return Scene(title, _words(parts, above), width, bottom + high // 2 + 2, tuple(boxes), tuple(arrows), above)
+
+
+def _part(column: str, row: report_view.Row, *, ran: bool) -> _Part:
+    cell = row.cells[column]
+    if ran or cell.mark:
+        return _Part(column, cell)
+    return _Part(column, report_view.Cell(("not run",)), missing=True)
+
+
+def _names(call: Call) -> tuple[str, str]:
+    """The two rules, as the pills name them."""
+    name = plain(call.function)
+    name = name if len(name) <= _WIDEST else name[: _WIDEST - 1] + "…"
+    if call.kind == "custom_vjp":
+        return (f"{name}: fwd" if call.fwd_outputs is not None else name), f"{name}: bwd"
+    return name, "pullback"
+
+
+def _pill(centre: int, middle: int, width: int, name: str) -> Box:
+    return Box(centre - width // 2, middle - _PILL // 2, width, _PILL, lines=(name,), round=True)
+
+
+def _words(parts: Iterable[_Part], above: str) -> str:
+    """The picture for those who do not see it."""
+    said = []
+    for part in parts:
+        misfit = f" ({part.cell.mark}: does not fit)" if part.cell.mark else ""
+        said.append(f"{part.label} {', '.join(part.lines)}{misfit}")
+    return "; ".join([*said, *([above] if above else [])])
+
+
+# The drawing -----------------------------------------------------------------------------------
+# flow.js draws the same elements with the same attributes in the same order.
+
+_TEXT = "var(--jp-code-font-family,var(--vscode-editor-font-family,ui-monospace,monospace))"
+
+
+def draw(picture: Scene) -> str:
+    """The picture as inline SVG: text and lines have the colour of the text around them."""
+    parts = [f"<title>{_text(picture.title)}</title>", f"<desc>{_text(picture.words)}</desc>"]
+    if picture.above:
+        parts.append(f'<text x="1" y="13" opacity=".75">{_text(picture.above)}</text>')
+    for arrow in picture.arrows:
+        parts += _arrow(arrow)
+    for box in picture.boxes:
+        parts += _box(box)
+    size = f'viewBox="0 0 {picture.width} {picture.height}" width="{picture.width}" height="{picture.height}"'
+    style = f"max-width:100%;height:auto;font:12px {_TEXT}"
+    return f'<svg {size} role="img" fill="currentColor" style="{style}">{"".join(parts)}</svg>'
+
+
+def _text(text: str) -> str:
+    return html.escape(text)
+
+
+def _arrow(arrow: Arrow) -> Iterator[str]:
+    colour = HUES[Severity(arrow.mark)] if arrow.mark else "currentColor"
+    along = (arrow.x2 > arrow.x1) - (arrow.x2 < arrow.x1)
+    down = (arrow.y2 > arrow.y1) - (arrow.y2 < arrow.y1)
+    x, y = arrow.x2 - 7 * along, arrow.y2 - 7 * down
+    head = f"M{arrow.x2} {arrow.y2}L{x - 4 * down} {y - 4 * along}L{x + 4 * down} {y + 4 * along}Z"
+    width = 2 if arrow.mark else 1
+    yield f'<path d="M{arrow.x1} {arrow.y1}L{x} {y}" stroke="{colour}" stroke-width="{width}"/>'
+    yield f'<path d="{head}" fill="{colour}"/>'
+    if arrow.mark:
+        x, y = (arrow.x1 + arrow.x2) // 2 - 3 * along, (arrow.y1 + arrow.y2) // 2 - 3 * down
+        yield f'<circle cx="{x}" cy="{y}" r="8" fill="{colour}"/>'
+        yield (
+            f'<text x="{x}" y="{y + 4}" text-anchor="middle" fill="{_ON_HUE[Severity(arrow.mark)]}" font-weight="700">'
+            f"{SYMBOLS[Severity(arrow.mark)]}</text>"
+        )
+
+
+def _box(box: Box) -> Iterator[str]:
+    colour = HUES[Severity(box.mark)] if box.mark else "currentColor"
+    fill = f"{colour}22" if box.mark else "none"
+    dashes = ' stroke-dasharray="3 3"' if box.missing else ""
+    radius = box.height // 2 if box.round else 3
+    faint = "" if box.mark else ' stroke-opacity=".5"'
+    for sheet in range(box.stack, 0, -1):
+        yield _sheet(box, sheet)
+    yield (
+        f'<rect x="{box.x}" y="{box.y}" width="{box.width}" height="{box.height}" rx="{radius}" '
+        f'fill="{fill}" stroke="{colour}"{faint}{dashes}/>'
+    )
+    if box.label:
+        y = box.y - 5 - _SHEET * box.stack
+        yield f'<text x="{box.x + box.aside}" y="{y}" opacity=".75">{_text(box.label)}</text>'
+    for number, line in enumerate(box.lines):
+        y = box.y + _PADDING // 2 + _LINE * number + 13 if not box.round else box.y + 18
+        yield _line(box, number, y, line)
+
+
+def _sheet(box: Box, number: int) -> str:
+    """The upper and the right edge of a sheet behind the box, which is all that is seen of it."""
+    x, y = box.x + _SHEET * number, box.y - _SHEET * number
+    path = f"M{x} {y + _SHEET}V{y}H{x + box.width}V{y + box.height}H{x + box.width - _SHEET}"
+    return f'<path d="{path}" fill="none" stroke="currentColor" stroke-opacity=".4"/>'
+
+
+def _line(box: Box, number: int, y: int, line: str) -> str:
+    if box.round:
+        return f'<text x="{box.x + box.width // 2}" y="{y}" text-anchor="middle">{_text(line)}</text>'
+    if box.mark and number == box.marked:
+        symbol = SYMBOLS[Severity(box.mark)]
+        return f'<text x="{box.x + _PADDING}" y="{y}" font-weight="700">{symbol} {_text(line)}</text>'
+    grey = ' opacity=".75"' if box.missing else ""
+    return f'<text x="{box.x + _PADDING}" y="{y}"{grey}>{_text(line)}</text>'

@@ -1,0 +1,269 @@
+"""One check, from beginning to report; and the context manager for scripts and tests."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import inspect
+import sys
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
+
+from jaxvjp_magic import catalogue
+from jaxvjp_magic.instrument.tracer import Tracer
+from jaxvjp_magic.introspect.stack import is_user_code
+from jaxvjp_magic.record.facts import Record
+from jaxvjp_magic.report import Report, noted, one_a_fault
+from jaxvjp_magic.source.program import FileSources, Program
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable
+
+    from jaxvjp_magic.source.program import Sources
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Options:
+    """What a check is asked to do, however it was started.
+
+    `retrace` says which functions that JAX has traced before are traced once
+    more: "pure", those that are known to have no effects, and in a forked child
+    the others; "all", without asking; "none". With `libraries`, warnings and
+    notes about libraries' own files are shown, too.
+    """
+
+    verify: bool = False
+    ignore: tuple[str, ...] = ()
+    fail_on: str = "never"
+    retrace: str = "pure"
+    into: str = ""
+    widget: bool = True
+    libraries: bool = False
+
+
+class Check:
+    """Watches JAX between `start` and `finish`. Neither raises: what fails becomes a note in the report."""
+
+    def __init__(self, options: Options) -> None:
+        """A check that has not started."""
+        self.options = options
+        self._tracer: Tracer | None = None
+        self._notes: tuple[str, ...] = ()
+
+    def start(self) -> None:
+        """Record from now on."""
+        try:
+            self._tracer = Tracer(retrace=self.options.retrace, verify=self.options.verify)
+            self._tracer.start()
+        except Exception as error:  # noqa: BLE001 (the program runs on without the check)
+            self._notes = noted(Report(), "start the check", error).notes
+        except BaseException:  # an interrupt: the program that was to be checked does not run
+            self.abandon()
+            raise
+
+    @property
+    def _shown(self) -> dict[str, Any]:
+        return {"ignore": self.options.ignore, "libraries": self.options.libraries}
+
+    def so_far(self, sources: Sources) -> Report:
+        """The report of what was recorded up to now; may be asked from any thread."""
+        from jaxvjp_magic.analyse import build_report
+
+        record = Record() if self._tracer is None else self._tracer.so_far()
+        return build_report(record, Program(sources), **self._shown)
+
+    def finish(self, sources: Sources, error: BaseException | None = None) -> Report:
+        """Restore JAX and make the report."""
+        record = Record()
+        try:
+            if self._tracer is not None:
+                record = self._tracer.stop()
+            from jaxvjp_magic.analyse import build_report
+
+            report = build_report(record, Program(sources), error=error, **self._shown)
+        except Exception as failure:  # noqa: BLE001 (the program's own result matters more than the report)
+            report = noted(Report(jax=record.jax, notes=record.notes, complete=False), "make the report", failure)
+        finally:
+            self.abandon()
+        notes = one_a_fault((*self._notes, *report.notes))
+        return dataclasses.replace(report, notes=notes, complete=report.complete and not self._notes)
+
+    def abandon(self) -> None:
+        """Restore JAX, and make no report; after `finish` there is nothing left to do."""
+        if self._tracer is not None:
+            self._tracer.abandon()
+
+
+RETRACE = ("pure", "all", "none")
+FAIL_ON = ("never", "error", "warning", "note")
+
+
+def _one_of(words: tuple[str, ...], given: str, option: str) -> str:
+    if given not in words:
+        message = f"{option} is one of {', '.join(words)}, and not {given!r}"
+        raise ValueError(message)
+    return given
+
+
+@overload
+def vjpcheck(function: F) -> F: ...
+@overload
+def vjpcheck(
+    *,
+    verify: bool = False,
+    ignore: Iterable[str] = (),
+    retrace: str | bool = "pure",
+    fail_on: str = "never",
+    libraries: bool = False,
+) -> Block: ...
+def vjpcheck(  # noqa: PLR0913 (options, all of them by name)
+    function: Any = None,
+    *,
+    verify: bool = False,
+    ignore: Iterable[str] = (),
+    retrace: str | bool = "pure",
+    fail_on: str = "never",
+    libraries: bool = False,
+) -> Any:
+    """Check what runs inside a `with` block, or in each call of a function.
+
+        with vjpcheck() as report:
+            jax.grad(loss)(params)
+        report.raise_if("error")
+
+    The report is empty, and not `ok`, until the block ends. It is complete
+    after it, also when the block raises; the exception passes through. A block
+    is checked once; call `vjpcheck()` for each.
+
+        @vjpcheck
+        def step(params): ...
+
+    On a function it checks each of its calls, and shows the report on standard
+    error where something was found. `step.report` is that of the last call.
+
+    `verify` compares the rules' values too, `ignore` lists codes that are not
+    reported. `retrace` says which functions that jit has compiled before are
+    traced once more, so that the calls in them are seen: "pure" those that are
+    known to have no effects, and in a forked child the others, "all" without
+    asking, "none" none. True stands for "pure", False for "none". With
+    `fail_on` a finding as bad as "note", "warning" or "error" raises an
+    AssertionError when the block ends, whose text is the report; so does a check
+    that could not be done. Where the block itself raises, its exception has the
+    report as a note then, so that the traceback shows it. With `libraries`,
+    warnings and notes about lines of libraries are shown, which their authors
+    alone can change.
+
+    Raises ValueError for an unknown code in `ignore`, or an unknown word for
+    `retrace` or `fail_on`; TypeError for what is no function, or a generator;
+    RuntimeError for a block that is entered again.
+    """
+    if function is not None and not callable(function):
+        message = f"vjpcheck checks a function, and not {function!r}; options have names: vjpcheck(verify=True)"
+        raise TypeError(message)
+    if isinstance(retrace, bool):
+        retrace = "pure" if retrace else "none"  # what it was before it was a word
+    options = Options(
+        verify=verify,
+        ignore=catalogue.parse_codes(ignore if isinstance(ignore, str) else ",".join(ignore)),
+        fail_on=_one_of(FAIL_ON, fail_on, "fail_on"),
+        retrace=_one_of(RETRACE, retrace, "retrace"),
+        libraries=libraries,
+    )
+    return Block(options) if function is None else Block(options)(function)
+
+
+def _checked(options: Options, main: str) -> Generator[Report]:
+    check = Check(options)
+    report = Report(complete=False)
+    error: BaseException | None = None
+    try:
+        with contextlib.suppress(Exception):  # places have the name of their file, then
+            main = main or _file_of_caller()
+        check.start()
+        yield report
+    except BaseException as raised:
+        error = raised
+        raise
+    finally:
+        try:
+            _fill(report, check.finish(FileSources(main), error))
+            if isinstance(error, Exception) and report.fails(options.fail_on):
+                with contextlib.suppress(Exception):  # its class may have notes of its own kind
+                    error.add_note(str(report))
+        finally:
+            check.abandon()
+            error = None
+    report.raise_if(options.fail_on)
+
+
+class Block(contextlib._GeneratorContextManager["Report"]):  # noqa: SLF001 (an interrupt between two lines of it is Python's)
+    """What `vjpcheck()` gives: for one `with` block, or on top of a function."""
+
+    def __init__(self, options: Options, main: str = "") -> None:
+        """`main` is the file whose lines need no name in the report, where it is not the caller's."""
+        super().__init__(_checked, (options, main), {})
+        self._options = options
+        self._is_used = False
+
+    def __enter__(self) -> Report:
+        """Record from now on."""
+        if self._is_used:
+            message = "a vjpcheck block is checked once: call vjpcheck() again for the next one"
+            raise RuntimeError(message)
+        self._is_used = True
+        return super().__enter__()
+
+    def __call__(self, function: F) -> F:
+        """The function, with each call of it checked."""
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            message = (
+                f"{function.__name__} is a generator: its body runs after the call; use `with vjpcheck()` inside it"
+            )
+            raise TypeError(message)
+        options, main = self._options, function.__code__.co_filename if inspect.isfunction(function) else ""
+        checked: Any
+
+        def ended(report: Report | None) -> None:
+            if report is None:  # interrupted before it began
+                return
+            checked.report = report
+            if (report.findings or not report.complete) and not report.fails(options.fail_on):
+                sys.stderr.write(f"{report}\n")
+
+        if inspect.iscoroutinefunction(function):
+
+            async def checked(*args: Any, **kwargs: Any) -> Any:
+                report = None
+                try:
+                    with Block(options, main) as report:
+                        return await function(*args, **kwargs)
+                finally:
+                    ended(report)
+
+        else:
+
+            def checked(*args: Any, **kwargs: Any) -> Any:
+                report = None
+                try:
+                    with Block(options, main) as report:
+                        return function(*args, **kwargs)
+                finally:
+                    ended(report)
+
+        checked = functools.wraps(function)(checked)
+        return cast("F", checked)
+
+
+def _fill(report: Report, finished: Report) -> None:
+    """The report is frozen for everybody else: the block holds it already, so it is filled in place."""
+    for field in dataclasses.fields(Report):
+        object.__setattr__(report, field.name, getattr(finished, field.name))
+
+
+def _file_of_caller() -> str:
+    frame = sys._getframe(1)  # noqa: SLF001 (the file that holds the `with` statement)
+    while frame.f_back is not None and not is_user_code(frame.f_code.co_filename):
+        frame = frame.f_back
+    return frame.f_code.co_filename

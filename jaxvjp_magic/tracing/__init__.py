@@ -1,1 +1,0 @@
-"""What JAX did, as facts. Only `jax_internals` touches jax's private parts."""

@@ -1,0 +1,1 @@
+"""`--verify`: a rule's values beside those of autodiff and of finite differences."""

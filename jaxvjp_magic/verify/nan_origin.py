@@ -1,0 +1,53 @@
+"""`--verify`: where the first NaN of a backward pass is made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import jax
+from jax import tree_util
+
+from jaxvjp_magic.introspect.stack import Elsewhere, is_user_code
+from jaxvjp_magic.jax_compat import internals
+from jaxvjp_magic.record.facts import Place
+from jaxvjp_magic.retracing.retrace import aside
+from jaxvjp_magic.verify import observed_values
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_INNER = ("jaxpr", "call_jaxpr", "fun_jaxpr")
+
+
+def began(function: Any, primals: tuple[Any, ...], cotangent: Any, options: dict[str, Any]) -> Place | None:
+    """The user's line that the first operation with a NaN, and none in what it takes, comes from.
+
+    The function is traced once more with its backward pass, and run operation
+    by operation. None where it cannot be, or where no line is known.
+    """
+    equations: list[Any] = []
+    run = getattr(function, "call_wrapped", function)  # JAX 0.8 and 0.9 hand over a WrappedFun
+    with Elsewhere(), aside():
+        made = jax.make_jaxpr(lambda *primals: internals.api.vjp(run, *primals, **options)[1](cotangent))(*primals)
+        equations = _first(made.jaxpr, made.consts, tree_util.tree_leaves(primals))
+    lines = (line for equation in equations for line in internals.lines_of(equation))
+    return next((Place(file, line) for file, line in lines if is_user_code(file)), None)
+
+
+def _first(jaxpr: Any, constants: Iterable[Any], arguments: Iterable[Any]) -> list[Any]:
+    """The first equation that makes a NaN: the innermost, and those that it is part of."""
+    known = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*constants, *arguments), strict=True))
+    for equation in jaxpr.eqns:
+        taken = [one.val if hasattr(one, "val") else known[one] for one in equation.invars]
+        outputs = internals.run_equation(jaxpr, equation, known)
+        if observed_values.has_nan(outputs) and not observed_values.has_nan(taken):
+            return [*_first_inside(equation, taken), equation]
+        known.update(zip(equation.outvars, outputs, strict=True))
+    return []
+
+
+def _first_inside(equation: Any, taken: list[Any]) -> list[Any]:
+    inner = next((equation.params[name] for name in _INNER if name in equation.params), None)
+    if inner is None or not hasattr(inner, "consts") or len(inner.jaxpr.invars) != len(taken):
+        return []  # a loop takes its arguments in another way: its own line must do
+    return _first(inner.jaxpr, inner.consts, taken)

@@ -1,0 +1,117 @@
+"""`--verify`: what each rule was given, kept until the check ends, to run the rule once more and compare.
+
+This is the only place that keeps arrays, and only where `--verify` asks for it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import tree_util
+
+from jaxvjp_magic.introspect.callables import filled, with_rules
+from jaxvjp_magic.jax_compat import internals
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jaxvjp_magic.record.facts import Function, Tree
+
+MOST_PROBES = 200
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Probe:
+    """One custom_vjp function with arguments of one type; `args` has tracers replaced by random values."""
+
+    function: Function
+    primals: Tree | None
+    custom: Any
+    args: tuple[Any, ...]
+    is_random: bool
+
+    @property
+    def static(self) -> frozenset[int]:
+        """The positions in nondiff_argnums."""
+        return frozenset(self.custom.nondiff_argnums)
+
+    @property
+    def dynamic(self) -> tuple[Any, ...]:
+        """The arguments that are differentiated."""
+        return tuple(arg for i, arg in enumerate(self.args) if i not in self.static)
+
+    @property
+    def nondiff(self) -> tuple[Any, ...]:
+        """The arguments that are not, in order."""
+        return tuple(self.args[i] for i in sorted(self.static))
+
+    def filled(self, dynamic: tuple[Any, ...]) -> tuple[Any, ...]:
+        """All arguments, with these for the differentiated ones."""
+        return filled(self.args, self.static, dynamic)
+
+
+class Probes:
+    """The probes of one check, one for each function and type of arguments."""
+
+    def __init__(self) -> None:
+        """Nothing is kept yet."""
+        self._probes: dict[Any, Probe] = {}
+        self.too_many: dict[Function, None] = {}  # of which no probe was kept for some types
+        self._random = np.random.default_rng(0)
+
+    def add(self, key: Any, custom: Any, function: Function, primals: Tree | None, args: tuple[Any, ...]) -> None:
+        """Keep the arguments of a call, the first of its kind."""
+        if key not in self._probes and len(self._probes) >= MOST_PROBES:
+            self.too_many[function] = None
+        elif key not in self._probes:
+            values, is_random = concrete(args, self._random, frozenset(custom.nondiff_argnums))
+            # A copy, for JAX may keep in its caches what is run; its parts stay the identical ones that `key` names.
+            self._probes[key] = Probe(function, primals, with_rules(custom), values, is_random)
+
+    def take(self) -> list[Probe]:
+        """All probes; they are not kept any longer."""
+        probes = list(self._probes.values())
+        self._probes.clear()
+        return probes
+
+
+def concrete(
+    args: tuple[Any, ...], random: np.random.Generator, static: frozenset[int]
+) -> tuple[tuple[Any, ...], bool]:
+    """The arguments with a random value for each tracer, and whether there was one.
+
+    Random numbers are positive: more functions are defined there.
+    """
+    made = [(arg, False) if i in static else _concrete(arg, random) for i, arg in enumerate(args)]
+    return tuple(arg for arg, _ in made), any(was_random for _, was_random in made)
+
+
+def _concrete(tree: Any, random: np.random.Generator) -> tuple[Any, bool]:
+    leaves, treedef = tree_util.tree_flatten(tree)
+    values = [_value_like(leaf, random) if internals.is_tracer(leaf) else leaf for leaf in leaves]
+    was_random = any(internals.is_tracer(leaf) for leaf in leaves)
+    return tree_util.tree_unflatten(treedef, values), was_random
+
+
+def _value_like(leaf: Any, random: np.random.Generator) -> Any:
+    aval = leaf.aval
+    if jnp.issubdtype(aval.dtype, jax.dtypes.prng_key):
+        with jax.ensure_compile_time_eval():
+            return jax.random.split(jax.random.key(0, impl=jax.random.key_impl(leaf)), aval.shape)
+    return random_array(aval.shape, aval.dtype, lambda size: random.uniform(0.3, 1.3, size), random)
+
+
+def random_array(shape: Any, dtype: Any, draw: Callable[[Any], Any], random: np.random.Generator) -> Any:
+    """A random array of this type: floats and complex numbers by `draw`, integers 0 or 1.
+
+    It is NumPy's: a jax.Array made while a program is traced would be a tracer.
+    """
+    if jnp.issubdtype(dtype, jnp.complexfloating):
+        return np.asarray(draw(shape) + 1j * draw(shape), dtype)
+    if jnp.issubdtype(dtype, jnp.floating):
+        return np.asarray(draw(shape), dtype)
+    return np.asarray(random.integers(0, 2, shape), dtype)
