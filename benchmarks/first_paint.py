@@ -21,7 +21,8 @@ from jupyter_page import launch, missing
 from jaxvjp_magic.rendering.mime import mime_bundle
 from jaxvjp_magic.rendering.widget import script, style
 from jaxvjp_magic.rendering.widget_view import View
-from jaxvjp_magic.report import Call, Finding, Leaf, Report, Severity
+from jaxvjp_magic.report import Report
+from jaxvjp_magic.results.model import Call, Finding, Leaf, Severity
 
 RUNS = 5
 LIMIT_MS = 1000

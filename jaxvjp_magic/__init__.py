@@ -10,7 +10,8 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
-from jaxvjp_magic.report import Call, Finding, Leaf, Report, Severity
+from jaxvjp_magic.report import Report
+from jaxvjp_magic.results.model import Call, Finding, Leaf, Severity
 from jaxvjp_magic.session import vjpcheck
 
 if TYPE_CHECKING:

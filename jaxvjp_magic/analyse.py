@@ -10,13 +10,14 @@ from jaxvjp_magic.checks import diagnose
 from jaxvjp_magic.introspect.names_at_error import error_fact
 from jaxvjp_magic.introspect.stack import describe_error, place_of_error
 from jaxvjp_magic.record.facts import Bwd, Failed, Forward, Fwd, Primal, Pullback
-from jaxvjp_magic.report import Call, Finding, Leaf, NotChecked, Omitted, ProgramError, Report, Severity
+from jaxvjp_magic.report import Report
+from jaxvjp_magic.results.model import Call, Finding, Leaf, NotChecked, Omitted, ProgramError, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jaxvjp_magic.record.facts import CallFact, Event, Record, Tree
-    from jaxvjp_magic.report import Leaves
+    from jaxvjp_magic.results.model import Leaves
     from jaxvjp_magic.source.program import Program
 
 E = TypeVar("E", bound="Event")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from jaxvjp_magic import catalogue
+from jaxvjp_magic.runners.errors import CannotRunError
+from jaxvjp_magic.runners.terminal import said
 from jaxvjp_magic.session import RETRACE, Options
 
 if TYPE_CHECKING:
@@ -19,10 +20,6 @@ if TYPE_CHECKING:
 
 COULD_NOT_RUN = 2
 EXIT_STATUS = "0: nothing at or above --fail-on; 1: something, or the program raised; 2: it could not run"
-
-
-class CannotRunError(Exception):
-    """Why the program could not be run at all, in one line."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -158,27 +155,6 @@ def _run(path: Path, arguments: Sequence[str], options: Options) -> Report:
     from jaxvjp_magic.runners.script import run_script
 
     return run_script(path, list(arguments), options)
-
-
-_PLAIN = str.maketrans({"×": "x", "│": "|", "└": "`", "·": "-", "→": "->", "…": "...", "−": "-"})  # noqa: RUF001
-
-
-def said(text: str, end: str = "\n", *, errors: bool = False) -> None:
-    """To standard output, or to that of errors, in letters that it can write.
-
-    Its reader may have gone: `head` has seen enough, and that is no mistake.
-    """
-    stream = sys.stderr if errors else sys.stdout
-    encoding = getattr(stream, "encoding", None) or "utf-8"
-    try:
-        text.encode(encoding)
-    except UnicodeEncodeError:
-        text = text.translate(_PLAIN).encode(encoding, "replace").decode(encoding)
-    try:
-        print(text, end=end, file=stream, flush=True)
-    except BrokenPipeError:
-        with contextlib.suppress(OSError):  # what is still to be printed goes nowhere, and Python says nothing of it
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _write(report: Report, json_path: str | None, *, text: bool = True) -> bool:

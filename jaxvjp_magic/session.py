@@ -13,7 +13,9 @@ from jaxvjp_magic import catalogue
 from jaxvjp_magic.instrument.tracer import Tracer
 from jaxvjp_magic.introspect.stack import is_user_code
 from jaxvjp_magic.record.facts import Record
-from jaxvjp_magic.report import Report, noted, one_a_fault
+from jaxvjp_magic.record.notes import one_per_fault
+from jaxvjp_magic.report import Report
+from jaxvjp_magic.results.notes import noted
 from jaxvjp_magic.source.program import FileSources, Program
 
 if TYPE_CHECKING:
@@ -87,7 +89,7 @@ class Check:
             report = noted(Report(jax=record.jax, notes=record.notes, complete=False), "make the report", failure)
         finally:
             self.abandon()
-        notes = one_a_fault((*self._notes, *report.notes))
+        notes = one_per_fault((*self._notes, *report.notes))
         return dataclasses.replace(report, notes=notes, complete=report.complete and not self._notes)
 
     def abandon(self) -> None:

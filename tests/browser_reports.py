@@ -7,7 +7,8 @@ import dataclasses
 from programs import check_program
 from test_html import SEED
 
-from jaxvjp_magic.report import Call, Leaf, Report
+from jaxvjp_magic.report import Report
+from jaxvjp_magic.results.model import Call, Leaf
 
 REPAIRED = dataclasses.replace(
     SEED, findings=(), error=None, notes=(),

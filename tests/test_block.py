@@ -11,7 +11,7 @@ import pytest
 
 from jaxvjp_magic import Report, Severity, session, versions, vjpcheck
 from jaxvjp_magic.instrument import tracer
-from jaxvjp_magic.report import Finding
+from jaxvjp_magic.results.model import Finding
 
 wrong = jax.custom_vjp(lambda x: jnp.sum(x * x))
 wrong.defvjp(lambda x: (jnp.sum(x * x), x), lambda x, g: (jnp.ones(4) * g,))

@@ -13,8 +13,9 @@ from jaxvjp_magic.notebook.history import MOST_RUNS, Runs
 from jaxvjp_magic.rendering import diff_text
 from jaxvjp_magic.rendering.html import render_html
 from jaxvjp_magic.rendering.text import render_text
-from jaxvjp_magic.report import Call, Finding, Leaf, Report, Severity
+from jaxvjp_magic.report import Report
 from jaxvjp_magic.results.diff import Changes, Shape, compare
+from jaxvjp_magic.results.model import Call, Finding, Leaf, Severity
 
 pytestmark = pytest.mark.any_jax
 

@@ -17,7 +17,7 @@ from test_html import parse
 from jaxvjp_magic import Report, vjpcheck
 from jaxvjp_magic.rendering.report_view import headline, quiet
 from jaxvjp_magic.rendering.widget_view import View
-from jaxvjp_magic.report import Call, Finding, NotChecked, ProgramError, Severity
+from jaxvjp_magic.results.model import Call, Finding, NotChecked, ProgramError, Severity
 
 CALL = Call(1, "grad", "f", 3, count=2)
 VALUES = NotChecked("values", why="--verify")

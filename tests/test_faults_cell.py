@@ -12,7 +12,8 @@ from traitlets.config import Config
 
 from jaxvjp_magic.notebook import progress, session
 from jaxvjp_magic.rendering.mime import MIME_TYPE, mime_bundle
-from jaxvjp_magic.report import Call, Finding, Leaf, Report, Severity
+from jaxvjp_magic.report import Report
+from jaxvjp_magic.results.model import Call, Finding, Leaf, Severity
 
 pytestmark = pytest.mark.any_jax
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from jaxvjp_magic.rendering.html import render_html
 from jaxvjp_magic.rendering.text import plain, render_text
-from jaxvjp_magic.report import Call, Finding, Leaf, NotChecked, ProgramError, Report, Severity, Snippet
+from jaxvjp_magic.report import Report
+from jaxvjp_magic.results.model import Call, Finding, Leaf, NotChecked, ProgramError, Severity, Snippet
 
 pytestmark = pytest.mark.any_jax
 

@@ -9,7 +9,8 @@ from test_html import MIXED, NOTHING_WRONG, SEED, cells_of, parse
 
 from jaxvjp_magic.rendering.html import render_html
 from jaxvjp_magic.rendering.report_view import MOST_ROWS
-from jaxvjp_magic.report import Call, Finding, Leaf, Report, Severity
+from jaxvjp_magic.report import Report
+from jaxvjp_magic.results.model import Call, Finding, Leaf, Severity
 
 pytestmark = pytest.mark.any_jax
 

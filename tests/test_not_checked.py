@@ -14,8 +14,9 @@ from jaxvjp_magic.rendering.html import render_html
 from jaxvjp_magic.rendering.limits import SAVED_QUIET, shortened
 from jaxvjp_magic.rendering.text import render_text
 from jaxvjp_magic.rendering.widget_view import View
-from jaxvjp_magic.report import Call, Finding, Leaf, NotChecked, Omitted, ProgramError, Report, Severity, Snippet
+from jaxvjp_magic.report import Report
 from jaxvjp_magic.results.diff import compare
+from jaxvjp_magic.results.model import Call, Finding, Leaf, NotChecked, Omitted, ProgramError, Severity, Snippet
 from jaxvjp_magic.source.program import FileSources, Program, Text
 
 TABLE = "it calls table (line 12), an lru_cache"

@@ -14,7 +14,8 @@ from test_findings import SEED
 from jaxvjp_magic import Call, Finding, Leaf, Report, Severity
 from jaxvjp_magic.rendering import report_view
 from jaxvjp_magic.rendering.mime import MIME_TYPE, mime_bundle
-from jaxvjp_magic.report import NotChecked, ProgramError, Snippet, short_type, size
+from jaxvjp_magic.results.formatting import short_type, size
+from jaxvjp_magic.results.model import NotChecked, ProgramError, Snippet
 
 FULL = Report(
     jax="0.10.2",

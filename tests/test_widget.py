@@ -22,7 +22,8 @@ from jaxvjp_magic.rendering.mime import MIME_TYPE, full_data, mime_bundle, with_
 from jaxvjp_magic.rendering.text import render_text
 from jaxvjp_magic.rendering.widget import ReportWidget, script, style
 from jaxvjp_magic.rendering.widget_view import View
-from jaxvjp_magic.report import Call, Finding, Leaf, Omitted, Report, Severity
+from jaxvjp_magic.report import Report
+from jaxvjp_magic.results.model import Call, Finding, Leaf, Omitted, Severity
 
 pytestmark = pytest.mark.any_jax
 

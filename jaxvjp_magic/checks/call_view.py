@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, TypeVar
 
 from jaxvjp_magic.record.facts import Bwd, CallFact, Failed, Forward, Fwd, Primal, Pullback
-from jaxvjp_magic.report import Finding, Severity
+from jaxvjp_magic.results.model import Finding, Severity
 from jaxvjp_magic.source import rule_ast
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from jaxvjp_magic.checks.call_view import Found, role
 from jaxvjp_magic.checks.shapes import bwd_fits_arguments, tree_difference
 from jaxvjp_magic.record.facts import Leak, NameUse
-from jaxvjp_magic.report import Finding, Severity
+from jaxvjp_magic.results.model import Finding, Severity
 from jaxvjp_magic.source import bindings, rule_ast
 from jaxvjp_magic.source.program import Spot
 

@@ -21,7 +21,8 @@ from jaxvjp_magic.checks import (
 )
 from jaxvjp_magic.checks.call_view import Case, Context, Found
 from jaxvjp_magic.record.facts import ValueFact
-from jaxvjp_magic.report import Finding, Severity
+from jaxvjp_magic.record.notes import Note
+from jaxvjp_magic.results.model import Finding, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -120,14 +121,15 @@ class _Checks:
     """Runs checks one by one: what goes wrong in one is a note, and costs only what that one would have found."""
 
     def __init__(self) -> None:
-        self.notes: dict[str, None] = {}
+        self.notes: dict[Note, None] = {}
 
     def __call__(self, check: Callable[..., Iterator[T]], *arguments: object) -> list[T]:
         try:
             return list(check(*arguments))
         except Exception as error:  # noqa: BLE001 (a fault of ours is a note, whatever it is)
             detail = str(error).split("\n", 1)[0]
-            self.notes[f"a check failed ({check.__name__}): {type(error).__name__}: {detail}"] = None
+            fault = f"{type(error).__name__}: {detail}"
+            self.notes[Note(f"a check failed ({check.__name__}): {fault}", fault)] = None
             return []
 
 

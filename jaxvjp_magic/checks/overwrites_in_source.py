@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from jaxvjp_magic import catalogue
 from jaxvjp_magic.checks import called_names
 from jaxvjp_magic.checks.call_view import Found
-from jaxvjp_magic.report import Finding, Severity
+from jaxvjp_magic.results.model import Finding, Severity
 from jaxvjp_magic.source import bindings, overwrites
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jaxvjp_magic.record.facts import Unused
-from jaxvjp_magic.report import Severity, size
+from jaxvjp_magic.results.formatting import size
+from jaxvjp_magic.results.model import Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

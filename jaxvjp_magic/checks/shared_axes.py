@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from jaxvjp_magic.checks import wording
-from jaxvjp_magic.report import Severity
+from jaxvjp_magic.results.model import Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

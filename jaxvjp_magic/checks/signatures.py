@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jaxvjp_magic.checks import shapes, wording
-from jaxvjp_magic.report import Severity
+from jaxvjp_magic.results.model import Severity
 from jaxvjp_magic.source import bindings, rule_ast
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jaxvjp_magic.checks import wording
-from jaxvjp_magic.report import Severity
+from jaxvjp_magic.results.model import Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from jaxvjp_magic import versions
 from jaxvjp_magic.instrument import import_hook
 from jaxvjp_magic.record.facts import NotChecked, Record
+from jaxvjp_magic.record.notes import could_not
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -146,7 +147,7 @@ class Tracer:
         self._waiting = self._listener = self._compilation = None
 
     def _could_not(self, what: str, error: Exception) -> None:
-        self._notes.append(f"could not {what}: {type(error).__name__}: {error}")
+        self._notes.append(could_not(what, error))
 
 
 def about_jax() -> list[str]:
@@ -180,4 +181,4 @@ def _verified(listener: Listener) -> tuple[list[ValueFact], list[str], list[NotC
         left += (NotChecked("values", one, f"only the first {MOST_PROBES} are compared") for one in probes.too_many)
         return found, faults, left  # noqa: TRY300 (one way out)
     except Exception as error:  # noqa: BLE001 (as everywhere: a fault of ours is a note)
-        return [], [f"could not compare values: {type(error).__name__}: {error}"], []
+        return [], [could_not("compare values", error)], []

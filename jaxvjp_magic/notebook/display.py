@@ -9,7 +9,7 @@ from IPython.display import display
 
 from jaxvjp_magic.notebook.history import cell_name, request_name
 from jaxvjp_magic.rendering.mime import mime_bundle, with_widget
-from jaxvjp_magic.report import noted
+from jaxvjp_magic.results.notes import noted
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell

@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from jaxvjp_magic.rendering.report_view import number
-from jaxvjp_magic.report import Severity
+from jaxvjp_magic.results.model import Severity
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -23,7 +23,7 @@ from jaxvjp_magic.notebook.magics import VjpCheckMagics
 from jaxvjp_magic.notebook.progress import Progress
 from jaxvjp_magic.rendering.mime import MIME_TYPE, full_data
 from jaxvjp_magic.rendering.report_view import headline
-from jaxvjp_magic.report import noted
+from jaxvjp_magic.results.notes import noted
 from jaxvjp_magic.session import Check, Options
 from jaxvjp_magic.source.program import FileSources
 

@@ -18,6 +18,7 @@ from jaxvjp_magic.introspect.avals import Types
 from jaxvjp_magic.introspect.stack import caller, describe_error
 from jaxvjp_magic.introspect.static_attributes import name_of
 from jaxvjp_magic.record.facts import Event, Failed, Record
+from jaxvjp_magic.record.notes import could_not
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator
@@ -145,10 +146,10 @@ class Recorder:
         """An exception of ours, as a note; at Python's recursion limit it is the program that is too deep."""
         if isinstance(error, RecursionError):
             return
-        detail = f"{type(error).__name__}: {_first_line(error)}"
-        if detail not in self._faults:  # the same fault may show in many places: it is one note
-            self._faults.add(detail)
-            self.note(f"could not {what}: {detail}")
+        note = could_not(what, error, _first_line(error))
+        if note.fault not in self._faults:  # the same fault may show in many places: it is one note
+            self._faults.add(note.fault)
+            self.note(note)
 
     def noting(self, what: str, about: Any = None) -> _Noting:
         """Work of ours on `about`: what goes wrong in it becomes a note, and only that."""

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 from jaxvjp_magic.rendering import report_view
 from jaxvjp_magic.rendering.quoting import plain
 from jaxvjp_magic.rendering.report_view import SYMBOLS
-from jaxvjp_magic.report import Severity
+from jaxvjp_magic.results.model import Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from jaxvjp_magic.report import Call
+    from jaxvjp_magic.results.model import Call
 
 # Of Okabe and Ito's palette, which people with colour-blindness tell apart.
 HUES = {Severity.ERROR: "#d55e00", Severity.WARNING: "#e69f00", Severity.NOTE: "#0072b2"}

@@ -9,8 +9,8 @@ from jaxvjp_magic.rendering import report_view
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from jaxvjp_magic.report import Report
     from jaxvjp_magic.results.diff import Changes, Shape
+    from jaxvjp_magic.results.model import ReportData
 
 MOST_LINES = 12
 _MOST_TYPES = 3
@@ -33,7 +33,7 @@ def _count(number: int, thing: str, how: str) -> str:
     return f"{number:,} {thing}{'' if number == 1 else 's'} {how}" if number else ""
 
 
-def lines(report: Report, changes: Changes) -> list[tuple[str, str]]:
+def lines(report: ReportData, changes: Changes) -> list[tuple[str, str]]:
     """Each change as a word and a sentence: ("gone", "NAM201 f was overwritten ...")."""
     found = list(_lines(report, changes))
     if len(found) <= MOST_LINES:
@@ -41,7 +41,7 @@ def lines(report: Report, changes: Changes) -> list[tuple[str, str]]:
     return [*found[: MOST_LINES - 1], ("", f"and {len(found) - MOST_LINES + 1:,} more")]
 
 
-def _lines(report: Report, changes: Changes) -> Iterator[tuple[str, str]]:
+def _lines(report: ReportData, changes: Changes) -> Iterator[tuple[str, str]]:
     for finding in changes.gone_findings:
         yield "gone", f"{finding.code} {finding.title}"
     for index in changes.new_findings:

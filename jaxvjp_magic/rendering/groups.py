@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from jaxvjp_magic.report import Report
+    from jaxvjp_magic.results.model import ReportData
 
 
-def groups(report: Report) -> Iterator[tuple[int, list[int]]]:
+def groups(report: ReportData) -> Iterator[tuple[int, list[int]]]:
     """Each finding once: the index of a cause, and those of the findings that follow from it."""
     caused = {effect for finding in report.findings for effect in finding.cause_of}
     seen: set[int] = set()
@@ -22,7 +22,7 @@ def groups(report: Report) -> Iterator[tuple[int, list[int]]]:
             yield index, list(_followers(report, index, seen))
 
 
-def _followers(report: Report, index: int, seen: set[int]) -> Iterator[int]:
+def _followers(report: ReportData, index: int, seen: set[int]) -> Iterator[int]:
     for effect in report.findings[index].cause_of:
         if effect in range(len(report.findings)) and effect not in seen:
             seen.add(effect)

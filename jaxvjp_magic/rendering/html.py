@@ -17,13 +17,14 @@ from jaxvjp_magic.rendering.diagram import HUES
 from jaxvjp_magic.rendering.groups import groups
 from jaxvjp_magic.rendering.quoting import GO_TO_LINE, is_in_a_cell, plain, split_fix, split_line
 from jaxvjp_magic.rendering.report_view import COLUMNS, SYMBOLS
-from jaxvjp_magic.report import Severity, size
+from jaxvjp_magic.results.formatting import size
+from jaxvjp_magic.results.model import Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from jaxvjp_magic.report import Finding, Report, Snippet
     from jaxvjp_magic.results.diff import Changes
+    from jaxvjp_magic.results.model import Finding, ReportData, Snippet
 
 _SHARES = {Severity.ERROR: 80, Severity.WARNING: 60, Severity.NOTE: 70}
 _FRAME = (
@@ -48,7 +49,7 @@ _NO_BREAK = "\u00a0"
 _DEEPEST_INDENT = 12
 
 
-def render_html(report: Report, changes: Changes | None = None) -> str:
+def render_html(report: ReportData, changes: Changes | None = None) -> str:
     """The whole report as one `<div>`: the same facts as the text form, the findings before the table."""
     above = [*_head(report), *(_since(report, changes) if changes is not None else ())]
     above += (_card(report, *group) for group in groups(report))
@@ -64,7 +65,7 @@ def _bytes(parts: list[str]) -> int:
     return sum(len(part.encode()) for part in parts)
 
 
-def _table_within(report: Report, room: int) -> list[str]:
+def _table_within(report: ReportData, room: int) -> list[str]:
     """The table with as many leaves in a cell as there is room for, and with one in any case."""
     tables = (list(_table(report, leaves)) for leaves in range(report_view.MOST_LEAVES, 0, -1))
     return next((parts for parts in tables if _bytes(parts) <= room), None) or list(_table(report, 1))
@@ -84,14 +85,14 @@ def _ink(severity: Severity) -> str:
     return f"color:color-mix(in srgb,{HUES[severity]} {_SHARES[severity]}%,currentcolor)"
 
 
-def _head(report: Report) -> Iterator[str]:
+def _head(report: ReportData) -> Iterator[str]:
     version = f' <span style="{_GREY};margin-left:1em">jax {_text(report.jax)}</span>' if report.jax else ""
     yield _paragraph(f"<b>vjpcheck: {_text(report_view.headline(report))}</b>{version}")
     if report.error:
         yield _paragraph(_text(report_view.ending(report)))
 
 
-def _since(report: Report, changes: Changes) -> Iterator[str]:
+def _since(report: ReportData, changes: Changes) -> Iterator[str]:
     """What changed since the last run of the same cell."""
     yield _paragraph(_text(diff_text.summary(changes)), "6px 0 0")
     items = [
@@ -112,7 +113,7 @@ def _quiet(quiet: report_view.Quiet) -> str:
     return f'<details style="{style}">{summary}<ul style="all:revert;margin:2px 0">{items}</ul></details>'
 
 
-def _pictures(report: Report, room: int) -> Iterator[str]:
+def _pictures(report: ReportData, room: int) -> Iterator[str]:
     """The calls that findings are about, as pictures: as many as there is room for, and one in any case."""
     shown = {call for finding in report.findings for call in finding.calls}
     opened = " open"
@@ -129,7 +130,7 @@ def _pictures(report: Report, room: int) -> Iterator[str]:
         yield picture
 
 
-def _card(report: Report, index: int, followers: list[int]) -> str:
+def _card(report: ReportData, index: int, followers: list[int]) -> str:
     finding = report.findings[index]
     head = f"{_code(finding)} <b>{_heading(finding)}</b>{_relation(report, index)}"
     style = f"border-left:3px solid {HUES[finding.severity]};margin:12px 0;padding-left:12px"
@@ -137,7 +138,7 @@ def _card(report: Report, index: int, followers: list[int]) -> str:
     return f'<article style="{style}">\n' + "\n".join(parts) + "\n</article>"
 
 
-def _folded(report: Report, index: int) -> str:
+def _folded(report: ReportData, index: int) -> str:
     """A finding that follows from another: one line, and the rest on demand."""
     finding = report.findings[index]
     head = f"{_code(finding)} {_text(report_view.heading(finding))}{_relation(report, index)}"  # no button in a button
@@ -161,7 +162,7 @@ def _heading(finding: Finding) -> str:
     return f'{button} style="all:unset">{_text(place)}:</button> {_text(finding.title)}'
 
 
-def _relation(report: Report, index: int) -> str:
+def _relation(report: ReportData, index: int) -> str:
     relation = report_view.relation(report, index)
     return f' <span style="{_GREY}">({_text(relation)})</span>' if relation else ""
 
@@ -203,7 +204,7 @@ def _source(snippet: Snippet, hue: str) -> str:
     return f"{html.escape(before)}{underlined}{html.escape(after)}{hidden}"
 
 
-def _table(report: Report, leaves: int) -> Iterator[str]:
+def _table(report: ReportData, leaves: int) -> Iterator[str]:
     rows = report_view.rows(report, leaves=leaves)
     used = [column for column in COLUMNS if column == "call" or any(_shown(row.cells[column]) for row in rows)]
     caption = "Calls, each below the one that it is part of"

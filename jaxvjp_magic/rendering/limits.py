@@ -11,12 +11,12 @@ import dataclasses
 import itertools
 from typing import TYPE_CHECKING, Any
 
-from jaxvjp_magic.report import Leaf, Omitted
+from jaxvjp_magic.results.model import Leaf, Omitted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from jaxvjp_magic.report import Call, Finding, Leaves, Report
+    from jaxvjp_magic.results.model import Call, Finding, Leaves, ReportData
 
 SAVED_ROWS = 100
 SAVED_LEAVES = 4000
@@ -26,7 +26,7 @@ _LIMITS = (64, 32, 16, 8, 5)  # of the leaves of one phase; never fewer than a t
 _SHOWN_OF_FINDING = 3
 
 
-def kept_calls(report: Report, most: int) -> tuple[Call, ...]:
+def kept_calls(report: ReportData, most: int) -> tuple[Call, ...]:
     """At most so many calls, in their order: those that findings are about, then the first."""
     if len(report.calls) <= most:
         return report.calls
@@ -38,7 +38,7 @@ def kept_calls(report: Report, most: int) -> tuple[Call, ...]:
     return tuple(call for call in report.calls if call.id in kept)
 
 
-def _with_findings(report: Report) -> Iterator[int]:
+def _with_findings(report: ReportData) -> Iterator[int]:
     """The first calls of each finding, each after the calls around it."""
     by_id = {call.id: call for call in report.calls}
     for finding in report.findings:
@@ -51,7 +51,7 @@ def _with_findings(report: Report) -> Iterator[int]:
             yield from reversed(around)
 
 
-def named_leaves(report: Report) -> dict[int, frozenset[str]]:
+def named_leaves(report: ReportData) -> dict[int, frozenset[str]]:
     """For each call that findings are about, the key paths that they name: these leaves are never left out."""
     named: dict[int, set[str]] = {}
     for finding in report.findings:
@@ -70,7 +70,7 @@ def kept_leaves(leaves: Leaves, most: int, named: frozenset[str]) -> tuple[Leave
     return shown, tuple(leaf for i, leaf in enumerate(leaves) if i not in kept)
 
 
-def shortened(report: Report) -> Report:
+def shortened(report: ReportData) -> ReportData:
     """The report as it is saved: bounded, whatever the program did; the same report where it is small."""
     calls = kept_calls(report, SAVED_ROWS)
     ids = {call.id for call in calls}

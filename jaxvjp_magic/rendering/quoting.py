@@ -7,7 +7,7 @@ import unicodedata
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jaxvjp_magic.report import Snippet
+    from jaxvjp_magic.results.model import Snippet
 
 GO_TO_LINE = "jaxvjp:go-to-line"  # a command of our part of JupyterLab
 

@@ -7,12 +7,13 @@ import math
 from typing import TYPE_CHECKING
 
 from jaxvjp_magic.rendering.limits import kept_calls, kept_leaves, named_leaves
-from jaxvjp_magic.report import Severity, short_type, size
+from jaxvjp_magic.results.formatting import short_type, size
+from jaxvjp_magic.results.model import Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from jaxvjp_magic.report import Call, Finding, Leaves, NotChecked, Report
+    from jaxvjp_magic.results.model import Call, Finding, Leaves, NotChecked, ReportData
 
 SYMBOLS = {Severity.ERROR: "×", Severity.WARNING: "!", Severity.NOTE: "·"}  # noqa: RUF001 (a cross, meant as one)
 COLUMNS = ("call", "line", "vmap", "primals", "output", "residuals", "cotangent", "gradients")
@@ -51,7 +52,7 @@ class Row:
     named: frozenset[str] = frozenset()
 
 
-def headline(report: Report) -> str:
+def headline(report: ReportData) -> str:
     """`2 errors, 1 warning, 3 calls`, or `no problems found in 3 calls; values not compared (--verify)`.
 
     Where the check was not done, that it was not; and no word of praise above a
@@ -73,7 +74,7 @@ def headline(report: Report) -> str:
     return "; ".join([found, *_limits(report)])
 
 
-def _limits(report: Report) -> Iterator[str]:
+def _limits(report: ReportData) -> Iterator[str]:
     """What the headline's word does not cover, in a few words."""
     if _values(report):
         yield f"values not compared ({_values(report)})"
@@ -83,7 +84,7 @@ def _limits(report: Report) -> Iterator[str]:
         yield "not all was looked at"
 
 
-def _values(report: Report) -> str:
+def _values(report: ReportData) -> str:
     """The option that would compare values, where none were compared; "" otherwise."""
     return next((one.why for one in report.not_checked if one.what == "values" and one.why.startswith("--")), "")
 
@@ -93,7 +94,7 @@ def number(count: int, word: str) -> str:
     return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
-def ending(report: Report) -> str:
+def ending(report: ReportData) -> str:
     """How the program ended, where it raised, and whether a finding says why."""
     if report.error is None:
         return ""
@@ -121,7 +122,7 @@ class Quiet:
     lines: tuple[str, ...] = ()
 
 
-def quiet(report: Report, most: int = MOST_ROWS) -> list[Quiet]:
+def quiet(report: ReportData, most: int = MOST_ROWS) -> list[Quiet]:
     """What the report does not say: what was not looked at, not compared, not shown; a line for each of these.
 
         not looked at: what f returns: it draws from a global random state; and 2 more
@@ -182,7 +183,7 @@ def _thing(one: NotChecked) -> str:
     return ": ".join(filter(None, (thing, one.why)))
 
 
-def rows(report: Report, most: int = MOST_ROWS, leaves: int = MOST_LEAVES) -> list[Row]:
+def rows(report: ReportData, most: int = MOST_ROWS, leaves: int = MOST_LEAVES) -> list[Row]:
     """The calls, each below the one that it is part of; of many, the first and those with findings.
 
     A cell has a line for each of so many leaves, those that findings name among them.
@@ -198,13 +199,13 @@ def rows(report: Report, most: int = MOST_ROWS, leaves: int = MOST_LEAVES) -> li
     return found
 
 
-def hidden_rows(report: Report, most: int = MOST_ROWS) -> int:
+def hidden_rows(report: ReportData, most: int = MOST_ROWS) -> int:
     """How many calls the table leaves out."""
     left_out = report.omitted.rows if report.omitted else 0
     return max(0, len(report.calls) - most) + left_out
 
 
-def _marks(report: Report) -> Iterator[tuple[tuple[int, str], Finding]]:
+def _marks(report: ReportData) -> Iterator[tuple[tuple[int, str], Finding]]:
     for finding in reversed(report.findings):  # the worst comes first there, and has the last word here
         column = _COLUMN_OF_PHASE.get(finding.phase)
         if column and finding.severity is not Severity.NOTE:
@@ -324,7 +325,7 @@ def heading(finding: Finding) -> str:
     return f"{where}: {finding.title}" if where else finding.title
 
 
-def relation(report: Report, index: int) -> str:
+def relation(report: ReportData, index: int) -> str:
     """`cause of VJP101, VJP106`, or `follows from NAM201`, or ""."""
     finding = report.findings[index]
     if finding.cause_of:

@@ -12,14 +12,14 @@ from jaxvjp_magic.rendering.report_view import COLUMNS, SYMBOLS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from jaxvjp_magic.report import Finding, Report
     from jaxvjp_magic.results.diff import Changes
+    from jaxvjp_magic.results.model import Finding, ReportData
 
 WIDEST_CELL = 40
 _RIGHT = ("line",)
 
 
-def render_text(report: Report, changes: Changes | None = None) -> str:
+def render_text(report: ReportData, changes: Changes | None = None) -> str:
     """The whole report, and what changed since an earlier one; the lines have no trailing spaces."""
     version = f"jax {report.jax}" if report.jax else ""
     blocks = [[f"vjpcheck: {report_view.headline(report)}" + (f"   {version}" if version else "")]]
@@ -35,13 +35,13 @@ def render_text(report: Report, changes: Changes | None = None) -> str:
     return "\n\n".join("\n".join(plain(line).rstrip() for line in block) for block in blocks)
 
 
-def _since(report: Report, changes: Changes) -> Iterator[str]:
+def _since(report: ReportData, changes: Changes) -> Iterator[str]:
     yield diff_text.summary(changes)
     for word, sentence in diff_text.lines(report, changes):
         yield f"    {word:<8} {sentence}" if word else f"    {sentence}"
 
 
-def _table(report: Report) -> Iterator[str]:
+def _table(report: ReportData) -> Iterator[str]:
     grid: list[list[list[str]]] = [[["#"], *([column] for column in COLUMNS)]]
     for row in report_view.rows(report):
         cells = [[str(row.call.id)]]
@@ -67,7 +67,7 @@ def _aligned(line: str, column: int, width: int) -> str:
     return line.rjust(width) if column == 0 or COLUMNS[column - 1] in _RIGHT else line.ljust(width)
 
 
-def _finding(report: Report, index: int) -> Iterable[str]:
+def _finding(report: ReportData, index: int) -> Iterable[str]:
     finding = report.findings[index]
     relation = report_view.relation(report, index)
     head = f"{SYMBOLS[finding.severity]} {finding.severity} {finding.code}  {report_view.heading(finding)}"

@@ -14,8 +14,8 @@ import traitlets
 from jaxvjp_magic.rendering.widget_view import View
 
 if TYPE_CHECKING:
-    from jaxvjp_magic.report import Report
     from jaxvjp_magic.results.diff import Changes
+    from jaxvjp_magic.results.model import ReportData
 
 # One module from several files, without a build: they share their names, as sections of one file would.
 VIEW = "application/vnd.jupyter.widget-view+json"
@@ -45,7 +45,7 @@ class ReportWidget(anywidget.AnyWidget):
 
     report = traitlets.Dict().tag(sync=True)
 
-    def __init__(self, report: Report, changes: Changes | None = None) -> None:
+    def __init__(self, report: ReportData, changes: Changes | None = None) -> None:
         """Open it; it is displayed by its `mime_bundle`."""
         self._view: View | None = View(report, changes)
         self._esm, self._css = script(), style()

@@ -15,13 +15,13 @@ from jaxvjp_magic.rendering.groups import groups
 from jaxvjp_magic.rendering.limits import SAVED_QUIET, shortened
 from jaxvjp_magic.rendering.quoting import is_in_a_cell, plain, split_fix, split_line
 from jaxvjp_magic.rendering.report_view import SYMBOLS
-from jaxvjp_magic.report import short_type, size
+from jaxvjp_magic.results.formatting import short_type, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from jaxvjp_magic.report import Call, Finding, Leaf, Leaves, Report
     from jaxvjp_magic.results.diff import Changes
+    from jaxvjp_magic.results.model import Call, Finding, Leaf, Leaves, ReportData
 
 COLUMNS = ("call", "line", "vmap", "primals", "output", "residuals", "memory", "cotangent", "gradients", "count")
 _NO_TANGENT = ("int", "uint", "bool", "key")
@@ -30,7 +30,7 @@ _NO_TANGENT = ("int", "uint", "bool", "key")
 class View:
     """A report for the widget: what is saved with the notebook, and the rest as it is asked for."""
 
-    def __init__(self, report: Report, changes: Changes | None = None) -> None:
+    def __init__(self, report: ReportData, changes: Changes | None = None) -> None:
         """The rows are made when they are asked for."""
         self.report, self.changes = report, changes
         self.rows = report_view.rows(report, len(report.calls))
@@ -172,14 +172,14 @@ def _beside(expected: tuple[tuple[str, str], ...], got: Leaves) -> list[str]:
     return [kind for _, kind in expected] if len(expected) == len(got) else [""] * len(got)
 
 
-def _finding(report: Report, index: int, followers: list[int], changes: Changes | None) -> dict[str, Any]:
+def _finding(report: ReportData, index: int, followers: list[int], changes: Changes | None) -> dict[str, Any]:
     finding = report.findings[index]
     data = _card(report, finding, index, changes)
     data["followers"] = [_card(report, report.findings[other], other, changes) for other in followers]
     return data
 
 
-def _card(report: Report, finding: Finding, index: int, changes: Changes | None) -> dict[str, Any]:
+def _card(report: ReportData, finding: Finding, index: int, changes: Changes | None) -> dict[str, Any]:
     words, code = split_fix(finding.fix)
     data: dict[str, Any] = {
         "index": index,

@@ -10,13 +10,13 @@ import collections
 import dataclasses
 from typing import TYPE_CHECKING
 
-from jaxvjp_magic.report import short_type
+from jaxvjp_magic.results.formatting import short_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator, Sequence
     from typing import TypeVar
 
-    from jaxvjp_magic.report import Call, Finding, Leaves, Report
+    from jaxvjp_magic.results.model import Call, Finding, Leaves, ReportData
 
     _Item = TypeVar("_Item")
 
@@ -61,7 +61,7 @@ class Changes:
         return any(getattr(self, field.name) for field in dataclasses.fields(self))
 
 
-def compare(before: Report, now: Report) -> Changes:
+def compare(before: ReportData, now: ReportData) -> Changes:
     """What changed from one report to the other."""
     pairs, new_calls, gone_calls = _matched(_calls(before), _calls(now), _CALL_KEYS)
     _, new_findings, gone_findings = _matched(
@@ -86,7 +86,7 @@ class _Placed:
     path: tuple[str, ...]
 
 
-def _calls(report: Report) -> tuple[_Placed, ...]:
+def _calls(report: ReportData) -> tuple[_Placed, ...]:
     paths: dict[int, tuple[str, ...]] = {}
     placed = []
     for call in report.calls:

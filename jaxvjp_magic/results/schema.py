@@ -1,33 +1,77 @@
-"""A report from its JSON, which may be anybody's: it is data, and is looked at before it is believed."""
+"""A report as JSON, schema 1, and back. The JSON may be anybody's: it is checked before it is believed."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
-from jaxvjp_magic.report import (
-    SCHEMA,
+from jaxvjp_magic.results.model import (
     Call,
     Finding,
     Leaf,
     NotChecked,
     Omitted,
     ProgramError,
-    Report,
+    ReportData,
     Severity,
     Snippet,
 )
 
+SCHEMA = 1
 MOST_CHARACTERS = 200_000_000
 MOST_ENTRIES = 500_000  # of any list
 LONGEST_STRING = 1_000_000
 LARGEST_NUMBER = 2**63
 _LEAVES = "Leaves | None"
 
+R = TypeVar("R", bound=ReportData)
 
-def read(text: str) -> Report:
-    """The report; raises ValueError, in one line, for what is none."""
+_PHASES = ("primals", "nondiff", "outputs", "fwd_outputs", "residuals", "cotangents_in", "cotangents_out")
+_KEPT = {"id", "parent", "count", "path", "type"}
+
+
+def write(report: ReportData) -> str:
+    """The report as one line of JSON; absent and empty keys are left out."""
+    data = {"schema": SCHEMA, "jax": report.jax, "ok": report.ok}
+    if report.error is not None:
+        data["error"] = _compact(report.error)
+    if report.not_checked:
+        data["not_checked"] = [_compact(one) for one in report.not_checked]
+    data["findings"] = [_compact(finding) for finding in report.findings]
+    data["calls"] = [_compact(call) for call in report.calls]
+    if report.silenced:
+        data["silenced"] = [_compact(finding) for finding in report.silenced]
+    if report.notes:
+        data["notes"] = list(report.notes)
+    if report.omitted is not None:
+        data["omitted"] = _compact(report.omitted)
+    if not report.complete:
+        data["complete"] = False
+    return json.dumps(data, ensure_ascii=False)
+
+
+def _compact(item: Any) -> dict[str, Any]:
+    """A dataclass as a dict without what does not apply.
+
+    That is a value that is its field's default. What has no default is there,
+    however empty; so is 0 where it is not the same as unknown. A phase that did
+    not run has no key; one that ran without leaves is null.
+    """
+    data: dict[str, Any] = {}
+    for field in dataclasses.fields(item):
+        value = getattr(item, field.name)
+        if field.name in _PHASES and value is not None:
+            data[field.name] = [_compact(leaf) for leaf in value] or None
+        elif dataclasses.is_dataclass(value):
+            data[field.name] = _compact(value)
+        elif field.name in _KEPT or value != field.default:
+            data[field.name] = value
+    return data
+
+
+def read(text: str, make: type[R]) -> R:
+    """The report, as `make`; raises ValueError, in one line, for what is none."""
     if len(text) > MOST_CHARACTERS:
         message = f"not a vjpcheck report: {len(text):,} characters, more than {MOST_CHARACTERS:,}"
         raise ValueError(message)
@@ -43,7 +87,7 @@ def read(text: str) -> Report:
         message = f"not a vjpcheck report of schema {SCHEMA}"
         raise ValueError(message)
     try:
-        return _report(data)
+        return _report(data, make)
     except _DamagedError as error:
         message = f"a damaged vjpcheck report: {error}"
         raise ValueError(message) from None
@@ -58,11 +102,11 @@ def _wrong(where: str, what: str) -> NoReturn:
     raise _DamagedError(message)
 
 
-def _report(data: dict[str, Any]) -> Report:
+def _report(data: dict[str, Any], make: type[R]) -> R:
     for key in ("findings", "calls"):
         if key not in data:
             _wrong(key, "is missing")
-    report = Report(
+    report = make(
         jax=_string("jax", data.get("jax", "")),
         findings=tuple(_finding(f"findings[{i}]", one) for i, one in enumerate(_list("findings", data["findings"]))),
         calls=tuple(_load(Call, f"calls[{i}]", one) for i, one in enumerate(_list("calls", data["calls"]))),

@@ -15,7 +15,7 @@ import pickle
 import time
 import types
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from jaxvjp_magic.introspect.purity import Verdict, judged
 from jaxvjp_magic.introspect.static_attributes import code_of
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from jaxvjp_magic.record.facts import Function, Place
-    from jaxvjp_magic.recording.collector import Recorder
 
 AT_FIRST = 1.0  # seconds that looks may take in any check
 EXPENSIVE = 0.2  # seconds: what took longer, or is known to, waits until the share allows it
@@ -61,6 +60,25 @@ class Budget:
         """A run of this code took so long."""
         self._spent += seconds
         self._costs[code] = seconds
+
+
+class Recorder(Protocol):
+    """What a second run tells of itself: to the record of the check, or of a forked child."""
+
+    def note(self, text: str) -> None:
+        """Something of ours did not work."""
+
+    def not_checked(self, what: NotChecked) -> None:
+        """Something is left alone."""
+
+    def begin_anew(self) -> None:
+        """In a child: forget what is recorded by now."""
+
+    def found(self) -> tuple[Any, ...]:
+        """In a child: what is recorded since then, as plain data."""
+
+    def take_in(self, found: tuple[Any, ...]) -> None:
+        """What a child found."""
 
 
 class Again:

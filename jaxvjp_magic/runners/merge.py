@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from jaxvjp_magic.report import Call, Finding, NotChecked, Omitted, Report
+from jaxvjp_magic.report import Report
+from jaxvjp_magic.results.model import Call, Finding, NotChecked, Omitted
 
 if TYPE_CHECKING:
-    from jaxvjp_magic.report import ProgramError
+    from jaxvjp_magic.results.model import ProgramError
 
 
 def merged(reports: list[tuple[str, Report]], error: ProgramError | None = None) -> Report:

@@ -10,10 +10,12 @@ import tempfile
 from typing import TYPE_CHECKING, Any
 
 from jaxvjp_magic.checks.engine import OF_EXCEPTIONS
-from jaxvjp_magic.cli import CannotRunError, said
 from jaxvjp_magic.rendering.mime import MIME_TYPE
-from jaxvjp_magic.report import ProgramError, Report, Severity
+from jaxvjp_magic.report import Report
+from jaxvjp_magic.results.model import ProgramError, Severity
+from jaxvjp_magic.runners.errors import CannotRunError
 from jaxvjp_magic.runners.merge import merged
+from jaxvjp_magic.runners.terminal import said
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,7 +15,7 @@ from jaxvjp_magic.runners.merge import merged
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from jaxvjp_magic.report import Call, Finding, NotChecked, ProgramError
+    from jaxvjp_magic.results.model import Call, Finding, NotChecked, ProgramError
 
     Placed = TypeVar("Placed", Call, Finding, NotChecked, ProgramError)
 

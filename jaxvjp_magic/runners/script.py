@@ -12,7 +12,7 @@ import traceback
 import types
 from typing import TYPE_CHECKING
 
-from jaxvjp_magic.cli import CannotRunError
+from jaxvjp_magic.runners.errors import CannotRunError
 from jaxvjp_magic.session import Check
 from jaxvjp_magic.source.program import FileSources
 

@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING, Protocol
 
 from jaxvjp_magic.introspect.stack import is_user_code
-from jaxvjp_magic.report import Snippet
+from jaxvjp_magic.results.model import Snippet
 from jaxvjp_magic.source import bindings, rule_ast
 
 if TYPE_CHECKING:

@@ -31,6 +31,7 @@ from jaxvjp_magic.introspect.callables import setting
 from jaxvjp_magic.introspect.stack import Elsewhere, is_own_fault
 from jaxvjp_magic.jax_compat import internals
 from jaxvjp_magic.record.facts import NotChecked, ValueFact
+from jaxvjp_magic.record.notes import could_not
 from jaxvjp_magic.retracing.retrace import aside
 from jaxvjp_magic.verify import observed_values, promotion, tolerance
 from jaxvjp_magic.verify.samples import random_array
@@ -67,7 +68,7 @@ def verify_all(probes: list[Probe]) -> tuple[list[ValueFact], list[str], list[No
                 raise
             except BaseException as error:  # noqa: BLE001 (it needs what only the program has: an axis, a tracer, a device)
                 if is_own_fault(error):
-                    faults[f"could not compare values: {type(error).__name__}: {error}"] = None
+                    faults[could_not("compare values", error)] = None
                 else:
                     left_out.append(NotChecked("values", probe.function, _why_not(error)))
     return list(found), list(faults), list(dict.fromkeys(left_out))
