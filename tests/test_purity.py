@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from jaxvjp_magic.introspect.purity import bytecode, judged, verdicts
+from jaxvjp_magic.introspect.purity import bytecode, judged, judging
 from jaxvjp_magic.introspect.purity.abstract_values import ANY_DATA, Heap, Known, NotKnownError, one
 
 X = jnp.arange(3.0)
@@ -417,13 +417,13 @@ def program(source, **names):
 def followed(monkeypatch):
     """The names of the functions that were followed, instead of known."""
     names = []
-    follow = verdicts._followed
+    follow = judging._followed
 
     def noted(follower, function, given):
         names.append(function.__name__)
         return follow(follower, function, given)
 
-    monkeypatch.setattr(verdicts, "_followed", noted)
+    monkeypatch.setattr(judging, "_followed", noted)
     return names
 
 

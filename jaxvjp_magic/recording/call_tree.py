@@ -17,7 +17,7 @@ from jax import tree_util
 from jaxvjp_magic.introspect import purity, stack, unwrap
 from jaxvjp_magic.introspect.avals import describe, shapes_of
 from jaxvjp_magic.introspect.callables import Functions, argument_names, filled, resolved, setting
-from jaxvjp_magic.introspect.purity import verdicts  # noqa: F401 (loaded when a check begins, not amid the program)
+from jaxvjp_magic.introspect.purity import judging  # noqa: F401 (loaded when a check begins, not amid the program)
 from jaxvjp_magic.introspect.static_attributes import code_of, name_of
 from jaxvjp_magic.jax_compat import internals
 from jaxvjp_magic.record.facts import Bwd, CallFact, Forward, Function, Fwd, NotChecked, Primal, Pullback, ValueFact

@@ -52,7 +52,7 @@ from jaxvjp_magic.introspect.static_attributes import held_by
 from jaxvjp_magic.jax_compat import internals
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 _DEEPEST = 40  # calls inside each other
 _LONG = 1000  # turns of a loop, or of one in another
@@ -63,8 +63,9 @@ _ABSENT: Any = object()
 class Follower:
     """Follows one function and what it calls; raises NotKnownError as soon as something may have an effect."""
 
-    def __init__(self, root: types.FunctionType | None = None) -> None:
-        """Nothing is followed yet; of `root`, what names mean is noted."""
+    def __init__(self, call_one: Callable[..., Value], root: types.FunctionType | None = None) -> None:
+        """Nothing is followed yet. `call_one` says what a call does; of `root`, what names mean is noted."""
+        self._call_one = call_one
         self.heap = Heap()
         self.names = Meanings(root)
         self.is_long = False  # it may take long, or loop for long
@@ -488,9 +489,7 @@ class Follower:
         self, frame: Frame, function: Value, arguments: list[Value], named: dict[str, Value], *, starred: bool = False
     ) -> Value:
         """What a call gives."""
-        from jaxvjp_magic.introspect.purity.calls import call_one
-
-        found = [call_one(self, frame, atom, arguments, named, starred=starred) for atom in function]
+        found = [self._call_one(self, frame, atom, arguments, named, starred=starred) for atom in function]
         return joined(*found)
 
     def run(self, made: Made | types.FunctionType, variables: dict[str, Value]) -> Value:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
-from jaxvjp_magic.introspect.purity import Verdict
 from jaxvjp_magic.introspect.purity.abstract_values import Known, NotKnownError, Value, argument_as, seen_as
 from jaxvjp_magic.introspect.purity.bytecode import Frame
-from jaxvjp_magic.introspect.purity.calls import call_with_data
+from jaxvjp_magic.introspect.purity.calls import call_one, call_with_data
 from jaxvjp_magic.introspect.purity.dependencies import Verdicts, as_key
 from jaxvjp_magic.introspect.purity.operations import Follower
+from jaxvjp_magic.introspect.purity.verdict import Verdict
 from jaxvjp_magic.introspect.static_attributes import code_of
 from jaxvjp_magic.jax_compat import internals
 
@@ -27,7 +27,7 @@ _VERDICTS = Verdicts()
 def judge(function: Any, arguments: Sequence[Any] | None = None) -> Verdict:
     """As `purity.judged`."""
     root = function if type(function) is types.FunctionType else None
-    follower = Follower(root)
+    follower = Follower(call_one, root)
     given = None
     if arguments is not None:
         try:
