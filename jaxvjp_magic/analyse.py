@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, TypeVar
 from jaxvjp_magic.checks import diagnose
 from jaxvjp_magic.introspect.names_at_error import error_fact
 from jaxvjp_magic.introspect.stack import describe_error, place_of_error
-from jaxvjp_magic.record.facts import Bwd, Failed, Forward, Fwd, Primal, Pullback
+from jaxvjp_magic.record.calls import Bwd, Failed, Forward, Fwd, Primal, Pullback
 from jaxvjp_magic.report import Report
 from jaxvjp_magic.results.model import Call, Finding, Leaf, NotChecked, Omitted, ProgramError, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jaxvjp_magic.record.facts import CallFact, Event, Record, Tree
+    from jaxvjp_magic.record.calls import CallFact, Event
+    from jaxvjp_magic.record.record import Record
+    from jaxvjp_magic.record.trees import Tree
     from jaxvjp_magic.results.model import Leaves
     from jaxvjp_magic.source.program import Program
 
@@ -136,8 +138,7 @@ def _first(fact: CallFact, kind: type[E]) -> E | None:
 def _leaves(tree: Tree | None, *, with_bytes: bool = False) -> Leaves | None:
     if tree is None:
         return None
-    pairs = zip(tree.paths, tree.types, strict=True)
-    return tuple(Leaf(path, one.text, one.bytes if with_bytes else None, one.note) for path, one in pairs)
+    return tuple(Leaf(path, one.text, one.bytes if with_bytes else None, one.note) for path, one in tree.leaves)
 
 
 def _status(fact: CallFact, *, wrong: bool) -> str:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 from jaxvjp_magic import catalogue
 from jaxvjp_magic.instrument.tracer import Tracer
 from jaxvjp_magic.introspect.stack import is_user_code
-from jaxvjp_magic.record.facts import Record
 from jaxvjp_magic.record.notes import one_per_fault
+from jaxvjp_magic.record.record import Record
 from jaxvjp_magic.report import Report
 from jaxvjp_magic.results.notes import noted
 from jaxvjp_magic.source.program import FileSources, Program

@@ -20,7 +20,7 @@ from jaxvjp_magic.instrument import tracer
 from jaxvjp_magic.instrument.wrapped_rules import watch
 from jaxvjp_magic.introspect import stack
 from jaxvjp_magic.introspect.avals import MOST_KNOWN, Types
-from jaxvjp_magic.record.facts import CallFact, Function
+from jaxvjp_magic.record.calls import CallFact, Function
 from jaxvjp_magic.recording.call_tree import MANY, Listener
 from jaxvjp_magic.recording.collector import Recorder
 

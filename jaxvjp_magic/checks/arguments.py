@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from jaxvjp_magic.checks import wording
 from jaxvjp_magic.checks.call_view import Found, role
-from jaxvjp_magic.record.facts import ClosedOver, Dropped
+from jaxvjp_magic.record.calls import Dropped
+from jaxvjp_magic.record.facts import ClosedOver
 from jaxvjp_magic.results.model import Finding, Severity
 from jaxvjp_magic.source import bindings
 
@@ -14,7 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from jaxvjp_magic.checks.call_view import Case
-    from jaxvjp_magic.record.facts import Fact, Failed, Tree
+    from jaxvjp_magic.record.calls import Failed
+    from jaxvjp_magic.record.facts import Fact
+    from jaxvjp_magic.record.trees import Tree
     from jaxvjp_magic.source.program import Program
 
 _NEEDS_A_VALUE = {
@@ -138,6 +141,6 @@ def _tracer_for_value(case: Case, failed: Failed) -> Iterator[Found]:
 def _leaves(tree: Tree | None, note: str) -> Iterator[tuple[str, str]]:
     """Path and type of the leaves with such a note."""
     if tree is not None:
-        for path, one in zip(tree.paths, tree.types, strict=True):
+        for path, one in tree.leaves:
             if one.note.startswith(note):
                 yield path, one.text

@@ -6,12 +6,13 @@ import dataclasses
 import re
 from typing import TYPE_CHECKING, TypeVar
 
-from jaxvjp_magic.record.facts import Bwd, CallFact, Failed, Forward, Fwd, Primal, Pullback
+from jaxvjp_magic.record.calls import Bwd, CallFact, Failed, Forward, Fwd, Primal, Pullback
 from jaxvjp_magic.results.model import Finding, Severity
 from jaxvjp_magic.source import rule_ast
 
 if TYPE_CHECKING:
-    from jaxvjp_magic.record.facts import Event, Function, Raised, Tree
+    from jaxvjp_magic.record.calls import Event, Function, Raised
+    from jaxvjp_magic.record.trees import Tree
     from jaxvjp_magic.source.program import Program, Spot
 
 E = TypeVar("E", bound="Event")

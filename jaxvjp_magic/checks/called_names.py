@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from jaxvjp_magic.checks.call_view import Case
-    from jaxvjp_magic.record.facts import Fact, Function
+    from jaxvjp_magic.record.calls import Function
+    from jaxvjp_magic.record.facts import Fact
     from jaxvjp_magic.source.program import Program, Text
 
 SAME_FUNCTION = {"jit", "checkpoint", "remat", "named_call", "named_scope", "ContextDecorator", "vectorize"}

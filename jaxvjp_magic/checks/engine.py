@@ -27,7 +27,9 @@ from jaxvjp_magic.results.model import Finding, Severity
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from jaxvjp_magic.record.facts import ErrorFact, Fact, Function, Record
+    from jaxvjp_magic.record.calls import Function
+    from jaxvjp_magic.record.facts import Fact
+    from jaxvjp_magic.record.record import ErrorFact, Record
     from jaxvjp_magic.source.program import Program
 
 T = TypeVar("T")

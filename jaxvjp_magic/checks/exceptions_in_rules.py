@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from jaxvjp_magic.checks.call_view import Case, Found
-    from jaxvjp_magic.record.facts import Failed
+    from jaxvjp_magic.record.calls import Failed
     from jaxvjp_magic.source.program import Spot
 
 _LOOPS = ("while_loop", "fori_loop")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jaxvjp_magic.record.facts import Unused
+from jaxvjp_magic.record.calls import Unused
 from jaxvjp_magic.results.formatting import size
 from jaxvjp_magic.results.model import Severity
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from jaxvjp_magic.checks.call_view import Case, Found
-    from jaxvjp_magic.record.facts import ArrayType, Tree
+    from jaxvjp_magic.record.trees import ArrayType, Tree
 
 LARGE = 1_000_000  # bytes: less is not worth a word
 MOST_NAMED = 3
@@ -29,7 +29,7 @@ def stacked_residuals(cases: Sequence[Case]) -> Iterator[Found]:
         if not outer.forwards or outer.call.primals is None:
             continue
         limit = max(LARGE, MANY * _bytes(outer.call.primals))
-        stacks = [kept for kept in outer.forwards[0].residuals.types if (kept.bytes or 0) >= limit]
+        stacks = [kept for _, kept in outer.forwards[0].residuals.leaves if (kept.bytes or 0) >= limit]
         for stack in stacks:
             yield from _first_stacked(outer, inside.get(outer.call.id, ()), stack)
 
@@ -39,15 +39,16 @@ def unused_residuals(case: Case) -> Iterator[Found]:
     for event in case.call.events:
         if not isinstance(event, Unused) or case.fwd is None:
             continue
-        total = sum(one.bytes or 0 for one in event.types)
-        shown = [f"{path} {one.text}".strip() for path, one in zip(event.paths, event.types, strict=True)][:MOST_NAMED]
-        more = ", ..." if len(event.paths) > len(shown) else ""
+        total = sum(leaf.type.bytes or 0 for leaf in event.leaves)
+        shown = [str(leaf) for leaf in event.leaves[:MOST_NAMED]]
+        more = ", ..." if len(event.leaves) > len(shown) else ""
+        first = event.leaves[0]
         yield case.finding(
             "RES401", Severity.NOTE, case.program.returning(case.fwd.code),
             f"{case.fwd_name} saves {', '.join(shown)}{more}, and {case.bwd_name} uses no value of it",
             f"What fwd saves is kept until bwd has run, here {size(total)} for nothing.",
             fix="leave it out of the residuals; a shape or a dtype is known without the array",
-            phase="fwd", path=event.paths[0], got=event.types[0].text,
+            phase="fwd", path=first.path, got=str(first.type),
         )  # fmt: skip
 
 
@@ -57,7 +58,7 @@ def large_residuals(case: Case) -> Iterator[Found]:
         around = _bytes(case.call.primals) + _bytes(fwd.output)
         if fwd.residuals is None or case.fwd is None:
             continue
-        for path, one in zip(fwd.residuals.paths, fwd.residuals.types, strict=True):
+        for path, one in fwd.residuals.leaves:
             if (one.bytes or 0) >= max(LARGE, MANY * around):
                 yield case.finding(
                     "RES404", Severity.NOTE, case.program.returning(case.fwd.code),
@@ -87,11 +88,10 @@ def _first_stacked(outer: Case, rules: Sequence[Case], stack: ArrayType) -> Iter
 
 def _unstacked(residuals: Tree | None, stack: ArrayType) -> list[str]:
     """The residuals of one step that the stack may be made of."""
-    if residuals is None or not stack.shape or stack in residuals.types:
+    if residuals is None or not stack.shape or any(one == stack for _, one in residuals.leaves):
         return []
-    pairs = zip(residuals.paths, residuals.types, strict=True)
-    return [path for path, one in pairs if one.shape == stack.shape[1:] and one.dtype == stack.dtype]
+    return [path for path, one in residuals.leaves if one.shape == stack.shape[1:] and one.dtype == stack.dtype]
 
 
 def _bytes(tree: Tree | None) -> int:
-    return sum(one.bytes or 0 for one in tree.types) if tree else 0
+    return tree.bytes if tree else 0

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from jaxvjp_magic.checks.call_view import Case, Found
-    from jaxvjp_magic.record.facts import ArrayType, Bwd, Pullback, Structure, Tree
+    from jaxvjp_magic.record.calls import Bwd, Pullback
+    from jaxvjp_magic.record.trees import ArrayType, Structure, Tree
 
 ERROR, WARNING = Severity.ERROR, Severity.WARNING
 
@@ -159,8 +160,8 @@ def _argument(primals: Tree, path: str) -> str:
 def _bwd_leaves(case: Case, primals: Tree, bwd: Bwd) -> Iterator[Found]:
     if bwd.result is None or case.bwd is None:
         return
-    leaves = dict(zip(bwd.result.paths, bwd.result.types, strict=True))
-    for path, argument in zip(primals.paths, primals.types, strict=True):
+    leaves = dict(bwd.result.leaves)
+    for path, argument in primals.leaves:
         got = _leaf_for(leaves, path)
         if got is None or got.note in ("None", "symbolic zero") or got.shape is None:
             continue
@@ -233,15 +234,15 @@ def _cotangent_mismatch(case: Case, output: Tree, pullback: Pullback) -> Iterato
 def primals_have_gradients(case: Case) -> Iterator[Found]:
     """VJP114: everything that is differentiated is an integer, so every gradient is float0."""
     primals = case.call.primals
-    if primals is None or not primals.types or not case.call.is_direct or not any(p.result for p in case.pullbacks):
+    if primals is None or not primals.leaves or not case.call.is_direct or not any(p.result for p in case.pullbacks):
         return
-    outputs = [one for forward in case.forwards for one in forward.output.types]
-    if any(map(_is_inexact, primals.types)) or not any(map(_is_inexact, outputs)):
+    outputs = [leaf for forward in case.forwards for leaf in forward.output.leaves]
+    if any(_is_inexact(one) for _, one in primals.leaves) or not any(_is_inexact(one) for _, one in outputs):
         return
     if case.call.kind != "vjp":  # grad and the others raise, unless they are told allow_int=True: then it is meant
         return
-    path, one = primals.paths[0], primals.types[0]
-    if not one.dtype.startswith(("int", "uint", "bool")):
+    path, one = primals.leaves[0]
+    if not one.is_integer:
         return
     yield case.finding(
         "VJP114", WARNING, case.program.spot(case.call.place),
@@ -258,7 +259,7 @@ def tree_difference(expected: Tree, got: Tree, *, cotangent: bool = False) -> tu
     if expected.structure != got.structure:
         parted = wording.structure_difference(expected.structure, got.structure)
         return parted or ("", f"is {got.structure.described}, not {expected.structure.described}")
-    for path, e, g in zip(expected.paths, expected.types, got.types, strict=True):
+    for (path, e), (_, g) in zip(expected.leaves, got.leaves, strict=True):
         if e.shape is None or g.shape is None:
             continue
         wanted = "float0" if cotangent and not _is_inexact(e) else e.dtype

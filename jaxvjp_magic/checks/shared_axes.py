@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from jaxvjp_magic.checks import wording
@@ -12,9 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from jaxvjp_magic.checks.call_view import Case, Found
-    from jaxvjp_magic.record.facts import ArrayType
-
-_VARYING = re.compile(r"\{V:([^}]*)\}")  # as JAX writes the mesh axes over which a value varies
 
 
 def shared_outputs(case: Case) -> Iterator[Found]:
@@ -43,10 +39,10 @@ def cotangents_are_summed(case: Case) -> Iterator[Found]:
     for bwd in case.bwds:
         if bwd.result is None or primals is None or case.bwd is None:
             continue
-        results = dict(zip(bwd.result.paths, bwd.result.types, strict=True))
-        for path, argument in zip(primals.paths, primals.types, strict=True):
+        results = dict(bwd.result.leaves)
+        for path, argument in primals.leaves:
             got = results.get(path)
-            axes = [] if got is None else [axis for axis in _varying(got) if axis not in _varying(argument)]
+            axes = [] if got is None else [axis for axis in got.varying if axis not in argument.varying]
             if got is None or got.shape != argument.shape or not axes:
                 continue
             named = wording.listed(f'"{axis}"' for axis in axes)
@@ -60,8 +56,3 @@ def cotangents_are_summed(case: Case) -> Iterator[Found]:
                 fix=f"sum it:  jax.lax.psum({case.made(path)}, {names})", phase="bwd", path=path,
                 expected=argument.text, got=got.text,
             )  # fmt: skip
-
-
-def _varying(one: ArrayType) -> list[str]:
-    match = _VARYING.search(one.text)
-    return [axis.strip() for axis in match[1].split(",")] if match else []

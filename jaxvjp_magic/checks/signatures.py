@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from jaxvjp_magic.checks.call_view import Case, Found
-    from jaxvjp_magic.record.facts import CustomRule, Parameters
+    from jaxvjp_magic.record.calls import CustomRule, Parameters
     from jaxvjp_magic.source.program import Spot
 
 _OF_BWD = ("residuals", "cotangent")

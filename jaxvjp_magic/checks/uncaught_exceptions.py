@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from jaxvjp_magic.checks.call_view import Case
-    from jaxvjp_magic.record.facts import ErrorFact, Place
+    from jaxvjp_magic.record.calls import Place
+    from jaxvjp_magic.record.record import ErrorFact
     from jaxvjp_magic.source.program import Program
 
 
@@ -27,7 +28,7 @@ def gradients_of_scalars(case: Case) -> Iterator[Found]:
     output = case.forwards[0].output if case.forwards else None
     if not message or output is None or case.call.kind not in ("grad", "value_and_grad") or case.pullbacks:
         return
-    if len(output.types) == 1 and output.types[0].shape == ():
+    if len(output.leaves) == 1 and output.leaves[0].type.shape == ():
         return
     yield case.finding(
         "VJP124", Severity.ERROR, case.program.spot(case.call.place),
@@ -48,8 +49,8 @@ def zero_size_gradients(case: Case) -> Iterator[Found]:
     results = [pullback.result for pullback in case.pullbacks if pullback.result is not None]
     if not message or primals is None or not results or case.is_custom:
         return
-    for path, one in zip(primals.paths, primals.types, strict=True):
-        if one.dtype.startswith(("int", "uint", "bool")):
+    for path, one in primals.leaves:
+        if one.is_integer:
             yield case.finding(
                 "VJP114", Severity.ERROR, case.program.spot(case.call.place),
                 f"the gradient of {case.name} with respect to {path} is float0, for {path} is {one.text}",
@@ -64,10 +65,10 @@ def zero_size_gradients(case: Case) -> Iterator[Found]:
 def _of_floats(case: Case) -> str:
     """`jax.vjp(lambda x: f(x, n), x)`, with the names of the arguments."""
     primals = case.call.primals
-    if primals is None or len(primals.names) != len(primals.types):  # a container among them
+    if primals is None or len(primals.names) != len(primals.leaves):  # a container among them
         return ""
-    pairs = zip(primals.names, primals.types, strict=True)
-    floats = ", ".join(name for name, one in pairs if not one.dtype.startswith(("int", "uint", "bool")))
+    pairs = zip(primals.names, primals.leaves, strict=True)
+    floats = ", ".join(name for name, leaf in pairs if not leaf.type.is_integer)
     return f"jax.vjp(lambda {floats}: {case.name}({', '.join(primals.names)}), {floats})" if floats else ""
 
 
@@ -75,21 +76,17 @@ def _zero_size_cotangent(case: Case) -> Iterator[Found]:
     """The cotangent of an integer output, which a bwd rule is given and calculates with."""
     failed = next((one for one in case.uncaught if one.phase == "bwd" and "float0" in one.raised.message), None)
     output = case.fwds[-1].output if case.fwds else None
-    integers = [
-        (path, one.text)
-        for path, one in (zip(output.paths, output.types, strict=True) if output else ())
-        if one.dtype.startswith(("int", "uint", "bool"))
-    ]
+    integers = [leaf for leaf in output.leaves if leaf.type.is_integer] if output else []
     if failed is None or not integers:
         return
-    path, text = integers[0]
+    path, got = integers[0]
     which = f"the output {path} of {case.name}" if path else f"the output of {case.name}"
     yield case.finding(
         "VJP114", Severity.ERROR, case.program.spot(failed.raised.place),
-        f"{case.bwd_name} calculates with a float0: {which} is {text}",
+        f"{case.bwd_name} calculates with a float0: {which} is {got}",
         f"An integer has no derivative, so the cotangent that {case.bwd_name} gets for it has the type float0, and no "
         f"arithmetic takes it. JAX raised {failed.raised.type}.",
-        fix=f"use the cotangents of the floats alone in {case.bwd_name}", phase="bwd", path=path, got=text,
+        fix=f"use the cotangents of the floats alone in {case.bwd_name}", phase="bwd", path=path, got=str(got),
     )  # fmt: skip
 
 

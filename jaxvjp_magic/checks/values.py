@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from jaxvjp_magic.checks.call_view import Case, Found
-    from jaxvjp_magic.record.facts import Place, ValueFact
+    from jaxvjp_magic.record.calls import Place
+    from jaxvjp_magic.record.facts import ValueFact
 
 _PATTERNS = {
     "": ("is not the derivative of {f}", "it agrees neither with autodiff of {f} nor with finite differences"),
@@ -99,7 +100,7 @@ def _gradient(case: Case, fact: ValueFact) -> Found:
             phase="bwd", path=fact.path,
         )  # fmt: skip
     if kind == "swapped":
-        of = "" if case.call.primals is None or len(case.call.primals.paths) == len("xy") else f" for {fact.path}"
+        of = "" if case.call.primals is None or len(case.call.primals.leaves) == len("xy") else f" for {fact.path}"
         what = "has two cotangents in each other's place"
         why = f"exchanged, those of {fact.path} and {detail} agree with autodiff of {{f}}"
     elif kind == "factor":
@@ -126,7 +127,7 @@ def _size_of(factor: float, case: Case) -> str:
     if number < len("xy") or abs(size - number) > _FEW_DIGITS * size:
         return ""
     primals = case.call.primals
-    pairs = zip(primals.paths, primals.types, strict=True) if primals else ()
+    pairs = primals.leaves if primals else ()
     axes = [f"axis 0 of {path or 'the argument'}" for path, one in pairs if one.shape and one.shape[0] == number]
     axes += ["a mapped axis"] * (number in case.call.vmap)
     if not axes:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from jaxvjp_magic.record.facts import ArrayType, Structure, Tree
+    from jaxvjp_magic.record.trees import ArrayType, Structure, Tree
 
     Shape = tuple[object, ...]
 
@@ -35,7 +35,7 @@ def difference(expected: ArrayType, got: ArrayType) -> str:
         return f"shape {_shape(got.shape)} instead of {_shape(expected.shape)}"
     if expected.dtype != got.dtype:
         return f"dtype {got.dtype} instead of {expected.dtype}"
-    return f"{got.text} instead of {expected.text}"
+    return f"{got} instead of {expected}"
 
 
 def _shape(shape: Shape | None) -> str:
@@ -126,11 +126,10 @@ def _broadcasts(got: Shape, expected: Shape) -> bool:
 
 def typed(tree: Tree | None) -> str:
     """The leaves with their types: `x: float32[3], y: float32[]`."""
-    if tree is None or not tree.paths:
+    if tree is None or not tree.leaves:
         return "no arguments"
-    pairs = zip(tree.paths, tree.types, strict=True)
-    shown = [f"{path}: {one.text}" for path, one in list(pairs)[:MOST_LEAVES]]
-    return ", ".join(shown) + (", ..." if len(tree.paths) > len(shown) else "")
+    shown = [f"{path}: {one}" for path, one in tree.leaves[:MOST_LEAVES]]
+    return ", ".join(shown) + (", ..." if len(tree.leaves) > len(shown) else "")
 
 
 def structure_difference(expected: Structure, got: Structure, path: str = "") -> tuple[str, str] | None:

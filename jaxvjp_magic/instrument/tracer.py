@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from jaxvjp_magic import versions
 from jaxvjp_magic.instrument import import_hook
-from jaxvjp_magic.record.facts import NotChecked, Record
 from jaxvjp_magic.record.notes import could_not
+from jaxvjp_magic.record.record import NotChecked, Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable

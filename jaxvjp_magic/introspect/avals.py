@@ -10,7 +10,7 @@ from jax import tree_util
 
 from jaxvjp_magic.introspect.static_attributes import name_of
 from jaxvjp_magic.jax_compat import internals
-from jaxvjp_magic.record.facts import ArrayType, Structure, Tree
+from jaxvjp_magic.record.trees import ArrayType, Structure, Tree, TreeLeaf
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Hashable
@@ -105,7 +105,7 @@ class Types:
             if len(self._trees) >= MOST_KNOWN:
                 self._trees.clear()
             # Containers may differ in static data that no report shows, a pullback's for one, and differ in each call.
-            made = Tree(paths, tuple(types), structure, names, NONE in types)
+            made = Tree(tuple(map(TreeLeaf, paths, types)), structure, names, NONE in types)
             known = self._trees[key] = self._shown.setdefault((paths, ids, structure, names), made)
         return known
 
@@ -161,7 +161,8 @@ def _array_type(aval: Any, note: str) -> ArrayType:
     if name.startswith("[('float0'") or str(dtype).startswith("[('float0'"):
         name, size = "float0", 0
     text = aval.str_short() if hasattr(aval, "str_short") else str(aval)
-    return ArrayType(text, tuple(shape) if shape is not None else None, name, size, note)
+    shape = None if shape is None else tuple(shape)
+    return ArrayType(text, shape, name, size, note, internals.varying_axes(aval))
 
 
 def _structure(treedef: Any) -> Structure:

@@ -13,7 +13,7 @@ from jaxvjp_magic.introspect import unwrap
 from jaxvjp_magic.introspect.stack import is_user_code
 from jaxvjp_magic.introspect.static_attributes import attribute, code_of, name_of
 from jaxvjp_magic.jax_compat import internals
-from jaxvjp_magic.record.facts import CustomRule, Function, Parameters
+from jaxvjp_magic.record.calls import CustomRule, Function, Parameters
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from jaxvjp_magic.introspect.stack import describe_error, innermost
 from jaxvjp_magic.introspect.static_attributes import attribute, is_veiled
-from jaxvjp_magic.record.facts import ErrorFact
+from jaxvjp_magic.record.record import ErrorFact
 
 if TYPE_CHECKING:
     import types

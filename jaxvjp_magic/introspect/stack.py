@@ -11,7 +11,7 @@ import sys
 import sysconfig
 from typing import TYPE_CHECKING
 
-from jaxvjp_magic.record.facts import Place, Raised
+from jaxvjp_magic.record.calls import Place, Raised
 
 if TYPE_CHECKING:
     import types

@@ -270,6 +270,15 @@ def aval_of(value: Any) -> Any:
         return None
 
 
+def varying_axes(aval: Any) -> tuple[str, ...]:
+    """The mesh axes over which a value varies inside a shard_map, in the mesh's order.
+
+    JAX 0.8 has them as `aval.vma`, later ones in `aval.mat`, the manual axis type.
+    """
+    varying = getattr(getattr(aval, "mat", None), "varying", None) or getattr(aval, "vma", None)
+    return tuple(axis for axis in aval.sharding.mesh.axis_names if axis in varying) if varying else ()
+
+
 def sharding_of(value: Any, aval: Any) -> str:
     """How an array of several devices is laid out, as far as its type does not say it; "" for others.
 

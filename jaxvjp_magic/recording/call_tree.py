@@ -20,7 +20,9 @@ from jaxvjp_magic.introspect.callables import Functions, argument_names, filled,
 from jaxvjp_magic.introspect.purity import judging  # noqa: F401 (loaded when a check begins, not amid the program)
 from jaxvjp_magic.introspect.static_attributes import code_of, name_of
 from jaxvjp_magic.jax_compat import internals
-from jaxvjp_magic.record.facts import Bwd, CallFact, Forward, Function, Fwd, NotChecked, Primal, Pullback, ValueFact
+from jaxvjp_magic.record.calls import Bwd, CallFact, Forward, Function, Fwd, Primal, Pullback
+from jaxvjp_magic.record.facts import ValueFact
+from jaxvjp_magic.record.record import NotChecked
 from jaxvjp_magic.recording.live_calls import CustomCall, Pending, VjpCall, forget, nondiff_ids, output_key, same_types
 from jaxvjp_magic.recording.rule_names import Looks
 from jaxvjp_magic.retracing.rerun import Again
@@ -31,7 +33,7 @@ from jaxvjp_magic.verify.samples import Probes
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jaxvjp_magic.record.facts import Tree
+    from jaxvjp_magic.record.trees import Tree
     from jaxvjp_magic.recording.collector import Handle, Recorder
 
 PAIR = 2
@@ -112,7 +114,7 @@ class Listener:
             origin = self.recorder.begun(step)
             if origin is None:
                 primals = self.recorder.types.tree(dynamic, named)
-                paths = tuple(itertools.compress(primals.paths, differentiated))
+                paths = tuple(leaf.path for leaf in itertools.compress(primals.leaves, differentiated))
                 fact = CallFact(
                     *("custom_vjp", facts.function, primals, stack.place_of(user_frame), facts.rule),
                     *(nondiff, arrays, paths, vmap),
@@ -389,7 +391,7 @@ class Listener:
             place = nan_origin.began(asked[0], asked[1], cotangent, asked[2]) if may_run else None
         fact = handle.state.origin.fact
         gradients = self.recorder.types.tree(result, handle.names)
-        for path, leaf in zip(gradients.paths, tree_util.tree_leaves(result), strict=True):
+        for (path, _), leaf in zip(gradients.leaves, tree_util.tree_leaves(result), strict=True):
             if observed_values.has_nan(leaf):
                 self.recorder.fact(ValueFact(fact.function, fact.primals, "pullback", path, "nan", place=place))
 

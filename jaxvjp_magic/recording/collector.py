@@ -17,13 +17,16 @@ from typing import TYPE_CHECKING, Any
 from jaxvjp_magic.introspect.avals import Types
 from jaxvjp_magic.introspect.stack import caller, describe_error
 from jaxvjp_magic.introspect.static_attributes import name_of
-from jaxvjp_magic.record.facts import Event, Failed, Record
+from jaxvjp_magic.record.calls import Event, Failed
 from jaxvjp_magic.record.notes import could_not
+from jaxvjp_magic.record.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator
 
-    from jaxvjp_magic.record.facts import CallFact, Fact, NotChecked
+    from jaxvjp_magic.record.calls import CallFact
+    from jaxvjp_magic.record.facts import Fact
+    from jaxvjp_magic.record.record import NotChecked
 
 MOST_NOTES = 20
 MOST_NOT_CHECKED = 200

@@ -9,7 +9,7 @@ from jaxvjp_magic.recording.collector import Handle
 
 if TYPE_CHECKING:
     from jaxvjp_magic.introspect.callables import Custom
-    from jaxvjp_magic.record.facts import Tree
+    from jaxvjp_magic.record.trees import Tree
     from jaxvjp_magic.recording.collector import Recorder, State
 
 
@@ -86,5 +86,7 @@ def same_types(first: Tree, second: Tree) -> bool:
     """Whether two pytrees have the same containers, shapes and dtypes."""
     if first is second:
         return True
-    pairs = zip(first.types, second.types, strict=False)
-    return first.structure == second.structure and all(a.shape == b.shape and a.dtype == b.dtype for a, b in pairs)
+    pairs = zip(first.leaves, second.leaves, strict=False)
+    return first.structure == second.structure and all(
+        a.shape == b.shape and a.dtype == b.dtype for (_, a), (_, b) in pairs
+    )

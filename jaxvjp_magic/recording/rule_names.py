@@ -26,7 +26,8 @@ from jaxvjp_magic.introspect.callables import below_wrappers, filled, owner_of
 from jaxvjp_magic.introspect.snapshots import Snapshot
 from jaxvjp_magic.introspect.static_attributes import code_of, held_by, is_veiled
 from jaxvjp_magic.jax_compat import internals
-from jaxvjp_magic.record.facts import Changed, ClosedOver, Dropped, Edited, LateBound, Leak, NameUse, Unused
+from jaxvjp_magic.record.calls import Dropped, Unused
+from jaxvjp_magic.record.facts import Changed, ClosedOver, Edited, LateBound, Leak, NameUse
 from jaxvjp_magic.retracing.retrace import aside, is_copy
 from jaxvjp_magic.source import bindings
 
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from jaxvjp_magic.introspect.callables import Custom, Functions
-    from jaxvjp_magic.record.facts import Function, Tree
+    from jaxvjp_magic.record.calls import Function
+    from jaxvjp_magic.record.trees import Tree
     from jaxvjp_magic.recording.collector import Handle, Origin, Recorder
     from jaxvjp_magic.recording.live_calls import CustomCall
     from jaxvjp_magic.retracing.rerun import Again
@@ -215,11 +217,11 @@ class Looks:
         primals, specs = fact.primals, self._specs.get(handle.state.origin)
         if not fact.differentiated or not result.has_none:
             return
-        nothing = {path for path, one in zip(result.paths, result.types, strict=True) if one.note == "None"}
+        nothing = {path for path, one in result.leaves if one.note == "None"}
         paths = [path for path in fact.differentiated if any(_is_at_or_below(path, none) for none in nothing)]
         if not paths or primals is None or specs is None:
             return
-        static, indices = set(custom.nondiff_argnums), {path: primals.paths.index(path) for path in paths}
+        static, indices = set(custom.nondiff_argnums), {leaf.path: i for i, leaf in enumerate(primals.leaves)}
 
         def look() -> list[str]:
             return [path for path in paths if self._has_gradient(custom.fun, specs, static, indices[path])]
@@ -235,7 +237,7 @@ class Looks:
         self._seen.add(handle.state.origin)
         at = len(custom.nondiff_argnums)
         residuals = self._recorder.types.tree(args[at])
-        saves_nothing = not [one for one in residuals.types if one.shape]
+        saves_nothing = not [one for _, one in residuals.leaves if one.shape]
         if saves_nothing or not (_is_users(custom.fwd) and _is_users(custom.bwd)):
             return
         specs, bound = avals.specs(args[at:], ()), functools.partial(custom.bwd, *args[:at])
@@ -243,10 +245,10 @@ class Looks:
         used = self._again.run("residuals", rule, parts, lambda: self._used(bound, specs))
         if used is None:
             return
-        pairs = zip(residuals.paths, residuals.types, used, strict=False)  # those of the cotangents follow
-        left = [(path, one) for path, one, is_used in pairs if not is_used and one.shape]  # no Python values
+        pairs = zip(residuals.leaves, used, strict=False)  # those of the cotangents follow
+        left = tuple(leaf for leaf, is_used in pairs if not is_used and leaf.type.shape)  # no Python values
         if left:
-            handle.add(Unused(tuple(path for path, _ in left), tuple(one for _, one in left)))
+            handle.add(Unused(left))
 
     def _used(self, function: Any, specs: tuple[Any, ...], outputs: list[int] | None = None) -> list[bool]:
         """For each leaf of all arguments whether it is an array that is used; all are, where that cannot be told."""

@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from jaxvjp_magic.introspect.purity import Verdict, judged
 from jaxvjp_magic.introspect.static_attributes import code_of
-from jaxvjp_magic.record.facts import NotChecked
+from jaxvjp_magic.record.record import NotChecked
 from jaxvjp_magic.retracing import child_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from jaxvjp_magic.record.facts import Function, Place
+    from jaxvjp_magic.record.calls import Function, Place
 
 AT_FIRST = 1.0  # seconds that looks may take in any check
 EXPENSIVE = 0.2  # seconds: what took longer, or is known to, waits until the share allows it

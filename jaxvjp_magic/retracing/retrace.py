@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from jaxvjp_magic.jax_compat.internals import TraceCache
     from jaxvjp_magic.jax_compat.patch import Slot
-    from jaxvjp_magic.record.facts import Function
+    from jaxvjp_magic.record.calls import Function
     from jaxvjp_magic.retracing.rerun import Again, Recorder
 
     Current = Callable[[], "Retracing | None"]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import types
     from collections.abc import Iterable
 
-    from jaxvjp_magic.record.facts import Place
+    from jaxvjp_magic.record.calls import Place
     from jaxvjp_magic.source.rule_ast import Rule
 
 

@@ -30,8 +30,9 @@ from jaxvjp_magic.introspect import purity
 from jaxvjp_magic.introspect.callables import setting
 from jaxvjp_magic.introspect.stack import Elsewhere, is_own_fault
 from jaxvjp_magic.jax_compat import internals
-from jaxvjp_magic.record.facts import NotChecked, ValueFact
+from jaxvjp_magic.record.facts import ValueFact
 from jaxvjp_magic.record.notes import could_not
+from jaxvjp_magic.record.record import NotChecked
 from jaxvjp_magic.retracing.retrace import aside
 from jaxvjp_magic.verify import observed_values, promotion, tolerance
 from jaxvjp_magic.verify.samples import random_array
@@ -219,8 +220,8 @@ class _Comparison:
         return ValueFact(self.probe.function, self.probe.primals, phase, path, pattern, self.probe.is_random)
 
     def _path(self, index: int) -> str:
-        paths = self.probe.primals.paths if self.probe.primals else ()
-        return paths[index] if index < len(paths) else ""
+        leaves = self.probe.primals.leaves if self.probe.primals else ()
+        return leaves[index].path if index < len(leaves) else ""
 
     def _autodiff(self) -> Leaves | None:
         """The gradient of the function without its rule, None where there is none."""

@@ -9,7 +9,7 @@ from jax import tree_util
 
 from jaxvjp_magic.introspect.stack import Elsewhere, is_user_code
 from jaxvjp_magic.jax_compat import internals
-from jaxvjp_magic.record.facts import Place
+from jaxvjp_magic.record.calls import Place
 from jaxvjp_magic.retracing.retrace import aside
 from jaxvjp_magic.verify import observed_values
 

@@ -19,7 +19,8 @@ from jaxvjp_magic.jax_compat import internals
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jaxvjp_magic.record.facts import Function, Tree
+    from jaxvjp_magic.record.calls import Function
+    from jaxvjp_magic.record.trees import Tree
 
 MOST_PROBES = 200
 

@@ -19,7 +19,7 @@ from jaxvjp_magic.jax_compat import internals
 if TYPE_CHECKING:
     import types
 
-    from jaxvjp_magic.record.facts import Place
+    from jaxvjp_magic.record.calls import Place
 
 MOST_ATOMS = 32  # possibilities of one value
 MOST_ITEMS = 64  # of a container that are told apart

@@ -28,7 +28,7 @@ from jaxvjp_magic.introspect.purity.abstract_values import (
     joined,
     one,
 )
-from jaxvjp_magic.record.facts import Place
+from jaxvjp_magic.record.calls import Place
 
 if TYPE_CHECKING:
     import types

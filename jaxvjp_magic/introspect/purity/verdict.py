@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jaxvjp_magic.record.facts import Place
+    from jaxvjp_magic.record.calls import Place
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -1,0 +1,178 @@
+"""Calls as they are recorded: which function with which rules, at which line, and what each phase took and gave."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import types
+
+    from jaxvjp_magic.record.trees import Tree, TreeLeaf
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Place:
+    """A line of a program; columns count from 0, None where they are not known."""
+
+    filename: str
+    line: int
+    start: int | None = None
+    end: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Parameters:
+    """How a function may be called by position: it needs so many arguments, and takes at most so many."""
+
+    names: tuple[str, ...]
+    needed: int
+    most: int | None
+
+    def take(self, count: int) -> bool:
+        """Whether a call with this many arguments works."""
+        return self.needed <= count and (self.most is None or count <= self.most)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Function:
+    """A function that took part: its name, and its code where it has some.
+
+    Compared by identity: the recorder makes one for each code object.
+    """
+
+    name: str
+    code: types.CodeType | None = None
+    arguments: tuple[str, ...] = ()
+
+    @property
+    def place(self) -> Place | None:
+        """The line of its first decorator, or of its `def`."""
+        return Place(self.code.co_filename, self.code.co_firstlineno) if self.code else None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Raised:
+    """An exception that left a phase: its type, its message, the user's line.
+
+    `in_program` is False where JAX raised it before a line of the user's was
+    reached: `place` is where JAX was called, then.
+    """
+
+    type: str
+    message: str
+    place: Place | None = None
+    in_program: bool = True
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Primal:
+    """The primal function ran, or was evaluated on shapes: what it returns."""
+
+    output: Tree
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Forward:
+    """A use of `jax.vjp` ran forward: its output and what the pullback keeps."""
+
+    output: Tree
+    residuals: Tree
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Fwd:
+    """The fwd rule ran. `output` is None where it returned no pair: then `got` says what.
+
+    `shared` has the paths of outputs that are the same for all examples of a
+    vmap, where others are not.
+    """
+
+    output: Tree | None
+    residuals: Tree | None = None
+    got: str = ""
+    shared: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Bwd:
+    """The bwd rule ran. `result` is None where its result is not to be compared."""
+
+    cotangents: Tree
+    result: Tree | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Dropped:
+    """The bwd rule returned None for these leaves, on which the output depends and which are differentiated."""
+
+    paths: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Unused:
+    """The bwd rule does not use these leaves of the residuals."""
+
+    leaves: tuple[TreeLeaf, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Pullback:
+    """A pullback was called; `result` is None where it raised."""
+
+    cotangents: Tree
+    result: Tree | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Failed:
+    """An exception left this phase: "primal", "fwd", "bwd", "forward", "pullback" or "call"."""
+
+    phase: str
+    raised: Raised
+
+
+Event = Primal | Forward | Fwd | Bwd | Dropped | Unused | Pullback | Failed
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CustomRule:
+    """The rules of a custom_vjp function, and how they were registered.
+
+    The parameters are those of the function and of its rules, None where they
+    cannot be told (a wrapper, a library's own).
+    """
+
+    fwd: Function | None
+    bwd: Function | None
+    nondiff_argnums: tuple[int, ...] = ()
+    symbolic_zeros: bool = False
+    function_parameters: Parameters | None = None
+    fwd_parameters: Parameters | None = None
+    bwd_parameters: Parameters | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CallFact:
+    """One row: what equal calls of one function at one place did.
+
+    `nondiff` has name and type of the arguments in nondiff_argnums, `arrays` the
+    names of those that are arrays of JAX or tracers, `differentiated` the paths
+    of the primals that are known to be. `is_direct` where the user's own line
+    asked for it, and no library between.
+    """
+
+    kind: str
+    function: Function
+    primals: Tree | None
+    place: Place | None = None
+    rule: CustomRule | None = None
+    nondiff: tuple[tuple[str, str], ...] = ()
+    arrays: tuple[str, ...] = ()
+    differentiated: tuple[str, ...] = ()
+    vmap: tuple[int, ...] = ()
+    is_direct: bool = True
+    id: int = 0
+    parent: int = 0
+    count: int = 1
+    events: tuple[Event, ...] = ()
