@@ -1,4 +1,4 @@
-"""The catalogue of rules: every code that a finding can have, and what it is about."""
+"""The catalogue: every code that a finding can have, and what it is about."""
 
 from __future__ import annotations
 
@@ -10,58 +10,64 @@ from pathlib import Path
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Rule:
-    """One rule: its code, which stays, and its name in a few words."""
+class Entry:
+    """One code, which stays, and its title.
+
+    The smaller the rank, the nearer to the cause, where several findings belong
+    together. With `is_of_an_exception`, an error of this code is one only where
+    an exception has ended the program.
+    """
 
     code: str
     title: str
-    rank: int = 50  # the smaller, the nearer to the cause, where several findings belong together
+    rank: int = 50
+    is_of_an_exception: bool = False
 
 
 _ALL = (
-    Rule("NAM201", "a rule calls a name that has been overwritten", 0),
-    Rule("NAM202", "a cell transforms a function of another cell, each time it is run", 4),
-    Rule("NAM203", "a rule was defined again without defvjp", 3),
-    Rule("NAM204", "a JAX name was overwritten by a result", 0),
-    Rule("NAM205", "a rule leaves a tracer in a global", 2),
-    Rule("NAM206", "a rule reads a loop's variable after the loop", 3),
-    Rule("NAM207", "a global was changed after a rule was traced with it", 61),
-    Rule("NAM208", "a rule keeps state beside its residuals", 3),
-    Rule("VJP101", "fwd's output is not the function's output", 10),
-    Rule("VJP102", "fwd returns no pair", 10),
-    Rule("VJP103", "bwd's result has not the structure of the arguments", 20),
-    Rule("VJP104", "a cotangent from bwd has not the shape of its argument", 20),
-    Rule("VJP105", "a cotangent from bwd has not the dtype of its argument", 21),
-    Rule("VJP106", "the cotangent given to a pullback does not fit the output", 40),
-    Rule("VJP107", "a custom_vjp function has no rule", 5),
-    Rule("VJP108", "the arguments of a custom_vjp function do not fit its signature", 30),
-    Rule("VJP109", "defvjp on what a transformation made of a custom_vjp function", 5),
-    Rule("VJP110", "a rule raises", 30),
-    Rule("VJP111", "a differentiated function raises", 45),
-    Rule("VJP112", "a call of a custom_vjp function raises", 31),
-    Rule("VJP113", "a pullback raises", 46),
-    Rule("VJP114", "the gradient of an integer is float0", 28),
-    Rule("VJP115", "bwd returns None for what is differentiated", 23),
-    Rule("VJP116", "a value that is differentiated is closed over", 4),
-    Rule("VJP117", "an array in nondiff_argnums", 6),
-    Rule("VJP118", "a Python value is traced", 7),
-    Rule("VJP119", "a rule does not take what it is given", 6),
-    Rule("VJP120", "the tuple that a pullback returns is used as an array", 6),
-    Rule("VJP121", "an output is shared by all examples of a vmap", 12),
-    Rule("VJP122", "a cotangent is not summed over the devices", 20),
-    Rule("VJP123", "residuals are unpacked in another order than packed", 8),
-    Rule("VJP124", "the gradient of what is no scalar", 42),
-    Rule("VAL301", "fwd's value is not the function's", 12),
-    Rule("VAL302", "bwd's gradient is not the derivative", 22),
-    Rule("VAL303", "bwd does not use the incoming cotangent", 22),
-    Rule("VAL304", "a gradient is NaN", 47),
-    Rule("VAL305", "bwd is not linear in the incoming cotangent", 22),
-    Rule("RES401", "a residual that bwd does not use", 60),
-    Rule("RES402", "a residual is stacked over a loop", 60),
-    Rule("RES403", "a large cotangent that is all zeros", 60),
-    Rule("RES404", "a residual is far larger than what goes in and out", 60),
+    Entry("NAM201", "a rule calls a name that has been overwritten", 0),
+    Entry("NAM202", "a cell transforms a function of another cell, each time it is run", 4),
+    Entry("NAM203", "a rule was defined again without defvjp", 3),
+    Entry("NAM204", "a JAX name was overwritten by a result", 0, is_of_an_exception=True),
+    Entry("NAM205", "a rule leaves a tracer in a global", 2),
+    Entry("NAM206", "a rule reads a loop's variable after the loop", 3),
+    Entry("NAM207", "a global was changed after a rule was traced with it", 61),
+    Entry("NAM208", "a rule keeps state beside its residuals", 3),
+    Entry("VJP101", "fwd's output is not the function's output", 10),
+    Entry("VJP102", "fwd returns no pair", 10),
+    Entry("VJP103", "bwd's result has not the structure of the arguments", 20),
+    Entry("VJP104", "a cotangent from bwd has not the shape of its argument", 20),
+    Entry("VJP105", "a cotangent from bwd has not the dtype of its argument", 21),
+    Entry("VJP106", "the cotangent given to a pullback does not fit the output", 40, is_of_an_exception=True),
+    Entry("VJP107", "a custom_vjp function has no rule", 5, is_of_an_exception=True),
+    Entry("VJP108", "the arguments of a custom_vjp function do not fit its signature", 30, is_of_an_exception=True),
+    Entry("VJP109", "defvjp on what a transformation made of a custom_vjp function", 5, is_of_an_exception=True),
+    Entry("VJP110", "a rule raises", 30, is_of_an_exception=True),
+    Entry("VJP111", "a differentiated function raises", 45, is_of_an_exception=True),
+    Entry("VJP112", "a call of a custom_vjp function raises", 31, is_of_an_exception=True),
+    Entry("VJP113", "a pullback raises", 46, is_of_an_exception=True),
+    Entry("VJP114", "the gradient of an integer is float0", 28, is_of_an_exception=True),
+    Entry("VJP115", "bwd returns None for what is differentiated", 23),
+    Entry("VJP116", "a value that is differentiated is closed over", 4, is_of_an_exception=True),
+    Entry("VJP117", "an array in nondiff_argnums", 6, is_of_an_exception=True),
+    Entry("VJP118", "a Python value is traced", 7, is_of_an_exception=True),
+    Entry("VJP119", "a rule does not take what it is given", 6),
+    Entry("VJP120", "the tuple that a pullback returns is used as an array", 6, is_of_an_exception=True),
+    Entry("VJP121", "an output is shared by all examples of a vmap", 12),
+    Entry("VJP122", "a cotangent is not summed over the devices", 20, is_of_an_exception=True),
+    Entry("VJP123", "residuals are unpacked in another order than packed", 8),
+    Entry("VJP124", "the gradient of what is no scalar", 42, is_of_an_exception=True),
+    Entry("VAL301", "fwd's value is not the function's", 12),
+    Entry("VAL302", "bwd's gradient is not the derivative", 22),
+    Entry("VAL303", "bwd does not use the incoming cotangent", 22),
+    Entry("VAL304", "a gradient is NaN", 47),
+    Entry("VAL305", "bwd is not linear in the incoming cotangent", 22),
+    Entry("RES401", "a residual that bwd does not use", 60),
+    Entry("RES402", "a residual is stacked over a loop", 60),
+    Entry("RES403", "a large cotangent that is all zeros", 60),
+    Entry("RES404", "a residual is far larger than what goes in and out", 60),
 )
-CATALOGUE = {rule.code: rule for rule in _ALL}
+CATALOGUE = {entry.code: entry for entry in _ALL}
 
 
 @functools.cache

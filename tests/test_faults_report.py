@@ -39,7 +39,7 @@ NOT_BROKEN = {
         "source.bindings._function_around",
         "source.bindings._stored",
     },
-    "a word of arguments.closed_over_values, which is broken": {"checks.call_view.Context.has_leaked"},
+    "a word of arguments.closed_over_values, which is broken": {"checks.view.Context.has_leaked"},
     "another's: the session of these tests takes its place": {
         "source.program.FileSources.searched",
         "source.program.FileSources.history",

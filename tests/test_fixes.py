@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from test_faults_report import recorded, report_of
 
 from jaxvjp_magic.checks import wording
-from jaxvjp_magic.rendering.quoting import split_fix
 
 pytestmark = pytest.mark.any_jax
 
@@ -21,7 +20,7 @@ pytestmark = pytest.mark.any_jax
 def fixes():
     """Each fix of the wrong programs in the documentation, of those in the tests of causes, and of some more."""
     return {
-        (name, finding.code, finding.fix)
+        (name, finding.code, finding.fix, *finding.fix_parts)
         for name, kept in recorded().items()
         for finding in report_of(kept).findings
         if finding.fix
@@ -32,8 +31,7 @@ def test_what_is_copied_can_be_pasted(fixes):
     """It parses, and has no gaps but the body of a function."""
     assert len(fixes) > 60
     wrong = []
-    for name, code, fix in sorted(fixes):
-        _, pasted = split_fix(fix)
+    for name, code, _, _, pasted in sorted(fixes):
         try:
             ast.parse(pasted)
         except SyntaxError:
@@ -46,10 +44,9 @@ def test_what_is_copied_can_be_pasted(fixes):
 
 def test_what_is_no_code_is_not_offered_as_code(fixes):
     """A sentence is shown as one; code is what stands behind two spaces, or the whole."""
-    for _, _, fix in fixes:
-        words, pasted = split_fix(fix)
+    for _, _, fix, words, pasted in fixes:
         assert words + pasted == fix
-        assert not pasted or not words or wording.endswith(":  ")
+        assert not pasted or not words or words.endswith(":  ")
         assert pasted or not re.search(r":  \S", fix)
 
 

@@ -323,17 +323,19 @@ def test_control_characters_in_the_source_line_keep_the_underline_in_place():
 
 
 @pytest.mark.parametrize(
-    ("fix", "words", "code"),
+    ("fix", "code", "words"),
     [
-        ("keep the name:  g = vmap(f)", "fix: keep the name: g = vmap(f)", "g = vmap(f)"),
-        ("return a, b", "fix: return a, b", "return a, b"),
+        ("keep the name:  g = vmap(f)", "g = vmap(f)", "fix: keep the name: g = vmap(f)"),
+        ("return a, b", "return a, b", "fix: return a, b"),
+        ("do it once", "", "fix: do it once"),
+        ("do it once", "another", "fix: do it once"),  # somebody's report
     ],
 )
-def test_fix_has_its_code_as_code(fix, words, code):
+def test_fix_has_its_code_as_code(fix, code, words):
     """What is to be written stands in `<code>`, the words before it do not."""
-    (card,) = parse(Report(findings=(_finding(fix=fix),))).all("article")
+    (card,) = parse(Report(findings=(_finding(fix=fix, fix_code=code),))).all("article")
     assert card.all("p")[-1].words == words
-    assert [node.words for node in card.all("code")] == [code]
+    assert [node.words for node in card.all("code")] == [code] * fix.endswith(code or "\n")
 
 
 HOSTILE = """<script>alert("1")</script>&amp;<!-- '\\' -->\x1b[31m\u202eevil\u2028\x00"""
@@ -366,8 +368,8 @@ def test_report_without_calls_has_no_table():
     assert root.all("table", "article") == []
 
 
-def _finding(*, fix="", snippet=None):
-    return Finding("VJP101", Severity.ERROR, "title", "reason", fix=fix, snippet=snippet)
+def _finding(*, fix="", snippet=None, fix_code=""):
+    return Finding("VJP101", Severity.ERROR, "title", "reason", fix=fix, snippet=snippet, fix_code=fix_code)
 
 
 def _report_of(text):

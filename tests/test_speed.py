@@ -14,13 +14,14 @@ from programs import check_program
 from test_tracing import X
 
 from jaxvjp_magic import Finding, Severity, vjpcheck
-from jaxvjp_magic.checks.call_view import Case, Context, Found
 from jaxvjp_magic.checks.engine import MOST_ALIKE, Causes, explains
+from jaxvjp_magic.checks.view import Found, RecordView
 from jaxvjp_magic.instrument import tracer
 from jaxvjp_magic.instrument.wrapped_rules import watch
 from jaxvjp_magic.introspect import stack
 from jaxvjp_magic.introspect.avals import MOST_KNOWN, Types
 from jaxvjp_magic.record.calls import CallFact, Function
+from jaxvjp_magic.record.record import Record
 from jaxvjp_magic.recording.call_tree import MANY, Listener
 from jaxvjp_magic.recording.collector import Recorder
 
@@ -191,7 +192,7 @@ def test_known_types_are_bounded():
     """More than a few thousand kinds of pytrees are not kept for a quick look; each is described all the same."""
     types = Types()
     for number in range(MOST_KNOWN + 10):
-        assert types.tree({f"w{number}": X}).paths == (f"['w{number}']",)
+        assert [leaf.path for leaf in types.tree({f"w{number}": X}).leaves] == [f"['w{number}']"]
     assert len(types._of_avals) <= MOST_KNOWN
     assert len(types._trees) <= MOST_KNOWN
 
@@ -255,11 +256,10 @@ def test_causes_say_what_explains_says():
             CallFact("vjp", choose.choice(functions), None, id=number, parent=choose.randrange(number))
             for number in range(1, 9)
         ]
-        context = Context(None, {call.id: call for call in calls})
-        cases = [Case(call, context) for call in calls] + [None]
+        views = [*RecordView(Record(calls=tuple(calls)), None).calls, None]
         codes = ("NAM201", "VJP101", "VJP104", "VJP111", "RES401")
         found = [
-            Found(Finding(choose.choice(codes), choose.choice(list(Severity)), "t", "m"), choose.choice(cases))
+            Found(Finding(choose.choice(codes), choose.choice(list(Severity)), "t", "m"), choose.choice(views))
             for _ in range(10)
         ]
         causes = Causes(found)

@@ -6,19 +6,18 @@ import dataclasses
 import re
 from typing import TYPE_CHECKING
 
-from jaxvjp_magic.checks.call_view import Found, role
+from jaxvjp_magic.checks.register import check
 from jaxvjp_magic.checks.shapes import bwd_fits_arguments, tree_difference
+from jaxvjp_magic.checks.view import found, role
 from jaxvjp_magic.record.facts import Leak, NameUse
-from jaxvjp_magic.results.model import Finding, Severity
+from jaxvjp_magic.results.model import Fix, Severity
 from jaxvjp_magic.source import bindings, rule_ast
 from jaxvjp_magic.source.program import Spot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from jaxvjp_magic.checks.call_view import Case
-    from jaxvjp_magic.record.calls import Function
-    from jaxvjp_magic.record.facts import Fact
+    from jaxvjp_magic.checks.view import CallView, Found, RecordView
     from jaxvjp_magic.source.program import Program, Text
 
 SAME_FUNCTION = {"jit", "checkpoint", "remat", "named_call", "named_scope", "ContextDecorator", "vectorize"}
@@ -36,125 +35,119 @@ class _Overwriting:
     text: Text | None = None
 
 
-def overwritten_names(facts: Sequence[Fact], cases: Sequence[Case], program: Program) -> Iterator[Found]:
+@check("NAM201")
+def overwritten_names(record: RecordView) -> Iterator[Found]:
     """NAM201, once for each name and function; the rule that calls it first is named."""
     seen = set()
-    for use in facts:
+    for use in record.facts:
         if not isinstance(use, NameUse):
             continue
         key = (use.name, use.function, use.scope)
         if key in seen:
             continue
-        found = _overwriting(use, program)
-        severity = _severity(use, found, cases, program)
-        if severity is None or not (use.is_own_name or bindings.uses(found.value, use.name)):
+        at = _overwriting(use, record.program)
+        severity = _severity(use, at, record)
+        if severity is None or not (use.is_own_name or bindings.uses(at.value, use.name)):
             continue  # another name for something made from the function: mapped = vmap(f)
         seen.add(key)
-        yield Found(_finding(use, severity, found, program), _first_case(use, cases))
+        yield _finding(use, severity, at, record)
 
 
-def leaked_tracers(facts: Sequence[Fact], cases: Sequence[Case], program: Program) -> Iterator[Found]:
+@check("NAM205")
+def leaked_tracers(record: RecordView) -> Iterator[Found]:
     """NAM205, once for each global and function: the rule that ran first with a tracer in it."""
     seen = set()
-    for leak in facts:
+    program = record.program
+    for leak in record.facts:
         if not isinstance(leak, Leak) or (leak.name, leak.function) in seen:
             continue
         seen.add((leak.name, leak.function))
-        of_function = _of_function(leak.function, cases)
-        ended = any(case.is_part_of_an_error for case in of_function)
+        of_function = record.of_function(leak.function)
+        ended = any(view.is_part_of_an_error for view in of_function)
         severity = Severity.ERROR if ended else Severity.WARNING
         rule, spot = program.rule_text(leak.rule.code), program.definition(leak.rule.code)
         line = rule_ast.kept_outside(rule).get(leak.name) if rule is not None else None
         if line is not None and leak.rule.code is not None:
             spot = program.spot_in(program.sources.text_of(leak.rule.code.co_filename), line)
-        yield Found(
-            Finding(
-                "NAM205", severity,
-                f"{role(leak.rule, leak.phase, leak.function)} leaves a tracer in the global {leak.name}",
-                "Below jit, vmap and grad a value is a tracer, which is worth nothing when its trace has ended. "
-                "Residuals are the way from fwd to bwd; in eager mode a global seems to work.",
-                fix="hand it over as a residual:  return output, value", function=leak.function.name, line=spot.line,
-                source=spot.source, snippet=spot.snippet, phase=leak.phase, got=leak.name,
-            ),
-            next(iter(of_function), None),
+        yield found(
+            "NAM205", severity, spot,
+            f"{role(leak.rule, leak.phase, leak.function)} leaves a tracer in the global {leak.name}",
+            "Below jit, vmap and grad a value is a tracer, which is worth nothing when its trace has ended. "
+            "Residuals are the way from fwd to bwd; in eager mode a global seems to work.",
+            view=next(iter(of_function), None), fix=Fix("hand it over as a residual", "return output, value"),
+            function=leak.function.name, phase=leak.phase, got=leak.name,
         )  # fmt: skip
 
 
-def deleted_names(case: Case) -> Iterator[Found]:
+@check("NAM201", of_each_call=True)
+def deleted_names(view: CallView) -> Iterator[Found]:
     """NAM201, where a rule raises NameError because its function's name was deleted."""
-    for failed in case.uncaught:
+    for failed in view.uncaught:
         match = re.match(r"name '(\w+)' is not defined", failed.raised.message)
-        rule = {"fwd": case.fwd, "bwd": case.bwd}.get(failed.phase)
+        rule = {"fwd": view.fwd, "bwd": view.bwd}.get(failed.phase)
         if failed.raised.type != "NameError" or match is None or rule is None or rule.code is None:
             continue
-        for text in case.program.sources.searched(rule.code.co_filename):
+        for text in view.program.sources.searched(rule.code.co_filename):
             for at in bindings.deletions(text.text, match[1])[-1:]:
-                yield case.finding(
-                    "NAM201", Severity.ERROR, case.program.spot_in(text, *at),
-                    f"{match[1]} was deleted; {role(rule, failed.phase, case.call.function)} calls it",
-                    f"{case.program.spot(failed.raised.place)} looks {match[1]} up when the rule runs, and it is gone.",
-                    fix=f"keep the name {match[1]}", phase=failed.phase, expected="the custom_vjp function",
+                yield view.finding(
+                    "NAM201", Severity.ERROR, view.program.spot_in(text, *at),
+                    f"{match[1]} was deleted; {role(rule, failed.phase, view.call.function)} calls it",
+                    f"{view.program.spot(failed.raised.place)} looks {match[1]} up when the rule runs, and it is gone.",
+                    fix=Fix(f"keep the name {match[1]}"), phase=failed.phase, expected="the custom_vjp function",
                 )  # fmt: skip
                 return
 
 
-def _of_function(function: Function, cases: Sequence[Case]) -> list[Case]:
-    return [case for case in cases if case.call.function is function]
-
-
-def _first_case(use: NameUse, cases: Sequence[Case]) -> Case | None:
-    return next((case for case in _of_function(use.function, cases) if case.fwds or case.failures), None)
-
-
-def _severity(use: NameUse, found: _Overwriting, cases: Sequence[Case], program: Program) -> Severity | None:
+def _severity(use: NameUse, at: _Overwriting, record: RecordView) -> Severity | None:
     """An error where it shows; a warning where it must; a note where the function stays what it is, or may do so."""
     if use.helper is not None:
-        return Severity.ERROR if _fails(use, _of_function(use.function, cases)) else None
+        return Severity.ERROR if _fails(use, record.of_function(use.function)) else None
     if use.chain and all(step in SAME_FUNCTION for step in use.chain):
         return Severity.NOTE
-    if _shows(use, _of_function(use.function, cases)):
+    if _shows(use, record.of_function(use.function)):
         return Severity.ERROR
     if any(step in ANOTHER_FUNCTION for step in use.chain):
         return Severity.ERROR
     if not use.chain:
         return None
-    certain = any(step in MAPPED for step in use.chain) and not _gives_the_same(use, found, program)
+    certain = any(step in MAPPED for step in use.chain) and not _gives_the_same(use, at, record.program)
     return Severity.WARNING if certain else Severity.NOTE
 
 
-def _gives_the_same(use: NameUse, found: _Overwriting, program: Program) -> bool:
+def _gives_the_same(use: NameUse, at: _Overwriting, program: Program) -> bool:
     """Whether the name is a partial of the function, and the rule gives all that is bound there itself."""
-    bound = bindings.keywords_of_partial(found.value)
+    bound = bindings.keywords_of_partial(at.value)
     rule = program.rule_text(use.rule.code)
     return bool(bound) and rule is not None and rule_ast.always_gives(rule, use.name, bound)
 
 
-def _shows(use: NameUse, cases: Sequence[Case]) -> bool:
+def _shows(use: NameUse, calls: Sequence[CallView]) -> bool:
     """Whether the rule that looks the name up ended the program, or gave another output than the function."""
-    return any(_ended_by(use, case) or (use.phase == "fwd" and _differs(case)) for case in cases)
+    return any(_ended_by(use, view) or (use.phase == "fwd" and _differs(view)) for view in calls)
 
 
-def _fails(use: NameUse, cases: Sequence[Case]) -> bool:
+def _fails(use: NameUse, calls: Sequence[CallView]) -> bool:
     """Whether a rule ended the program, or function and rules do not fit."""
-    if any(one.phase in ("fwd", "bwd") for case in cases for one in case.uncaught):
+    if any(one.phase in ("fwd", "bwd") for view in calls for one in view.uncaught):
         return True
-    return _shows(use, cases) or any(one for case in cases for one in bwd_fits_arguments(case))
+    return _shows(use, calls) or any(one for view in calls for one in bwd_fits_arguments(view))
 
 
-def _ended_by(use: NameUse, case: Case) -> bool:
+def _ended_by(use: NameUse, view: CallView) -> bool:
     """Whether an exception that nobody handled left the rule, or the call before the rule gave a result."""
-    ran = case.fwds if use.phase == "fwd" else case.bwds
-    return any(one.phase == use.phase or not ran for one in case.uncaught)
+    ran = view.fwds if use.phase == "fwd" else view.bwds
+    return any(one.phase == use.phase or not ran for one in view.uncaught)
 
 
-def _differs(case: Case) -> bool:
-    expected = case.expected_output
-    outputs = [fwd.output for fwd in case.fwds if fwd.output is not None]
+def _differs(view: CallView) -> bool:
+    expected = view.expected_output
+    outputs = [fwd.output for fwd in view.fwds if fwd.output is not None]
     return expected is not None and any(tree_difference(expected, output)[1] for output in outputs)
 
 
-def _finding(use: NameUse, severity: Severity, found: _Overwriting, program: Program) -> Finding:
-    now = found.value or (f"{use.chain[0]}({use.name}, ...)" if use.chain else use.now)
+def _finding(use: NameUse, severity: Severity, at: _Overwriting, record: RecordView) -> Found:
+    program = record.program
+    now = at.value or (f"{use.chain[0]}({use.name}, ...)" if use.chain else use.now)
     rule_at = program.definition(use.rule.code)
     caller = f"{role(use.rule, use.phase, use.function)} ({rule_at}) calls {use.name}" + (
         f" through {use.through}" if use.through else ""
@@ -166,13 +159,13 @@ def _finding(use: NameUse, severity: Severity, found: _Overwriting, program: Pro
     elif severity is Severity.NOTE:
         same = all(step in SAME_FUNCTION for step in use.chain)
         effect = ". Both compute the same, so this is harmless." if same else ", which returns the same types."
-    new, fix = _fix(use, found)
-    return Finding(
-        "NAM201", severity,
+    new, fix = _fix(use, at)
+    return found(
+        "NAM201", severity, at.spot,
         f"{use.name} was overwritten; {role(use.rule, use.phase, use.function)} calls it",
         f"{caller}, and now gets {now} instead of {was}{effect}",
-        fix=fix, function=use.function.name, line=found.spot.line, source=found.spot.source,
-        snippet=found.spot.snippet, phase=use.phase, expected=was, got=now, new_name=new,
+        view=next((view for view in record.of_function(use.function) if view.fwds or view.failures), None),
+        fix=fix, function=use.function.name, phase=use.phase, expected=was, got=now, new_name=new,
     )  # fmt: skip
 
 
@@ -197,18 +190,18 @@ def _overwriting(use: NameUse, program: Program) -> _Overwriting:
     return _Overwriting(Spot())
 
 
-def _fix(use: NameUse, found: _Overwriting) -> tuple[str, str]:
+def _fix(use: NameUse, at: _Overwriting) -> tuple[str, Fix]:
     made_by = use.chain[0] if use.chain else "new"
-    value = found.value or (f"{made_by}({use.name}, ...)" if use.chain else "...")
-    new = new_name(use.name, made_by, found.text.text if found.text is not None else "")
+    value = at.value or (f"{made_by}({use.name}, ...)" if use.chain else "...")
+    new = new_name(use.name, made_by, at.text.text if at.text is not None else "")
     return new, keep_original(new, value)
 
 
-def keep_original(new: str, value: str) -> str:
+def keep_original(new: str, value: str) -> Fix:
     """The fix for an overwritten name; in words alone where it is not known what overwrites it."""
     if "..." in value:
-        return f"keep the original name, and call the other one {new}"
-    return f"keep the original name:  {new} = {value}"
+        return Fix(f"keep the original name, and call the other one {new}")
+    return Fix("keep the original name", f"{new} = {value}")
 
 
 def new_name(name: str, made_by: str, text: str) -> str:

@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, TypeVar
 
 from jaxvjp_magic import catalogue
-from jaxvjp_magic.checks import (
+from jaxvjp_magic.checks import (  # noqa: F401 (they register their checks)
     arguments,
     called_names,
     exceptions_in_rules,
@@ -19,8 +19,8 @@ from jaxvjp_magic.checks import (
     uncaught_exceptions,
     values,
 )
-from jaxvjp_magic.checks.call_view import Case, Context, Found
-from jaxvjp_magic.record.facts import ValueFact
+from jaxvjp_magic.checks.register import CHECKS
+from jaxvjp_magic.checks.view import Found, RecordView
 from jaxvjp_magic.record.notes import Note
 from jaxvjp_magic.results.model import Finding, Severity
 
@@ -28,48 +28,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from jaxvjp_magic.record.calls import Function
-    from jaxvjp_magic.record.facts import Fact
     from jaxvjp_magic.record.record import ErrorFact, Record
     from jaxvjp_magic.source.program import Program
 
 T = TypeVar("T")
-OF_CALLS: tuple[Callable[[Case], Iterator[Found]], ...] = (
-    signatures.rules_take_what_they_are_given,
-    signatures.residuals_are_unpacked_as_packed,
-    rule_bindings.state_beside_residuals,
-    called_names.deleted_names,
-    uncaught_exceptions.gradients_of_scalars,
-    uncaught_exceptions.zero_size_gradients,
-    shapes.fwd_returns_a_pair,
-    shapes.fwd_fits_primal,
-    shapes.bwd_fits_arguments,
-    shapes.pullback_fits_output,
-    shapes.primals_have_gradients,
-    arguments.needed_gradients_are_returned,
-    arguments.static_arguments_are_static,
-    arguments.python_values_stay_python,
-    shared_axes.shared_outputs,
-    shared_axes.cotangents_are_summed,
-    residuals.unused_residuals,
-    residuals.large_residuals,
-)
 MOST_ALIKE = 20  # findings of one code at one place: a rule that is wrong for a thousand shapes is wrong once
-OF_EXCEPTIONS = {  # these are errors only where an exception has ended the program
-    "NAM204", "VJP107", "VJP108", "VJP109", "VJP110", "VJP111", "VJP112", "VJP113", "VJP114", "VJP106", "VJP116",
-    "VJP117", "VJP118", "VJP120", "VJP122", "VJP124",
-}  # fmt: skip
-OF_FACTS: tuple[Callable[[Sequence[Fact], Sequence[Case], Program], Iterator[Found]], ...] = (
-    called_names.overwritten_names,
-    overwrites_in_source.overwritten_names,
-    overwrites_in_source.repeated_transformations,
-    overwrites_in_source.imported_names,
-    overwrites_in_source.repeated_tuples,
-    called_names.leaked_tracers,
-    rule_bindings.rules_defined_again,
-    rule_bindings.late_bound_names,
-    rule_bindings.changed_globals,
-    arguments.closed_over_values,
-)
 
 
 def diagnose(
@@ -86,15 +49,8 @@ def diagnose(
     the exception that ended the program, and of those behind it; the finding
     that explains it says so.
     """
-    context = Context(program, {call.id: call for call in record.calls}, uncaught)
-    cases = [Case(call, context) for call in record.calls]
-    run = _Checks()
-    found = [one for case in cases for check in OF_CALLS for one in run(check, case)]
-    found += [one for check in OF_FACTS for one in run(check, record.facts, cases, program)]
-    found += run(residuals.stacked_residuals, cases)
-    found += run(values.wrong_values, [fact for fact in record.facts if isinstance(fact, ValueFact)], cases)
-    exceptions = run(uncaught_exceptions.wrong_use, error, cases, program)
-    exceptions += [one for case in cases for one in run(exceptions_in_rules.failures, case)]
+    view, run = RecordView(record, program, uncaught, error), _Checks()
+    found, exceptions = run.all(view, only_unexplained=False), run.all(view, only_unexplained=True)
     causes = Causes(found)
     found += [one for one in exceptions if not causes.explain(one)]
     wrong = {one.finding.function for one in found if one.finding.severity is Severity.ERROR}
@@ -125,9 +81,19 @@ class _Checks:
     def __init__(self) -> None:
         self.notes: dict[Note, None] = {}
 
-    def __call__(self, check: Callable[..., Iterator[T]], *arguments: object) -> list[T]:
+    def all(self, view: RecordView, *, only_unexplained: bool) -> list[Found]:
+        """What the registered checks of this kind find, in the order of the register."""
+        checks = [check for check in CHECKS if check.only_unexplained is only_unexplained]
+        return [
+            one
+            for check in checks
+            for subject in (view.calls if check.of_each_call else (view,))
+            for one in self(check.function, subject)
+        ]
+
+    def __call__(self, check: Callable[..., Iterator[T]], subject: object) -> list[T]:
         try:
-            return list(check(*arguments))
+            return list(check(subject))
         except Exception as error:  # noqa: BLE001 (a fault of ours is a note, whatever it is)
             detail = str(error).split("\n", 1)[0]
             fault = f"{type(error).__name__}: {detail}"
@@ -141,7 +107,7 @@ def _is_about_residuals(finding: Finding) -> bool:
 
 
 def _is_about_an_exception(finding: Finding) -> bool:
-    return finding.severity is Severity.ERROR and finding.code in OF_EXCEPTIONS
+    return finding.severity is Severity.ERROR and catalogue.CATALOGUE[finding.code].is_of_an_exception
 
 
 def _rank(found: Found) -> int:
@@ -169,18 +135,18 @@ def _merged(found: Sequence[Found]) -> list[Found]:
 def _of_all_calls(same: Sequence[Found]) -> Found:
     first = same[0]
     calls = tuple(dict.fromkeys(call for one in same for call in one.finding.calls))
-    return first if calls == first.finding.calls else Found(dataclasses.replace(first.finding, calls=calls), first.case)
+    return first if calls == first.finding.calls else Found(dataclasses.replace(first.finding, calls=calls), first.view)
 
 
 def explains(cause: Found, effect: Found) -> bool:
     """Whether the one follows from the other: of the same function, or one call around the other."""
     if cause is effect or cause.finding.severity is not Severity.ERROR or _rank(cause) >= _rank(effect):
         return False
-    if cause.case is None or effect.case is None:
+    if cause.view is None or effect.view is None:
         return False
-    if cause.case.call.function is effect.case.call.function:
+    if cause.view.call.function is effect.view.call.function:
         return True
-    return effect.case.call.id in cause.case.ancestors() or cause.case.call.id in effect.case.ancestors()
+    return effect.view.call.id in cause.view.ancestors() or cause.view.call.id in effect.view.ancestors()
 
 
 class Causes:
@@ -192,20 +158,20 @@ class Causes:
         self._of_call: dict[int, int] = {}
         self._inside: dict[int, int] = {}
         for one in found:
-            if one.case is not None and one.finding.severity is Severity.ERROR:
-                rank, call = _rank(one), one.case.call
+            if one.view is not None and one.finding.severity is Severity.ERROR:
+                rank, call = _rank(one), one.view.call
                 self._of_function[call.function] = min(rank, self._of_function.get(call.function, rank))
                 self._of_call[call.id] = min(rank, self._of_call.get(call.id, rank))
-                for around in one.case.ancestors():
+                for around in one.view.ancestors():
                     self._inside[around] = min(rank, self._inside.get(around, rank))
 
     def explain(self, effect: Found) -> bool:
         """Whether one of the findings `explains` this one."""
-        if effect.case is None:
+        if effect.view is None:
             return False
-        call, rank = effect.case.call, _rank(effect)
+        call, rank = effect.view.call, _rank(effect)
         ranks = [self._of_function.get(call.function, rank), self._inside.get(call.id, rank)]
-        return min(*ranks, *(self._of_call.get(around, rank) for around in effect.case.ancestors())) < rank
+        return min(*ranks, *(self._of_call.get(around, rank) for around in effect.view.ancestors())) < rank
 
 
 def _with_causes(found: Sequence[Found], *, raised_error: bool) -> tuple[Finding, ...]:
@@ -216,5 +182,5 @@ def _with_causes(found: Sequence[Found], *, raised_error: bool) -> tuple[Finding
         effects = () if follows else tuple(i for i, other in enumerate(found) if explains(one, other))
         explains_error = raised_error and index == 0 and one.finding.severity is Severity.ERROR
         finding = dataclasses.replace(one.finding, cause_of=effects, explains_error=explains_error)
-        findings.append(dataclasses.replace(finding, fix="", new_name="") if follows else finding)
+        findings.append(dataclasses.replace(finding, fix="", fix_code="", new_name="") if follows else finding)
     return tuple(findings)

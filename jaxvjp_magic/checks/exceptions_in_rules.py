@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jaxvjp_magic.checks import wording
+from jaxvjp_magic.checks.register import check
+from jaxvjp_magic.checks.view import NO_FIX
+from jaxvjp_magic.results.model import Fix
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from jaxvjp_magic.checks.call_view import Case, Found
+    from jaxvjp_magic.checks.view import CallView, Found
     from jaxvjp_magic.record.calls import Failed
     from jaxvjp_magic.source.program import Spot
 
@@ -17,56 +20,57 @@ _LOOPS = ("while_loop", "fori_loop")
 _CODES = {"fwd": "VJP110", "bwd": "VJP110", "primal": "VJP111", "forward": "VJP111", "pullback": "VJP113"}
 
 
-def failures(case: Case) -> Iterator[Found]:
+@check("VJP107", "VJP108", "VJP110", "VJP111", "VJP112", "VJP113", of_each_call=True, only_unexplained=True)
+def failures(view: CallView) -> Iterator[Found]:
     """The exceptions that left this call, each once, where the innermost hook saw it."""
-    for failed in case.failures:
+    for failed in view.failures:
         if failed.phase == "call":
-            yield _call_failed(case, failed)
+            yield _call_failed(view, failed)
         else:
-            yield _phase_failed(case, failed)
+            yield _phase_failed(view, failed)
 
 
-def _phase_failed(case: Case, failed: Failed) -> Found:
+def _phase_failed(view: CallView, failed: Failed) -> Found:
     phase, raised = failed.phase, failed.raised
-    rule = {"fwd": case.fwd, "bwd": case.bwd}.get(phase, case.call.function)
-    name = f"the pullback of {case.name}" if phase == "pullback" else rule.name if rule else case.name
+    rule = {"fwd": view.fwd, "bwd": view.bwd}.get(phase, view.call.function)
+    name = f"the pullback of {view.name}" if phase == "pullback" else rule.name if rule else view.name
     by_jax = phase == "forward" and not raised.in_program
     if by_jax:
-        name = f"{case.call.kind}({case.name})"
-    spot = case.program.spot(raised.place)
+        name = f"{view.call.kind}({view.name})"
+    spot = view.program.spot(raised.place)
     if spot.line is None:
-        spot = case.program.definition(rule.code if rule else None)
+        spot = view.program.definition(rule.code if rule else None)
     if "Reverse-mode differentiation does not work" in raised.message:
-        spot = _loop(case) or spot
-    given = _given(case, phase)
-    role = f", the {phase} rule of {case.name}," if phase in ("fwd", "bwd") else ""
-    return case.finding(
-        _CODES[phase], case.context.severity_of(raised), spot,
+        spot = _loop(view) or spot
+    given = _given(view, phase)
+    role = f", the {phase} rule of {view.name}," if phase in ("fwd", "bwd") else ""
+    return view.finding(
+        _CODES[phase], view.record.severity_of(raised), spot,
         f"{name} raises {raised.type}",
-        f"JAX raised it, and no line of {case.name}, with {given}: {_in_one_line(raised.message)}"
+        f"JAX raised it, and no line of {view.name}, with {given}: {_in_one_line(raised.message)}"
         if by_jax
         else f"{name}{role} was called with {given} and raised {raised.type}: {_in_one_line(raised.message)}",
-        fix=_advice(case, failed), phase=phase, got=raised.type,
+        fix=_advice(view, failed), phase=phase, got=raised.type,
     )  # fmt: skip
 
 
-def _loop(case: Case) -> Spot | None:
+def _loop(view: CallView) -> Spot | None:
     """The loop in a differentiated function that has no reverse mode."""
-    code = case.call.function.code
+    code = view.call.function.code
     for name in _LOOPS if code is not None else ():
-        spot = case.program.use_of(code, name)
-        if spot.line not in (None, case.program.definition(code).line):
+        spot = view.program.use_of(code, name)
+        if spot.line not in (None, view.program.definition(code).line):
             return spot
     return None
 
 
-def _given(case: Case, phase: str) -> str:
+def _given(view: CallView, phase: str) -> str:
     """The arguments with their types: `x: float32[3], y: float32[]`."""
-    if phase == "pullback" and case.pullbacks:
-        return f"the cotangent {case.pullbacks[-1].cotangents}"
-    if phase == "bwd" and case.fwds and case.fwds[-1].residuals is not None:
-        return f"residuals {case.fwds[-1].residuals}"
-    return wording.typed(case.call.primals)
+    if phase == "pullback" and view.pullbacks:
+        return f"the cotangent {view.pullbacks[-1].cotangents}"
+    if phase == "bwd" and view.fwds and view.fwds[-1].residuals is not None:
+        return f"residuals {view.fwds[-1].residuals}"
+    return wording.typed(view.call.primals)
 
 
 def _in_one_line(message: str) -> str:
@@ -96,79 +100,80 @@ _ADVICE_BY_MESSAGE = {
 }
 
 
-def _advice(case: Case, failed: Failed) -> str:
+def _advice(view: CallView, failed: Failed) -> Fix:
     """What to write instead, where the exception tells enough."""
     kind, message = failed.raised.type, failed.raised.message
     if kind in _ADVICE_BY_TYPE:
-        return _ADVICE_BY_TYPE[kind]
-    known = next((advice for part, advice in _ADVICE_BY_MESSAGE.items() if part in message), "")
-    if known or failed.phase != "forward":
-        return known
+        return Fix(_ADVICE_BY_TYPE[kind])
+    advice = Fix(next((advice for part, advice in _ADVICE_BY_MESSAGE.items() if part in message), ""))
+    if advice or failed.phase != "forward":
+        return advice
     if kind == "TypeError" and not failed.raised.in_program:
-        return _advice_about_arguments(case, message)
-    return ""
+        return _advice_about_arguments(view, message)
+    return NO_FIX
 
 
-def _advice_about_arguments(case: Case, message: str) -> str:
+def _advice_about_arguments(view: CallView, message: str) -> Fix:
     """What JAX calls a function with, and what it makes of what that returns."""
     if "aux output" in message:
-        return f"let {case.name} return a pair, or leave has_aux out:  return value, aux"
-    primals, names = case.call.primals, ", ".join(case.call.function.arguments)
-    function = case.name if case.name.isidentifier() else "f"
+        return Fix(f"let {view.name} return a pair, or leave has_aux out", "return value, aux")
+    primals, names = view.call.primals, ", ".join(view.call.function.arguments)
+    function = view.name if view.name.isidentifier() else "f"
     if "positional argument" not in message or primals is None or not names:
-        return ""
-    if case.call.kind != "vjp":
-        return f"give {case.name} what it takes:  jax.{case.call.kind}({function})({names})"
+        return NO_FIX
+    if view.call.kind != "vjp":
+        return Fix(f"give {view.name} what it takes", f"jax.{view.call.kind}({function})({names})")
     given = primals.structure.children
-    as_tuple = "give the primals one by one, not as a tuple" if len(given) == 1 and given[0].kind == "tuple" else ""
-    return f"{as_tuple or f'give {case.name} what it takes'}:  jax.vjp({function}, {names})"
+    is_tuple = len(given) == 1 and given[0].kind == "tuple"
+    words = "give the primals one by one, not as a tuple" if is_tuple else f"give {view.name} what it takes"
+    return Fix(words, f"jax.vjp({function}, {names})")
 
 
-def _call_failed(case: Case, failed: Failed) -> Found:
+def _call_failed(view: CallView, failed: Failed) -> Found:
     """JAX itself refused the call: no rule, arguments that do not fit, a rule's result that does not."""
-    raised, rule = failed.raised, case.call.rule
-    spot = case.program.spot(raised.place or case.call.place)
+    raised, rule = failed.raised, view.call.rule
+    spot = view.program.spot(raised.place or view.call.place)
     if "forward-mode" in raised.message:  # asked for where the outermost of the calls around this one stands
-        spot = case.program.spot(case.root.place or raised.place)
-    defined = case.program.definition(case.call.function.code)
+        spot = view.program.spot(view.root.place or raised.place)
+    defined = view.program.definition(view.call.function.code)
     if rule is not None and (rule.fwd is None or rule.bwd is None):
-        return case.finding(
-            "VJP107", case.context.severity_of(raised), defined,
-            f"{case.name} has no rule: defvjp was not called on this {case.name}",
-            f"{case.name} is called at {spot}, and JAX needs its rule for every call. A function that is "
+        return view.finding(
+            "VJP107", view.record.severity_of(raised), defined,
+            f"{view.name} has no rule: defvjp was not called on this {view.name}",
+            f"{view.name} is called at {spot}, and JAX needs its rule for every call. A function that is "
             "defined again is a new one, and has no rule until defvjp is called again.",
-            fix=wording.with_code(
-                f"call it after each definition of {case.name}",
-                f"{case.name}.defvjp({case.name}_fwd, {case.name}_bwd)",
+            fix=Fix(
+                f"call it after each definition of {view.name}",
+                f"{view.name}.defvjp({view.name}_fwd, {view.name}_bwd)",
             ),
             phase="call", got=raised.type,
         )  # fmt: skip
     if "could not be resolved" in raised.message:
         reason = raised.message.strip().rsplit("\n", 1)[-1]
-        takes = wording.listed(case.call.function.arguments) or "its arguments by position"
-        in_class = "." in case.name or case.call.function.arguments[:1] == ("self",)
+        takes = wording.listed(view.call.function.arguments) or "its arguments by position"
+        in_class = "." in view.name or view.call.function.arguments[:1] == ("self",)
         hint = " A custom_vjp object in a class binds no self: JAX counts self as an argument." if in_class else ""
-        return case.finding(
-            "VJP108", case.context.severity_of(raised), defined if in_class else spot,
-            f"the arguments of {case.name} do not fit its signature: {reason}",
+        return view.finding(
+            "VJP108", view.record.severity_of(raised), defined if in_class else spot,
+            f"the arguments of {view.name} do not fit its signature: {reason}",
             f"A custom_vjp function takes its arguments by position, here {takes}.{hint}",
-            fix="define the custom_vjp function outside of the class, and call it from the method"
-            if in_class
-            else "pass every argument by position",
+            fix=Fix(
+                "define the custom_vjp function outside of the class, and call it from the method"
+                if in_class
+                else "pass every argument by position"
+            ),
             phase="call", got=raised.type,
         )  # fmt: skip
-    return case.finding(
-        "VJP112", case.context.severity_of(raised), spot,
-        f"the call of {case.name} raises {raised.type}",
-        f"{case.name} was called at {case.program.spot(case.call.place)} with {_given(case, 'call')}, and JAX "
+    return view.finding(
+        "VJP112", view.record.severity_of(raised), spot,
+        f"the call of {view.name} raises {raised.type}",
+        f"{view.name} was called at {view.program.spot(view.call.place)} with {_given(view, 'call')}, and JAX "
         f"raised {raised.type}: {_in_one_line(raised.message)}",
-        fix=_advice(case, failed) or _transform_advice(case, failed), phase="call", got=raised.type,
+        fix=_advice(view, failed) or _transform_advice(view, failed), phase="call", got=raised.type,
     )  # fmt: skip
 
 
-def _transform_advice(case: Case, failed: Failed) -> str:
+def _transform_advice(view: CallView, failed: Failed) -> Fix:
     if "forward-mode" in failed.raised.message:
-        return wording.with_code(
-            "give it a custom_jvp rule, or use reverse mode twice", f"jax.jacrev(jax.jacrev({case.name}))"
-        )
-    return ""
+        return Fix("give it a custom_jvp rule, or use reverse mode twice", f"jax.jacrev(jax.jacrev({view.name}))")
+    return NO_FIX

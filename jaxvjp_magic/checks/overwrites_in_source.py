@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 from jaxvjp_magic import catalogue
 from jaxvjp_magic.checks import called_names
-from jaxvjp_magic.checks.call_view import Found
-from jaxvjp_magic.results.model import Finding, Severity
+from jaxvjp_magic.checks.register import check
+from jaxvjp_magic.checks.view import found
+from jaxvjp_magic.results.model import Fix, Severity
 from jaxvjp_magic.source import bindings, overwrites
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
-    from jaxvjp_magic.checks.call_view import Case
-    from jaxvjp_magic.record.facts import Fact
+    from jaxvjp_magic.checks.view import Found, RecordView
     from jaxvjp_magic.source.overwrites import Overwriting
     from jaxvjp_magic.source.program import Program, Spot, Text
 
@@ -24,10 +24,12 @@ TWICE = 2
 _SILENCES = re.compile(r"#\s*vjpcheck:\s*ignore\b\s*(?:\[(?P<codes>[^\]]*)\])?")
 
 
-def overwritten_names(_: Sequence[Fact], cases: Sequence[Case], program: Program) -> Iterator[Found]:
+@check("NAM201")
+def overwritten_names(record: RecordView) -> Iterator[Found]:
     """NAM201, of functions whose rules have not run: where one has, it has shown what its names mean."""
+    program = record.program
     checked = program.sources.checked()
-    ran = {case.name for case in cases if case.fwds or case.bwds or case.failures}
+    ran = {view.name for view in record.calls if view.fwds or view.bwds or view.failures}
     for one in overwrites.overwritings(checked.text):
         harmless = one.transformation in called_names.SAME_FUNCTION
         if one.name in ran or not (harmless or one.transformation in _TRANSFORMATIONS):
@@ -40,28 +42,26 @@ def overwritten_names(_: Sequence[Fact], cases: Sequence[Case], program: Program
         rule_at = program.spot_in(history[rule.rule_text], rule.rule_line)
         effect = "Both compute the same, so this is harmless." if harmless else "It has not run here."
         new = called_names.new_name(one.name, one.transformation, checked.text)
-        yield Found(
-            Finding(
-                "NAM201", Severity.NOTE if harmless else Severity.WARNING,
-                f"{one.name} was overwritten; {rule.rule} calls it",
-                f"{rule.rule} ({rule_at}) calls {one.name}, and would get {one.value} instead of the custom_vjp "
-                f"function. {effect}",
-                fix=called_names.keep_original(new, one.value), function=one.name, line=spot.line,
-                source=spot.source, snippet=spot.snippet, phase=rule.phase,
-                expected="the custom_vjp function", got=one.value, new_name=new,
-            ),
-            None,
+        yield found(
+            "NAM201", Severity.NOTE if harmless else Severity.WARNING, spot,
+            f"{one.name} was overwritten; {rule.rule} calls it",
+            f"{rule.rule} ({rule_at}) calls {one.name}, and would get {one.value} instead of the custom_vjp "
+            f"function. {effect}",
+            fix=called_names.keep_original(new, one.value), function=one.name, phase=rule.phase,
+            expected="the custom_vjp function", got=one.value, new_name=new,
         )  # fmt: skip
 
 
-def repeated_transformations(_: Sequence[Fact], cases: Sequence[Case], program: Program) -> Iterator[Found]:
+@check("NAM202")
+def repeated_transformations(record: RecordView) -> Iterator[Found]:
     """NAM202: a cell transforms a function that another cell defines: each run of it transforms once more."""
+    program = record.program
     checked = program.sources.checked()
     for one in overwrites.overwritings(checked.text):
         if one.transformation not in _TRANSFORMATIONS:
             continue
         if one.in_loop:
-            yield _in_a_loop(one, checked, program, cases)
+            yield _in_a_loop(one, checked, record)
             continue
         if overwrites.is_bound_before(checked.text, one.name, one.line):
             continue
@@ -76,65 +76,55 @@ def repeated_transformations(_: Sequence[Fact], cases: Sequence[Case], program: 
         if not again and overwrites.registered(texts, one.name) is not None:
             continue  # NAM201 has said it
         spot, new = _spot(one, checked, program), called_names.new_name(one.name, one.transformation, texts[last])
-        yield Found(
-            Finding(
-                "NAM202", Severity.WARNING if again else Severity.NOTE,
-                f"{one.transformation} has been applied to {one.name} {times} times" if again
-                else f"running this cell again applies {one.transformation} to {one.name} again",
-                f"{one.name} is defined in {history[defined].source}, and this cell overwrites it by {one.value}; each "
-                "run of the cell takes what the last one has made.",
-                fix=called_names.keep_original(new, one.value), function=one.name, line=spot.line,
-                source=spot.source, snippet=spot.snippet, got=one.value, new_name=new,
-            ),
-            None,
+        yield found(
+            "NAM202", Severity.WARNING if again else Severity.NOTE, spot,
+            f"{one.transformation} has been applied to {one.name} {times} times" if again
+            else f"running this cell again applies {one.transformation} to {one.name} again",
+            f"{one.name} is defined in {history[defined].source}, and this cell overwrites it by {one.value}; each "
+            "run of the cell takes what the last one has made.",
+            fix=called_names.keep_original(new, one.value), function=one.name, got=one.value, new_name=new,
         )  # fmt: skip
 
 
-def _in_a_loop(one: Overwriting, checked: Text, program: Program, cases: Sequence[Case]) -> Found:
-    spot, new = _spot(one, checked, program), called_names.new_name(one.name, one.transformation, checked.text)
-    ended = bool(cases) and bool(cases[0].context.uncaught)
-    return Found(
-        Finding(
-            "NAM202", Severity.ERROR if ended else Severity.WARNING,
-            f"each round of the loop applies {one.transformation} to {one.name} once more",
-            f"{one.name} is overwritten by {one.value}, which takes what the round before has made.",
-            fix=f"do it once, before the loop, and under another name:  {new} = {one.value}",
-            function=one.name, line=spot.line, source=spot.source, snippet=spot.snippet, got=one.value,
-        ),
-        None,
+def _in_a_loop(one: Overwriting, checked: Text, record: RecordView) -> Found:
+    spot, new = _spot(one, checked, record.program), called_names.new_name(one.name, one.transformation, checked.text)
+    return found(
+        "NAM202", Severity.ERROR if record.uncaught else Severity.WARNING, spot,
+        f"each round of the loop applies {one.transformation} to {one.name} once more",
+        f"{one.name} is overwritten by {one.value}, which takes what the round before has made.",
+        fix=Fix("do it once, before the loop, and under another name", f"{new} = {one.value}"),
+        function=one.name, got=one.value,
     )  # fmt: skip
 
 
-def imported_names(_: Sequence[Fact], __: Sequence[Case], program: Program) -> Iterator[Found]:
+@check("NAM201")
+def imported_names(record: RecordView) -> Iterator[Found]:
     """NAM201: an import below a custom_vjp function takes its name."""
+    program = record.program
     checked = program.sources.checked()
     for name, another, *at in overwrites.imported_over(checked.text):
         spot = program.spot_in(checked, *at)
-        yield Found(
-            Finding(
-                "NAM201", Severity.WARNING, f"{name} was overwritten by an import",
-                f"The custom_vjp function {name} is defined above; a call of {name} below reaches what was imported.",
-                fix=f"import it under another name:  {another}", function=name,
-                line=spot.line, source=spot.source, snippet=spot.snippet, expected="the custom_vjp function",
-            ),
-            None,
+        yield found(
+            "NAM201", Severity.WARNING, spot, f"{name} was overwritten by an import",
+            f"The custom_vjp function {name} is defined above; a call of {name} below reaches what was imported.",
+            fix=Fix("import it under another name", another), function=name,
+            expected="the custom_vjp function",
         )  # fmt: skip
 
 
-def repeated_tuples(_: Sequence[Fact], __: Sequence[Case], program: Program) -> Iterator[Found]:
+@check("VJP120")
+def repeated_tuples(record: RecordView) -> Iterator[Found]:
     """VJP120: a whole number times the tuple that a pullback returns repeats the tuple, and raises nothing."""
+    program = record.program
     checked = program.sources.checked()
     for name, text, *at in overwrites.repeated_pullbacks(checked.text):
         spot = program.spot_in(checked, *at)
-        yield Found(
-            Finding(
-                "VJP120", Severity.WARNING, f"{name} returns a tuple, and {text} repeats it",
-                "A pullback returns one gradient for each primal, a tuple also where there is only one. A whole number "
-                "times a tuple is a longer tuple, not a larger gradient.",
-                fix=f"take it apart first:  (gradient,) = {name}(cotangent)", function=name, line=spot.line,
-                source=spot.source, snippet=spot.snippet, phase="pullback", expected="an array", got="a tuple",
-            ),
-            None,
+        yield found(
+            "VJP120", Severity.WARNING, spot, f"{name} returns a tuple, and {text} repeats it",
+            "A pullback returns one gradient for each primal, a tuple also where there is only one. A whole number "
+            "times a tuple is a longer tuple, not a larger gradient.",
+            fix=Fix("take it apart first", f"(gradient,) = {name}(cotangent)"), function=name,
+            phase="pullback", expected="an array", got="a tuple",
         )  # fmt: skip
 
 

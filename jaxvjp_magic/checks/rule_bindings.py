@@ -5,64 +5,60 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jaxvjp_magic.checks import wording
-from jaxvjp_magic.checks.call_view import Found, role
+from jaxvjp_magic.checks.register import check
+from jaxvjp_magic.checks.view import found, role
 from jaxvjp_magic.record.facts import Changed, Edited, LateBound
-from jaxvjp_magic.results.model import Finding, Severity
+from jaxvjp_magic.results.model import Fix, Severity
 from jaxvjp_magic.source import bindings, rule_ast
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
-    from jaxvjp_magic.checks.call_view import Case
+    from jaxvjp_magic.checks.view import CallView, Found, RecordView
     from jaxvjp_magic.record.calls import Function
-    from jaxvjp_magic.record.facts import Fact
-    from jaxvjp_magic.source.program import Program
 
 
-def rules_defined_again(facts: Sequence[Fact], cases: Sequence[Case], program: Program) -> Iterator[Found]:
+@check("NAM203")
+def rules_defined_again(record: RecordView) -> Iterator[Found]:
     """NAM203: the rule that runs is an older one than the one of its name."""
-    for fact in facts:
+    for fact in record.facts:
         if not isinstance(fact, Edited):
             continue
-        spot = program.definition(fact.now.code)
-        name, case = fact.function.name, _case_of(fact.function, [one for one in cases if one.is_custom])
-        again = f"{name}.defvjp({case.fwd_name}, {case.bwd_name})" if case else ""
-        yield Found(
-            Finding(
-                "NAM203", Severity.WARNING, f"{fact.name} was defined again, and {name} still uses the old one",
-                f"defvjp was given the {fact.name} of {program.definition(fact.rule.code)}. It takes the function, not "
-                f"its name, and no custom_vjp function has the {fact.name} of {spot}.",
-                fix=wording.with_code("call defvjp again after it", again),
-                function=name, line=spot.line, source=spot.source, snippet=spot.snippet, phase=fact.phase,
-            ),
-            case,
+        spot = record.program.definition(fact.now.code)
+        name = fact.function.name
+        view = next((one for one in record.of_function(fact.function) if one.is_custom), None)
+        again = f"{name}.defvjp({view.fwd_name}, {view.bwd_name})" if view else ""
+        yield found(
+            "NAM203", Severity.WARNING, spot, f"{fact.name} was defined again, and {name} still uses the old one",
+            f"defvjp was given the {fact.name} of {record.program.definition(fact.rule.code)}. It takes the function, "
+            f"not its name, and no custom_vjp function has the {fact.name} of {spot}.",
+            view=view, fix=Fix("call defvjp again after it", again), function=name, phase=fact.phase,
         )  # fmt: skip
 
 
-def late_bound_names(facts: Sequence[Fact], cases: Sequence[Case], program: Program) -> Iterator[Found]:
+@check("NAM206")
+def late_bound_names(record: RecordView) -> Iterator[Found]:
     """NAM206: a rule made in a loop reads the loop's variable, and runs after the loop has moved on."""
-    for fact in facts:
+    for fact in record.facts:
         if not isinstance(fact, LateBound):
             continue
-        name, spot = fact.names[0], program.use_of(fact.rule.code, fact.names[0])
+        name, spot = fact.names[0], record.program.use_of(fact.rule.code, fact.names[0])
         rule = role(fact.rule, fact.phase, fact.function)
-        yield Found(
-            Finding(
-                "NAM206", Severity.WARNING, f"{rule} reads {name} when it runs, after the loop has ended",
-                f"The loop makes one {fact.function.name} for each {name}, and all of them read the same {name}: the "
-                "last one. Python looks a name up when a function runs, not when it is made.",
-                fix=f"make them in a function that takes {name}:  def make_{_word(fact.function)}({name}): ...",
-                function=fact.function.name, line=spot.line, source=spot.source, snippet=spot.snippet,
-                phase=fact.phase, got=wording.listed(fact.names),
-            ),
-            _case_of(fact.function, cases),
+        yield found(
+            "NAM206", Severity.WARNING, spot, f"{rule} reads {name} when it runs, after the loop has ended",
+            f"The loop makes one {fact.function.name} for each {name}, and all of them read the same {name}: the "
+            "last one. Python looks a name up when a function runs, not when it is made.",
+            view=next(iter(record.of_function(fact.function)), None),
+            fix=Fix(f"make them in a function that takes {name}", f"def make_{_word(fact.function)}({name}): ..."),
+            function=fact.function.name, phase=fact.phase, got=wording.listed(fact.names),
         )  # fmt: skip
 
 
-def changed_globals(facts: Sequence[Fact], cases: Sequence[Case], program: Program) -> Iterator[Found]:
+@check("NAM207")
+def changed_globals(record: RecordView) -> Iterator[Found]:
     """NAM207: a jitted function keeps the value that a global had when it was traced."""
-    told = set()
-    for fact in facts:
+    told, program = set(), record.program
+    for fact in record.facts:
         if not isinstance(fact, Changed) or fact.rule.code is None or (fact.name, fact.function) in told:
             continue
         told.add((fact.name, fact.function))
@@ -74,41 +70,34 @@ def changed_globals(facts: Sequence[Fact], cases: Sequence[Case], program: Progr
                 spot = program.spot_in(text, bound[-1].line, bound[-1].start, bound[-1].end)
                 break
         values = f"{fact.before}, and is {fact.now} now" if fact.before != fact.now else "another one"
-        yield Found(
-            Finding(
-                "NAM207", Severity.NOTE, f"{fact.name} was changed after {fact.function.name} was traced with it",
-                f"When {rule} ({reads}) was traced, {fact.name} was {values}. A jitted function keeps the value that "
-                "it was traced with.",
-                fix=f"hand {fact.name} over as an argument",
-                function=fact.function.name, line=spot.line, source=spot.source, snippet=spot.snippet,
-                phase=fact.phase, got=fact.now,
-            ),
-            _case_of(fact.function, cases),
+        yield found(
+            "NAM207", Severity.NOTE, spot, f"{fact.name} was changed after {fact.function.name} was traced with it",
+            f"When {rule} ({reads}) was traced, {fact.name} was {values}. A jitted function keeps the value that "
+            "it was traced with.",
+            view=next(iter(record.of_function(fact.function)), None), fix=Fix(f"hand {fact.name} over as an argument"),
+            function=fact.function.name, phase=fact.phase, got=fact.now,
         )  # fmt: skip
 
 
-def state_beside_residuals(case: Case) -> Iterator[Found]:
+@check("NAM208", of_each_call=True)
+def state_beside_residuals(view: CallView) -> Iterator[Found]:
     """NAM208: fwd hands something to bwd through a global or through `self`."""
-    if not case.fwds or case.fwd is None or case.bwd is None or case.fwd.code is None:
+    if not view.fwds or view.fwd is None or view.bwd is None or view.fwd.code is None:
         return
-    fwd, bwd = case.program.rule_text(case.fwd.code), case.program.rule_text(case.bwd.code)
+    fwd, bwd = view.program.rule_text(view.fwd.code), view.program.rule_text(view.bwd.code)
     kept = rule_ast.kept_outside(fwd) if fwd is not None else {}
     for name, line in kept.items():
         if bwd is None or not rule_ast.reads(bwd, name):
             continue
-        yield case.finding(
+        yield view.finding(
             "NAM208", Severity.WARNING,
-            case.program.spot_in(case.program.sources.text_of(case.fwd.code.co_filename), line),
-            f"{case.fwd_name} keeps a value in {name}, and {case.bwd_name} reads it there",
-            f"bwd runs later, and for all calls of {case.name}: in between another call may have written there. "
+            view.program.spot_in(view.program.sources.text_of(view.fwd.code.co_filename), line),
+            f"{view.fwd_name} keeps a value in {name}, and {view.bwd_name} reads it there",
+            f"bwd runs later, and for all calls of {view.name}: in between another call may have written there. "
             "Below jit what is kept is a tracer, and is worth nothing afterwards.",
-            fix="hand it over as a residual:  return output, value", phase="fwd", got=name,
+            fix=Fix("hand it over as a residual", "return output, value"), phase="fwd", got=name,
         )  # fmt: skip
 
 
 def _word(function: Function) -> str:
     return function.name if function.name.isidentifier() else "function"
-
-
-def _case_of(function: Function, cases: Sequence[Case]) -> Case | None:
-    return next((case for case in cases if case.call.function is function), None)

@@ -5,112 +5,117 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jaxvjp_magic.checks import wording
-from jaxvjp_magic.results.model import Severity
+from jaxvjp_magic.checks.register import check
+from jaxvjp_magic.checks.view import NO_FIX
+from jaxvjp_magic.results.model import Fix, Severity
 from jaxvjp_magic.source import rule_ast
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from jaxvjp_magic.checks.call_view import Case, Found
+    from jaxvjp_magic.checks.view import CallView, Found
     from jaxvjp_magic.record.calls import Bwd, Pullback
     from jaxvjp_magic.record.trees import ArrayType, Structure, Tree
 
 ERROR, WARNING = Severity.ERROR, Severity.WARNING
 
 
-def fwd_returns_a_pair(case: Case) -> Iterator[Found]:
+@check("VJP102", of_each_call=True)
+def fwd_returns_a_pair(view: CallView) -> Iterator[Found]:
     """VJP102: fwd's result is no pair of output and residuals."""
-    for fwd in case.fwds:
-        if fwd.output is not None or case.fwd is None:
+    for fwd in view.fwds:
+        if fwd.output is not None or view.fwd is None:
             continue
-        yield case.finding(
-            "VJP102", ERROR, case.program.returning(case.fwd.code),
-            f"{case.fwd_name} returns {fwd.got}, not a pair (output, residuals)",
-            f"JAX calls {case.fwd_name} in place of {case.name} when it differentiates. The first of the pair is "
-            f"{case.name}'s output, the second is kept for {case.bwd_name}.",
-            fix="return both, with None where bwd needs nothing:  return output, residuals",
+        yield view.finding(
+            "VJP102", ERROR, view.program.returning(view.fwd.code),
+            f"{view.fwd_name} returns {fwd.got}, not a pair (output, residuals)",
+            f"JAX calls {view.fwd_name} in place of {view.name} when it differentiates. The first of the pair is "
+            f"{view.name}'s output, the second is kept for {view.bwd_name}.",
+            fix=Fix("return both, with None where bwd needs nothing", "return output, residuals"),
             phase="fwd", expected="(output, residuals)", got=fwd.got,
         )  # fmt: skip
         return
 
 
-def fwd_fits_primal(case: Case) -> Iterator[Found]:
+@check("VJP101", of_each_call=True)
+def fwd_fits_primal(view: CallView) -> Iterator[Found]:
     """VJP101: fwd's output has not the type of the function's."""
-    expected = case.expected_output
-    for fwd in case.fwds:
-        if fwd.output is None or expected is None or case.fwd is None:
+    expected = view.expected_output
+    for fwd in view.fwds:
+        if fwd.output is None or expected is None or view.fwd is None:
             continue
         path, how = tree_difference(expected, fwd.output)
         if not how:
             continue
-        yield case.finding(
-            "VJP101", ERROR, case.program.returning(case.fwd.code),
-            f"{case.fwd_name} returns {fwd.output}, but {case.name} returns {expected}",
-            f"The first of the pair that {case.fwd_name} returns takes the place of {case.name}'s output; "
-            f"{_of_path('it', path)} {how}. JAX compares the two only where {case.name} itself has run too.",
-            fix=wording.with_code(f"return from {case.fwd_name} what {case.name} returns", _first_of_pair(case)),
+        yield view.finding(
+            "VJP101", ERROR, view.program.returning(view.fwd.code),
+            f"{view.fwd_name} returns {fwd.output}, but {view.name} returns {expected}",
+            f"The first of the pair that {view.fwd_name} returns takes the place of {view.name}'s output; "
+            f"{_of_path('it', path)} {how}. JAX compares the two only where {view.name} itself has run too.",
+            fix=Fix(f"return from {view.fwd_name} what {view.name} returns", _first_of_pair(view)),
             phase="fwd", path=path, expected=str(expected), got=str(fwd.output),
         )  # fmt: skip
         return
 
 
-def _first_of_pair(case: Case) -> str:
+def _first_of_pair(view: CallView) -> str:
     """`return f(x, y), residuals`, with what fwd returns as residuals; "" where its text does not tell."""
-    rule, fwd = case.call.rule, case.program.rule_text(case.fwd.code if case.fwd else None)
+    rule, fwd = view.call.rule, view.program.rule_text(view.fwd.code if view.fwd else None)
     elements = rule_ast.elements(fwd) if fwd is not None else ()
     if rule is None or fwd is None or rule.symbolic_zeros or len(elements) != len(("output", "residuals")):
         return ""
-    if rule_ast.reads(fwd, case.name):  # it calls the function already
+    if rule_ast.reads(fwd, view.name):  # it calls the function already
         return ""
-    return f"return {case.name}({', '.join(rule_ast.parameters(fwd))}), {elements[1]}"
+    return f"return {view.name}({', '.join(rule_ast.parameters(fwd))}), {elements[1]}"
 
 
-def bwd_fits_arguments(case: Case) -> Iterator[Found]:
+@check("VJP103", "VJP104", "VJP105", of_each_call=True)
+def bwd_fits_arguments(view: CallView) -> Iterator[Found]:
     """VJP103 to VJP105: bwd's result has not the structure, shapes or dtypes of the arguments."""
-    primals = case.call.primals
-    if primals is None or case.bwd is None:
+    primals = view.call.primals
+    if primals is None or view.bwd is None:
         return
-    for bwd in case.bwds:
+    for bwd in view.bwds:
         if bwd.result is None:
             continue
-        found = list(_bwd_structure(case, primals, bwd)) or list(_bwd_leaves(case, primals, bwd))
+        found = list(_bwd_structure(view, primals, bwd)) or list(_bwd_leaves(view, primals, bwd))
         if found:
             yield from found
             return
 
 
-def _bwd_structure(case: Case, primals: Tree, bwd: Bwd) -> Iterator[Found]:
+def _bwd_structure(view: CallView, primals: Tree, bwd: Bwd) -> Iterator[Found]:
     result, arguments = bwd.result, primals.structure
-    if result is None or case.bwd is None:
+    if result is None or view.bwd is None:
         return
     got = result.structure
     count = len(arguments.children)
     needed = wording.listed(primals.names) or "none"
-    fix = ""
+    fix = NO_FIX
     if got.kind not in ("tuple", "list") or (got.kind == "list" and len(got.children) != count):
-        problem = f"{case.bwd_name} returns {got.described}, not a tuple with one cotangent per argument"
-        reason = f"{case.name} takes {wording.number(count, 'argument')} ({needed})."
-        fix = "mind the comma of a tuple of one:  return (cotangent,)" if count == 1 else "return a tuple"
+        problem = f"{view.bwd_name} returns {got.described}, not a tuple with one cotangent per argument"
+        reason = f"{view.name} takes {wording.number(count, 'argument')} ({needed})."
+        fix = Fix("mind the comma of a tuple of one", "return (cotangent,)") if count == 1 else Fix("return a tuple")
     elif _is_one_level_too_deep(arguments, got):
         problem = (
-            f"{case.bwd_name} returns one tuple level too many: a tuple of 1, and in it {got.children[0].described}"
+            f"{view.bwd_name} returns one tuple level too many: a tuple of 1, and in it {got.children[0].described}"
         )
-        reason = f"{case.name} takes {wording.number(count, 'argument')} ({needed}), and bwd returns one for each."
-        fix = "take off the outer parentheses"
+        reason = f"{view.name} takes {wording.number(count, 'argument')} ({needed}), and bwd returns one for each."
+        fix = Fix("take off the outer parentheses")
     elif len(got.children) != count:
-        problem = f"{case.bwd_name} returns {wording.number(len(got.children), 'cotangent')}, but {case.name} takes "
+        problem = f"{view.bwd_name} returns {wording.number(len(got.children), 'cotangent')}, but {view.name} takes "
         problem += f"{wording.number(count, 'argument')}: {needed}"
-        reason, fix = _about_count(case, primals, got)
+        reason, fix = _about_count(view, primals, got)
     else:
         parted = wording.structure_difference(_as_tuple(arguments), _as_tuple(got))
         if parted is None:
             return
         argument = _argument(primals, parted[0])
-        problem = f"{case.bwd_name} returns another structure for {argument}: it {parted[1]}"
+        problem = f"{view.bwd_name} returns another structure for {argument}: it {parted[1]}"
         reason = f"A cotangent has the containers of its argument, {arguments.children[_index(parted[0])]}."
-        fix = f"return the same containers as {argument}, with zeros or None where there is no gradient"
-    yield case.finding(
-        "VJP103", ERROR, case.program.returning(case.bwd.code), problem, reason, fix=fix,
+        fix = Fix(f"return the same containers as {argument}, with zeros or None where there is no gradient")
+    yield view.finding(
+        "VJP103", ERROR, view.program.returning(view.bwd.code), problem, reason, fix=fix,
         phase="bwd", expected=str(arguments), got=str(got),
     )  # fmt: skip
 
@@ -126,22 +131,22 @@ def _is_one_level_too_deep(arguments: Structure, got: Structure) -> bool:
     )
 
 
-def _about_count(case: Case, primals: Tree, got: Structure) -> tuple[str, str]:
+def _about_count(view: CallView, primals: Tree, got: Structure) -> tuple[str, Fix]:
     names = list(primals.names)
     if len(got.children) < len(names):
         missing = names[len(got.children) :]
         reason = "Arguments with defaults count too; those in nondiff_argnums do not."
-        rule = case.program.rule_text(case.bwd.code) if case.bwd else None
+        rule = view.program.rule_text(view.bwd.code) if view.bwd else None
         elements = rule_ast.elements(rule) if rule is not None else ()
         code = f"return {', '.join([*elements, *(['None'] * len(missing))])}" if elements else ""
-        return reason, wording.with_code("return one for each, None for an argument without gradient", code)
-    if case.call.nondiff:
-        static = wording.listed(name for name, _ in case.call.nondiff)
+        return reason, Fix("return one for each, None for an argument without gradient", code)
+    if view.call.nondiff:
+        static = wording.listed(name for name, _ in view.call.nondiff)
         return (
             f"{static} is in nondiff_argnums and gets no cotangent.",
-            f"return only those of {wording.listed(names)}",
+            Fix(f"return only those of {wording.listed(names)}"),
         )
-    return "There is one for each argument, no more.", f"return only those of {wording.listed(names)}"
+    return "There is one for each argument, no more.", Fix(f"return only those of {wording.listed(names)}")
 
 
 def _as_tuple(structure: Structure) -> Structure:
@@ -157,8 +162,8 @@ def _argument(primals: Tree, path: str) -> str:
     return (primals.names[index] if index < len(primals.names) else f"argument {index}") + path[path.index("]") + 1 :]
 
 
-def _bwd_leaves(case: Case, primals: Tree, bwd: Bwd) -> Iterator[Found]:
-    if bwd.result is None or case.bwd is None:
+def _bwd_leaves(view: CallView, primals: Tree, bwd: Bwd) -> Iterator[Found]:
+    if bwd.result is None or view.bwd is None:
         return
     leaves = dict(bwd.result.leaves)
     for path, argument in primals.leaves:
@@ -167,29 +172,29 @@ def _bwd_leaves(case: Case, primals: Tree, bwd: Bwd) -> Iterator[Found]:
             continue
         if argument.shape is None or got.is_float0 or not _is_inexact(argument):
             continue
-        name, spot = path or "the argument", case.returned(path)
+        name, spot = path or "the argument", view.returned(path)
         if got.shape != argument.shape:
             near = wording.near_fit(argument.shape, got.shape)
-            yield case.finding(
+            yield view.finding(
                 "VJP104", ERROR, spot,
-                f"{case.bwd_name} returns {got.text} for {name}, which is {argument.text}",
+                f"{view.bwd_name} returns {got.text} for {name}, which is {argument.text}",
                 "A cotangent has the shape of its argument" + (f"; {near}." if near else "."),
-                fix=wording.with_code(
-                    f"return {argument.text} for {name}", wording.fitting(argument.shape, got.shape, case.made(path))
+                fix=Fix(
+                    f"return {argument.text} for {name}", wording.fitting(argument.shape, got.shape, view.made(path))
                 ),
                 phase="bwd", path=path,
                 expected=argument.text, got=got.text,
             )  # fmt: skip
         elif got.dtype != argument.dtype:
             both = (got.dtype, argument.dtype)
-            raised = next((kind for kind, text in case.context.uncaught if all(one in text for one in both)), "")
-            yield case.finding(
+            raised = next((kind for kind, text in view.record.uncaught if all(one in text for one in both)), "")
+            yield view.finding(
                 "VJP105", ERROR if raised else WARNING, spot,
-                f"{case.bwd_name} returns {got.text} for {name}, which is {argument.text}",
+                f"{view.bwd_name} returns {got.text} for {name}, which is {argument.text}",
                 f"JAX accepts a cotangent of another dtype without a word, and raised {raised} where it was used."
                 if raised else
                 "JAX accepts a cotangent of another dtype without a word, and hands it on as the gradient.",
-                fix=f'return it as {argument.dtype}:  {case.made(path)}.astype("{argument.dtype}")',
+                fix=Fix(f"return it as {argument.dtype}", f'{view.made(path)}.astype("{argument.dtype}")'),
                 phase="bwd", path=path,
                 expected=argument.text, got=got.text,
             )  # fmt: skip
@@ -205,51 +210,53 @@ def _is_inexact(array_type: ArrayType) -> bool:
     return array_type.dtype.startswith(("float", "bfloat", "complex")) and not array_type.is_float0
 
 
-def pullback_fits_output(case: Case) -> Iterator[Found]:
+@check("VJP106", of_each_call=True)
+def pullback_fits_output(view: CallView) -> Iterator[Found]:
     """VJP106: the cotangent given to a pullback is not like the output."""
-    for forward in case.forwards:
-        for pullback in case.pullbacks:
+    for forward in view.forwards:
+        for pullback in view.pullbacks:
             if pullback.result is None:
-                yield from _cotangent_mismatch(case, forward.output, pullback)
+                yield from _cotangent_mismatch(view, forward.output, pullback)
                 return
 
 
-def _cotangent_mismatch(case: Case, output: Tree, pullback: Pullback) -> Iterator[Found]:
+def _cotangent_mismatch(view: CallView, output: Tree, pullback: Pullback) -> Iterator[Found]:
     got = pullback.cotangents
     path, how = tree_difference(output, got, cotangent=True)
     if not how:
         return
-    raised = next((failed.raised for failed in case.failures if failed.phase == "pullback"), None)
+    raised = next((failed.raised for failed in view.failures if failed.phase == "pullback"), None)
     if raised is None:
         return
-    yield case.finding(
-        "VJP106", case.context.severity_of(raised), case.program.spot(raised.place or case.call.place),
-        f"the pullback of {case.name} was given {got}, but the output is {output}",
+    yield view.finding(
+        "VJP106", view.record.severity_of(raised), view.program.spot(raised.place or view.call.place),
+        f"the pullback of {view.name} was given {got}, but the output is {output}",
         f"A pullback takes a cotangent of the output's type; {_of_path('this one', path)} {how}.",
-        fix=f"call it with a cotangent like the output: {output}",
+        fix=Fix(f"call it with a cotangent like the output: {output}"),
         phase="pullback", path=path, expected=str(output), got=str(got),
     )  # fmt: skip
 
 
-def primals_have_gradients(case: Case) -> Iterator[Found]:
+@check("VJP114", of_each_call=True)
+def primals_have_gradients(view: CallView) -> Iterator[Found]:
     """VJP114: everything that is differentiated is an integer, so every gradient is float0."""
-    primals = case.call.primals
-    if primals is None or not primals.leaves or not case.call.is_direct or not any(p.result for p in case.pullbacks):
+    primals = view.call.primals
+    if primals is None or not primals.leaves or not view.call.is_direct or not any(p.result for p in view.pullbacks):
         return
-    outputs = [leaf for forward in case.forwards for leaf in forward.output.leaves]
+    outputs = [leaf for forward in view.forwards for leaf in forward.output.leaves]
     if any(_is_inexact(one) for _, one in primals.leaves) or not any(_is_inexact(one) for _, one in outputs):
         return
-    if case.call.kind != "vjp":  # grad and the others raise, unless they are told allow_int=True: then it is meant
+    if view.call.kind != "vjp":  # grad and the others raise, unless they are told allow_int=True: then it is meant
         return
     path, one = primals.leaves[0]
     if not one.is_integer:
         return
-    yield case.finding(
-        "VJP114", WARNING, case.program.spot(case.call.place),
-        f"the gradient of {case.name} with respect to {path} is float0, for {path} is {one.text}",
+    yield view.finding(
+        "VJP114", WARNING, view.program.spot(view.call.place),
+        f"the gradient of {view.name} with respect to {path} is float0, for {path} is {one.text}",
         "An integer has no derivative: what the pullback returns for it has the type float0, and no arithmetic "
         "takes it. jax.grad raises here, jax.vjp does not.",
-        fix=f"differentiate with respect to floats:  {path}.astype(jnp.float32)",
+        fix=Fix("differentiate with respect to floats", f"{path}.astype(jnp.float32)"),
         phase="pullback", path=path, got=one.text,
     )  # fmt: skip
 

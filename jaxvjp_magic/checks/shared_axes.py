@@ -5,39 +5,42 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jaxvjp_magic.checks import wording
-from jaxvjp_magic.results.model import Severity
+from jaxvjp_magic.checks.register import check
+from jaxvjp_magic.results.model import Fix, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from jaxvjp_magic.checks.call_view import Case, Found
+    from jaxvjp_magic.checks.view import CallView, Found
 
 
-def shared_outputs(case: Case) -> Iterator[Found]:
+@check("VJP121", of_each_call=True)
+def shared_outputs(view: CallView) -> Iterator[Found]:
     """VJP121: below a vmap, an output that does not depend on the example, beside one that does."""
-    paths = next((fwd.shared for fwd in case.fwds if fwd.shared), ())
+    paths = next((fwd.shared for fwd in view.fwds if fwd.shared), ())
     if not paths:
         return
-    raised = any("shared across the batch" in message for _, message in case.context.uncaught)
+    raised = any("shared across the batch" in message for _, message in view.record.uncaught)
     outputs = wording.listed(f"output {path}" for path in paths)
     one = len(paths) == 1
-    size = f"{case.call.vmap[-1]} times" if case.call.vmap else "once for each"
-    yield case.finding(
+    size = f"{view.call.vmap[-1]} times" if view.call.vmap else "once for each"
+    yield view.finding(
         "VJP121", Severity.ERROR if raised else Severity.WARNING,
-        case.program.definition(case.call.function.code),
-        f"{outputs} of {case.name} {'is' if one else 'are'} shared by all examples of the vmap",
+        view.program.definition(view.call.function.code),
+        f"{outputs} of {view.name} {'is' if one else 'are'} shared by all examples of the vmap",
         f"{'Its cotangent is' if one else 'Their cotangents are'} given to the bwd rule with every example, and the "
         f"sum over the examples counts {'it' if one else 'them'} {size}. Since 0.12 JAX raises here.",
-        fix=f"compute {'it' if one else 'them'} outside of {case.name}, or where the function is not mapped",
+        fix=Fix(f"compute {'it' if one else 'them'} outside of {view.name}, or where the function is not mapped"),
         phase="bwd", path=paths[0],
     )  # fmt: skip
 
 
-def cotangents_are_summed(case: Case) -> Iterator[Found]:
+@check("VJP122", of_each_call=True)
+def cotangents_are_summed(view: CallView) -> Iterator[Found]:
     """VJP122: in a shard_map, a cotangent that varies over a mesh axis for an argument that does not."""
-    primals = case.call.primals
-    for bwd in case.bwds:
-        if bwd.result is None or primals is None or case.bwd is None:
+    primals = view.call.primals
+    for bwd in view.bwds:
+        if bwd.result is None or primals is None or view.bwd is None:
             continue
         results = dict(bwd.result.leaves)
         for path, argument in primals.leaves:
@@ -47,12 +50,12 @@ def cotangents_are_summed(case: Case) -> Iterator[Found]:
                 continue
             named = wording.listed(f'"{axis}"' for axis in axes)
             names = f'"{axes[0]}"' if len(axes) == 1 else repr(tuple(axes)).replace("'", '"')
-            yield case.finding(
-                "VJP122", Severity.ERROR if case.context.uncaught else Severity.WARNING,
-                case.returned(path),
-                f"{case.bwd_name} returns for {path} a cotangent that varies over the mesh axis {named}",
+            yield view.finding(
+                "VJP122", Severity.ERROR if view.record.uncaught else Severity.WARNING,
+                view.returned(path),
+                f"{view.bwd_name} returns for {path} a cotangent that varies over the mesh axis {named}",
                 f"{path} is {argument.text}, the same on all devices, and its cotangent is {got.text}: the sum over "
                 "the devices is missing.",
-                fix=f"sum it:  jax.lax.psum({case.made(path)}, {names})", phase="bwd", path=path,
+                fix=Fix("sum it", f"jax.lax.psum({view.made(path)}, {names})"), phase="bwd", path=path,
                 expected=argument.text, got=got.text,
             )  # fmt: skip

@@ -6,14 +6,15 @@ import re
 from typing import TYPE_CHECKING
 
 from jaxvjp_magic.checks import wording
-from jaxvjp_magic.checks.call_view import Found
-from jaxvjp_magic.results.model import Finding, Severity
+from jaxvjp_magic.checks.register import check
+from jaxvjp_magic.checks.view import found
+from jaxvjp_magic.results.model import Fix, Severity
 from jaxvjp_magic.source import bindings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
-    from jaxvjp_magic.checks.call_view import Case
+    from jaxvjp_magic.checks.view import CallView, Found, RecordView
     from jaxvjp_magic.record.calls import Place
     from jaxvjp_magic.record.record import ErrorFact
     from jaxvjp_magic.source.program import Program
@@ -22,79 +23,85 @@ if TYPE_CHECKING:
 _OF_A_TUPLE = re.compile(r"'tuple'|<class 'tuple'>|multiply sequence|got tuple\b")
 
 
-def gradients_of_scalars(case: Case) -> Iterator[Found]:
+@check("VJP124", of_each_call=True)
+def gradients_of_scalars(view: CallView) -> Iterator[Found]:
     """VJP124: `jax.grad` of a function that returns an array."""
-    message = next((message for _, message in case.context.uncaught if "only defined for scalar-output" in message), "")
-    output = case.forwards[0].output if case.forwards else None
-    if not message or output is None or case.call.kind not in ("grad", "value_and_grad") or case.pullbacks:
+    message = next((message for _, message in view.record.uncaught if "only defined for scalar-output" in message), "")
+    output = view.forwards[0].output if view.forwards else None
+    if not message or output is None or view.call.kind not in ("grad", "value_and_grad") or view.pullbacks:
         return
     if len(output.leaves) == 1 and output.leaves[0].type.shape == ():
         return
-    yield case.finding(
-        "VJP124", Severity.ERROR, case.program.spot(case.call.place),
-        f"{case.call.kind} of {case.name}, which returns {output}: a gradient is that of a scalar",
-        f"{case.name} was called with {wording.typed(case.call.primals)}.",
-        fix=f"reduce the output, as in {case.name}(...).sum(); or take jax.vmap(jax.grad(f)) for one gradient each, "
-        "jax.jacrev(f) for all derivatives",
+    yield view.finding(
+        "VJP124", Severity.ERROR, view.program.spot(view.call.place),
+        f"{view.call.kind} of {view.name}, which returns {output}: a gradient is that of a scalar",
+        f"{view.name} was called with {wording.typed(view.call.primals)}.",
+        fix=Fix(
+            f"reduce the output, as in {view.name}(...).sum(); or take jax.vmap(jax.grad(f)) for one gradient each, "
+            "jax.jacrev(f) for all derivatives"
+        ),
         phase="forward", expected="float32[]", got=str(output),
     )  # fmt: skip
 
 
-def zero_size_gradients(case: Case) -> Iterator[Found]:
+@check("VJP114", of_each_call=True)
+def zero_size_gradients(view: CallView) -> Iterator[Found]:
     """VJP114, as an error: the program calculates with the float0 of an integer primal, or a bwd rule with one."""
-    message = next((message for _, message in case.context.uncaught if "float0" in message), "")
-    if message and case.is_custom:
-        yield from _zero_size_cotangent(case)
-    primals = case.call.primals
-    results = [pullback.result for pullback in case.pullbacks if pullback.result is not None]
-    if not message or primals is None or not results or case.is_custom:
+    message = next((message for _, message in view.record.uncaught if "float0" in message), "")
+    if message and view.is_custom:
+        yield from _zero_size_cotangent(view)
+    primals = view.call.primals
+    results = [pullback.result for pullback in view.pullbacks if pullback.result is not None]
+    if not message or primals is None or not results or view.is_custom:
         return
     for path, one in primals.leaves:
         if one.is_integer:
-            yield case.finding(
-                "VJP114", Severity.ERROR, case.program.spot(case.call.place),
-                f"the gradient of {case.name} with respect to {path} is float0, for {path} is {one.text}",
+            yield view.finding(
+                "VJP114", Severity.ERROR, view.program.spot(view.call.place),
+                f"the gradient of {view.name} with respect to {path} is float0, for {path} is {one.text}",
                 "An integer has no derivative: what the pullback returns for it has the type float0, and no arithmetic "
                 "takes it. That ended the program.",
-                fix=wording.with_code("differentiate with respect to floats alone", _of_floats(case)),
+                fix=Fix("differentiate with respect to floats alone", _of_floats(view)),
                 phase="pullback", path=path, got=one.text,
             )  # fmt: skip
             return
 
 
-def _of_floats(case: Case) -> str:
+def _of_floats(view: CallView) -> str:
     """`jax.vjp(lambda x: f(x, n), x)`, with the names of the arguments."""
-    primals = case.call.primals
+    primals = view.call.primals
     if primals is None or len(primals.names) != len(primals.leaves):  # a container among them
         return ""
     pairs = zip(primals.names, primals.leaves, strict=True)
     floats = ", ".join(name for name, leaf in pairs if not leaf.type.is_integer)
-    return f"jax.vjp(lambda {floats}: {case.name}({', '.join(primals.names)}), {floats})" if floats else ""
+    return f"jax.vjp(lambda {floats}: {view.name}({', '.join(primals.names)}), {floats})" if floats else ""
 
 
-def _zero_size_cotangent(case: Case) -> Iterator[Found]:
+def _zero_size_cotangent(view: CallView) -> Iterator[Found]:
     """The cotangent of an integer output, which a bwd rule is given and calculates with."""
-    failed = next((one for one in case.uncaught if one.phase == "bwd" and "float0" in one.raised.message), None)
-    output = case.fwds[-1].output if case.fwds else None
+    failed = next((one for one in view.uncaught if one.phase == "bwd" and "float0" in one.raised.message), None)
+    output = view.fwds[-1].output if view.fwds else None
     integers = [leaf for leaf in output.leaves if leaf.type.is_integer] if output else []
     if failed is None or not integers:
         return
     path, got = integers[0]
-    which = f"the output {path} of {case.name}" if path else f"the output of {case.name}"
-    yield case.finding(
-        "VJP114", Severity.ERROR, case.program.spot(failed.raised.place),
-        f"{case.bwd_name} calculates with a float0: {which} is {got}",
-        f"An integer has no derivative, so the cotangent that {case.bwd_name} gets for it has the type float0, and no "
+    which = f"the output {path} of {view.name}" if path else f"the output of {view.name}"
+    yield view.finding(
+        "VJP114", Severity.ERROR, view.program.spot(failed.raised.place),
+        f"{view.bwd_name} calculates with a float0: {which} is {got}",
+        f"An integer has no derivative, so the cotangent that {view.bwd_name} gets for it has the type float0, and no "
         f"arithmetic takes it. JAX raised {failed.raised.type}.",
-        fix=f"use the cotangents of the floats alone in {case.bwd_name}", phase="bwd", path=path, got=str(got),
+        fix=Fix(f"use the cotangents of the floats alone in {view.bwd_name}"), phase="bwd", path=path, got=str(got),
     )  # fmt: skip
 
 
-def wrong_use(error: ErrorFact | None, cases: Sequence[Case], program: Program) -> Iterator[Found]:
+@check("NAM204", "VJP109", "VJP114", "VJP120", only_unexplained=True)
+def wrong_use(record: RecordView) -> Iterator[Found]:
     """NAM204, VJP109 and VJP120, for the exception that ended the program."""
+    error, program = record.error, record.program
     if error is None or error.raised.place is None:
         return
-    has_returned = not any(failed.phase == "pullback" for case in cases for failed in case.uncaught)
+    has_returned = not any(failed.phase == "pullback" for view in record.calls for failed in view.uncaught)
     if has_returned and _OF_A_TUPLE.search(error.raised.message):
         yield from _tuple_as_array(error, error.raised.place, program)
     place = error.raised.place
@@ -123,13 +130,10 @@ def _overwritten_by_a_result(name: str, error: ErrorFact, program: Program) -> I
             if binding.value and bindings.uses(binding.value, name):
                 spot = program.spot_in(text, binding.line, binding.start, binding.end)
                 message = f"{name} is {error.not_callable[name]} since then, and {program.spot(place)} calls it."
-                yield Found(
-                    Finding(
-                        "NAM204", Severity.ERROR, f"{name} was overwritten by a result of its own", message,
-                        f"keep the original name:  {name}_result = {binding.value}", name, spot.line, spot.source,
-                        "call", "", "a function", error.not_callable[name], spot.snippet,
-                    ),
-                    None,
+                yield found(
+                    "NAM204", Severity.ERROR, spot, f"{name} was overwritten by a result of its own", message,
+                    fix=Fix("keep the original name", f"{name}_result = {binding.value}"), function=name,
+                    phase="call", expected="a function", got=error.not_callable[name],
                 )  # fmt: skip
                 return
 
@@ -140,15 +144,12 @@ def _overwritten_by_its_pullback(name: str, error: ErrorFact, program: Program) 
         for binding in bindings.bindings(text.text, name):
             if binding.whole and bindings.uses(binding.whole, name):
                 spot = program.spot_in(text, binding.line, binding.start, binding.end)
-                yield Found(
-                    Finding(
-                        "NAM204", Severity.ERROR, f"{name} was overwritten by its own pullback",
-                        f"{name} is what {binding.whole} returned, and {program.spot(error.raised.place)} takes it for "
-                        "the function.",
-                        f"keep the original name:  pullback = {binding.whole}[1]", name, spot.line, spot.source,
-                        "call", "", "the function", "a pullback", spot.snippet,
-                    ),
-                    None,
+                yield found(
+                    "NAM204", Severity.ERROR, spot, f"{name} was overwritten by its own pullback",
+                    f"{name} is what {binding.whole} returned, and {program.spot(error.raised.place)} takes it for "
+                    "the function.",
+                    fix=Fix("keep the original name", f"pullback = {binding.whole}[1]"), function=name,
+                    phase="call", expected="the function", got="a pullback",
                 )  # fmt: skip
                 return
 
@@ -158,15 +159,12 @@ def _gradient_of_an_integer(error: ErrorFact, program: Program) -> Found:
     taken = error.raised.message.split("but got ", 1)[-1].split(". ", 1)[0]
     text = program.sources.text_of(error.raised.place.filename).text if error.raised.place else ""
     function = bindings.first_argument(text, error.raised.place.line, "grad") if error.raised.place else ""
-    return Found(
-        Finding(
-            "VJP114", Severity.ERROR, f"the gradient with respect to an argument of type {taken}",
-            "An integer has no derivative. jax.grad differentiates with respect to the first argument, unless argnums "
-            "says otherwise.",
-            "give it as a float, or choose another argument with argnums", function, spot.line, spot.source,
-            "forward", "", "a float", taken, spot.snippet,
-        ),
-        None,
+    return found(
+        "VJP114", Severity.ERROR, spot, f"the gradient with respect to an argument of type {taken}",
+        "An integer has no derivative. jax.grad differentiates with respect to the first argument, unless argnums "
+        "says otherwise.",
+        fix=Fix("give it as a float, or choose another argument with argnums"), function=function,
+        phase="forward", expected="a float", got=taken,
     )  # fmt: skip
 
 
@@ -178,14 +176,11 @@ def _decorated_in_the_wrong_order(name: str, error: ErrorFact, program: Program)
         if definition is not None:
             spot = program.spot_in(text, definition.first_line)
             break
-    return Found(
-        Finding(
-            "VJP109", Severity.ERROR, f"{name} is no custom_vjp function: {made_by} is around it",
-            f"defvjp belongs to the custom_vjp object, and {name} is what {made_by} made of it.",
-            f"let custom_vjp be the outermost, call {name}.defvjp(...), and apply {made_by} where {name} is used",
-            name, spot.line, spot.source, "call", "", "a custom_vjp function", made_by, spot.snippet,
-        ),
-        None,
+    return found(
+        "VJP109", Severity.ERROR, spot, f"{name} is no custom_vjp function: {made_by} is around it",
+        f"defvjp belongs to the custom_vjp object, and {name} is what {made_by} made of it.",
+        fix=Fix(f"let custom_vjp be the outermost, call {name}.defvjp(...), and apply {made_by} where {name} is used"),
+        function=name, phase="call", expected="a custom_vjp function", got=made_by,
     )  # fmt: skip
 
 
@@ -200,13 +195,10 @@ def _tuple_as_array(error: ErrorFact, place: Place, program: Program) -> Iterato
             if called and called[0] in error.pullbacks and bound.line <= place.line:
                 spot, pullback = program.spot_in(text, bound.line, bound.start, bound.end), called[0]
     if pullback:
-        yield Found(
-            Finding(
-                "VJP120", Severity.ERROR, f"{pullback} returns a tuple, with one gradient for each primal",
-                f"{program.spot(place)} uses it as an array, and raised {error.raised.type}. A pullback of one primal "
-                "returns a tuple of one.",
-                f"take it apart:  (gradient,) = {pullback}(cotangent)", pullback, spot.line, spot.source, "pullback",
-                expected="an array", got="a tuple", snippet=spot.snippet,
-            ),
-            None,
+        yield found(
+            "VJP120", Severity.ERROR, spot, f"{pullback} returns a tuple, with one gradient for each primal",
+            f"{program.spot(place)} uses it as an array, and raised {error.raised.type}. A pullback of one primal "
+            "returns a tuple of one.",
+            fix=Fix("take it apart", f"(gradient,) = {pullback}(cotangent)"), function=pullback,
+            phase="pullback", expected="an array", got="a tuple",
         )  # fmt: skip

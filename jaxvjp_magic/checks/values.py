@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jaxvjp_magic.checks import wording
-from jaxvjp_magic.results.model import Severity
+from jaxvjp_magic.checks.register import check
+from jaxvjp_magic.record.facts import ValueFact
+from jaxvjp_magic.results.model import Fix, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
-    from jaxvjp_magic.checks.call_view import Case, Found
+    from jaxvjp_magic.checks.view import CallView, Found, RecordView
     from jaxvjp_magic.record.calls import Place
-    from jaxvjp_magic.record.facts import ValueFact
 
 _PATTERNS = {
     "": ("is not the derivative of {f}", "it agrees neither with autodiff of {f} nor with finite differences"),
@@ -28,70 +28,72 @@ _PATTERNS = {
 _FEW_DIGITS = 1e-3  # a factor is written with four digits
 
 
-def wrong_values(facts: Sequence[ValueFact], cases: Sequence[Case]) -> Iterator[Found]:
+@check("VAL301", "VAL302", "VAL303", "VAL304", "VAL305", "RES403")
+def wrong_values(record: RecordView) -> Iterator[Found]:
     """The findings about values, each at the call that shows it."""
-    shown = [(fact, case) for fact in facts if (case := next((one for one in cases if _shows(one, fact)), None))]
-    begun = {ancestor for fact, case in shown if _is_nan_of_rule(fact) for ancestor in case.ancestors()}
-    for fact, case in shown:
+    facts = [fact for fact in record.facts if isinstance(fact, ValueFact)]
+    shown = [(fact, view) for fact in facts if (view := next((one for one in record.calls if _shows(one, fact)), None))]
+    begun = {ancestor for fact, view in shown if _is_nan_of_rule(fact) for ancestor in view.ancestors()}
+    for fact, view in shown:
         if fact.pattern == "nan" and fact.phase == "bwd":
-            yield _nan_of_rule(case, fact)
-        elif fact.pattern == "nan" and case.call.id not in begun:  # otherwise the rule inside has been told of
-            yield _nan(case, fact, cases)
+            yield _nan_of_rule(view, fact)
+        elif fact.pattern == "nan" and view.call.id not in begun:  # otherwise the rule inside has been told of
+            yield _nan(view, fact)
         elif fact.pattern == "zeros":
-            yield _zeros(case)
+            yield _zeros(view)
         elif fact.phase == "fwd":
-            yield _fwd_value(case, fact)
+            yield _fwd_value(view, fact)
         elif fact.phase == "bwd":
-            yield _gradient(case, fact)
+            yield _gradient(view, fact)
 
 
 def _is_nan_of_rule(fact: ValueFact) -> bool:
     return fact.pattern == "nan" and fact.phase == "bwd"
 
 
-def _shows(case: Case, fact: ValueFact) -> bool:
-    if case.call.function is not fact.function or case.call.primals is not fact.primals:
+def _shows(view: CallView, fact: ValueFact) -> bool:
+    if view.call.function is not fact.function or view.call.primals is not fact.primals:
         return False
-    return bool({"fwd": case.fwds, "bwd": case.fwds, "pullback": case.pullbacks}[fact.phase])
+    return bool({"fwd": view.fwds, "bwd": view.fwds, "pullback": view.pullbacks}[fact.phase])
 
 
 def _at(fact: ValueFact) -> str:
     return "at random values of the same types" if fact.is_random else "at the values of this run"
 
 
-def _fwd_value(case: Case, fact: ValueFact) -> Found:
-    rule = case.rule_name("fwd")
-    return case.finding(
-        "VAL301", Severity.WARNING, case.program.returning(case.fwd.code if case.fwd else None),
-        f"{rule} returns another value than {case.name}",
+def _fwd_value(view: CallView, fact: ValueFact) -> Found:
+    rule = view.rule_name("fwd")
+    return view.finding(
+        "VAL301", Severity.WARNING, view.program.returning(view.fwd.code if view.fwd else None),
+        f"{rule} returns another value than {view.name}",
         f"Both were run {_at(fact)}. What the program gets depends on whether it is differentiated.",
-        fix=f"return from {rule} what {case.name} returns", phase="fwd",
+        fix=Fix(f"return from {rule} what {view.name} returns"), phase="fwd",
     )  # fmt: skip
 
 
-def _gradient(case: Case, fact: ValueFact) -> Found:
-    rule, of = case.rule_name("bwd"), f" for {fact.path}" if fact.path else ""
-    spot = case.program.returning(case.bwd.code if case.bwd else None)
+def _gradient(view: CallView, fact: ValueFact) -> Found:
+    rule, of = view.rule_name("bwd"), f" for {fact.path}" if fact.path else ""
+    spot = view.program.returning(view.bwd.code if view.bwd else None)
     kind, _, detail = fact.pattern.partition(" ")
     if kind == "unused":
-        return case.finding(
+        return view.finding(
             "VAL303", Severity.WARNING, spot,
             f"{rule} does not use the incoming cotangent",
             f"Two different cotangents gave the same result, {_at(fact)}. This is right where the cotangent is 1, as "
-            f"in jax.grad({case.name}), and wrong in every chain.",
-            fix="multiply by the incoming cotangent", phase="bwd",
+            f"in jax.grad({view.name}), and wrong in every chain.",
+            fix=Fix("multiply by the incoming cotangent"), phase="bwd",
         )  # fmt: skip
     if kind == "offset":
-        return case.finding(
+        return view.finding(
             "VAL303", Severity.WARNING, spot,
             f"what {rule} returns{of} has a term without the incoming cotangent",
             "Of a cotangent that is all zeros every derivative gives zeros. Here something is left, "
             f"{_at(fact)}: a term that is added, and not multiplied by the cotangent. A rule that does so on purpose "
             "can say so on this line: # vjpcheck: ignore[VAL303]",
-            fix="multiply each term by the incoming cotangent", phase="bwd", path=fact.path,
+            fix=Fix("multiply each term by the incoming cotangent"), phase="bwd", path=fact.path,
         )  # fmt: skip
     if kind == "nonlinear":
-        return case.finding(
+        return view.finding(
             "VAL305", Severity.WARNING, spot,
             f"what {rule} returns{of} is not linear in the incoming cotangent",
             f"A derivative is: for the sum of two cotangents it gives the sum of the two results. Here it does not, "
@@ -100,92 +102,92 @@ def _gradient(case: Case, fact: ValueFact) -> Found:
             phase="bwd", path=fact.path,
         )  # fmt: skip
     if kind == "swapped":
-        of = "" if case.call.primals is None or len(case.call.primals.leaves) == len("xy") else f" for {fact.path}"
+        of = "" if view.call.primals is None or len(view.call.primals.leaves) == len("xy") else f" for {fact.path}"
         what = "has two cotangents in each other's place"
         why = f"exchanged, those of {fact.path} and {detail} agree with autodiff of {{f}}"
     elif kind == "factor":
         what = f"is {detail} times the derivative of {{f}}"
-        why = f"divided by it, it agrees with autodiff of {{f}}{_size_of(float(detail), case)}"
+        why = f"divided by it, it agrees with autodiff of {{f}}{_size_of(float(detail), view)}"
     elif kind == "along":
         what = f"is {detail} times the derivative of {{f}} here"
         why = "it has the direction that autodiff of {f} gives, so a factor is wrong, which may depend on the values"
     else:
         what, why = _PATTERNS[kind]
-    return case.finding(
+    return view.finding(
         "VAL302", Severity.WARNING, spot,
-        f"the gradient that {rule} returns{of} {what.format(f=case.name)}",
-        f"Compared {_at(fact)}: {why.format(f=case.name)}. A rule that differs on purpose can say so on this line: "
+        f"the gradient that {rule} returns{of} {what.format(f=view.name)}",
+        f"Compared {_at(fact)}: {why.format(f=view.name)}. A rule that differs on purpose can say so on this line: "
         "# vjpcheck: ignore[VAL302]",
         phase="bwd", path=fact.path,
     )  # fmt: skip
 
 
-def _size_of(factor: float, case: Case) -> str:
+def _size_of(factor: float, view: CallView) -> str:
     """Where a factor is the size of a batch, or one over it: "; 10 is the size of axis 0 of x: a sum for a mean?"."""
     size = max(abs(factor), 1 / abs(factor))
     number = round(size)
     if number < len("xy") or abs(size - number) > _FEW_DIGITS * size:
         return ""
-    primals = case.call.primals
+    primals = view.call.primals
     pairs = primals.leaves if primals else ()
     axes = [f"axis 0 of {path or 'the argument'}" for path, one in pairs if one.shape and one.shape[0] == number]
-    axes += ["a mapped axis"] * (number in case.call.vmap)
+    axes += ["a mapped axis"] * (number in view.call.vmap)
     if not axes:
         return ""
     for_what = "a sum in the place of a mean" if abs(factor) > 1 else "a mean in the place of a sum"
     return f"; {number} is the size of {axes[0]}, so this may be {for_what}"
 
 
-def _nan(case: Case, fact: ValueFact, cases: Sequence[Case]) -> Found:
-    spot, begins = case.program.definition(case.call.function.code), ""
-    rule = _rule_at(fact.place, case, cases)
+def _nan(view: CallView, fact: ValueFact) -> Found:
+    spot, begins = view.program.definition(view.call.function.code), ""
+    rule = _rule_at(fact.place, view)
     if rule is not None and rule.bwd is not None:
         spot, begins = rule.returned(fact.path), f"The first NaN of the backward pass is made in {rule.bwd_name}. "
     elif fact.place is not None:
-        spot, begins = case.program.spot(fact.place), "The first NaN of the backward pass is made here. "
-    return case.finding(
+        spot, begins = view.program.spot(fact.place), "The first NaN of the backward pass is made here. "
+    return view.finding(
         "VAL304", Severity.WARNING, spot,
-        f"the gradient of {case.name} with respect to {fact.path or 'its argument'} is NaN",
+        f"the gradient of {view.name} with respect to {fact.path or 'its argument'} is NaN",
         f"{begins}The cotangent has none. A derivative that is infinite, even in a branch which jnp.where does not "
         "take, is multiplied by zero, and 0 * inf is NaN.",
-        fix="make the argument safe before the branch:  jnp.where(ok, f(jnp.where(ok, x, 1.0)), 0.0)",
+        fix=Fix("make the argument safe before the branch", "jnp.where(ok, f(jnp.where(ok, x, 1.0)), 0.0)"),
         phase="pullback", path=fact.path,
     )  # fmt: skip
 
 
-def _rule_at(place: Place | None, outer: Case, cases: Sequence[Case]) -> Case | None:
+def _rule_at(place: Place | None, outer: CallView) -> CallView | None:
     """The custom_vjp function called on this line: what JAX says of a rule's operations is the line of the call."""
     if place is None:
         return None
-    for case in cases:
-        at = case.call.place
+    for view in outer.record.calls:
+        at = view.call.place
         on_line = at is not None and (at.filename, at.line) == (place.filename, place.line)
-        if on_line and case.bwds and outer.call.id in case.ancestors():
-            return case
+        if on_line and view.bwds and outer.call.id in view.ancestors():
+            return view
     return None
 
 
-def _nan_of_rule(case: Case, fact: ValueFact) -> Found:
+def _nan_of_rule(view: CallView, fact: ValueFact) -> Found:
     """Its own code makes it, so there is more to say than where it shows."""
-    rule = case.rule_name("bwd")
-    return case.finding(
-        "VAL304", Severity.WARNING, case.program.returning(case.bwd.code if case.bwd else None),
+    rule = view.rule_name("bwd")
+    return view.finding(
+        "VAL304", Severity.WARNING, view.program.returning(view.bwd.code if view.bwd else None),
         f"the gradient that {rule} returns for {fact.path or 'the argument'} is NaN",
-        f"It begins here: at the values of this run neither the arguments of {case.name}, nor its output, nor the "
+        f"It begins here: at the values of this run neither the arguments of {view.name}, nor its output, nor the "
         f"residuals, nor the cotangent have a NaN.",
-        fix="divide by what cannot be zero:  jnp.where(ok, g / jnp.where(ok, d, 1.0), 0.0)",
+        fix=Fix("divide by what cannot be zero", "jnp.where(ok, g / jnp.where(ok, d, 1.0), 0.0)"),
         phase="bwd", path=fact.path,
     )  # fmt: skip
 
 
-def _zeros(case: Case) -> Found:
-    return case.finding(
-        "RES403", Severity.NOTE, case.program.definition(case.bwd.code if case.bwd else None),
-        f"{case.rule_name('bwd')} was given a large cotangent that is all zeros",
-        f"An output of {case.name} is not used, and its cotangent was built and calculated with all the same.",
-        fix=wording.with_code(
+def _zeros(view: CallView) -> Found:
+    return view.finding(
+        "RES403", Severity.NOTE, view.program.definition(view.bwd.code if view.bwd else None),
+        f"{view.rule_name('bwd')} was given a large cotangent that is all zeros",
+        f"An output of {view.name} is not used, and its cotangent was built and calculated with all the same.",
+        fix=Fix(
             "have the rule told which cotangents are zeros",
-            f"{case.name}.defvjp({case.fwd_name}, {case.bwd_name}, symbolic_zeros=True)",
+            f"{view.name}.defvjp({view.fwd_name}, {view.bwd_name}, symbolic_zeros=True)",
         ),
         phase="bwd",
     )  # fmt: skip

@@ -44,13 +44,13 @@ def _shape(shape: Shape | None) -> str:
     return f"({shape[0]},)" if len(shape) == 1 else f"({', '.join(map(str, shape))})"
 
 
-def with_code(sentence: str, code: str) -> str:
-    """A fix: `sentence:  code`, or the sentence alone where the code cannot be pasted, for it names a lambda."""
+def is_code(text: str) -> bool:
+    """Whether this parses, and so can be pasted."""
     try:
-        ast.parse(code)
-    except SyntaxError:
-        return sentence
-    return f"{sentence}:  {code}" if code else sentence
+        ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # names in it may be anything
+        return False
+    return True
 
 
 def near_fit(expected: Shape | None, got: Shape | None) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from jaxvjp_magic.rendering import diagram, diff_text, report_view
 from jaxvjp_magic.rendering.diagram import HUES
 from jaxvjp_magic.rendering.groups import groups
-from jaxvjp_magic.rendering.quoting import GO_TO_LINE, is_in_a_cell, plain, split_fix, split_line
+from jaxvjp_magic.rendering.quoting import GO_TO_LINE, is_in_a_cell, plain, split_line
 from jaxvjp_magic.rendering.report_view import COLUMNS, SYMBOLS
 from jaxvjp_magic.results.formatting import size
 from jaxvjp_magic.results.model import Severity
@@ -173,13 +173,13 @@ def _body(finding: Finding) -> Iterator[str]:
     if finding.message:
         yield _paragraph(_text(finding.message))
     if finding.fix:
-        yield _paragraph(f"<b>fix:</b> {_fix(finding.fix)}", "4px 0 0")
+        yield _paragraph(f"<b>fix:</b> {_fix(finding)}", "4px 0 0")
 
 
-def _fix(fix: str) -> str:
-    """`in words:  code`, or code alone."""
-    words, code = split_fix(fix)
-    return f'{_text(words)}<code style="all:revert;{_MONO}">{_text(code)}</code>'
+def _fix(finding: Finding) -> str:
+    """`in words:  code`, or one of them."""
+    words, code = finding.fix_parts
+    return _text(words) + (f'<code style="all:revert;{_MONO}">{_text(code)}</code>' if code else "")
 
 
 def _snippet(snippet: Snippet, hue: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import unicodedata
 from typing import TYPE_CHECKING
 
@@ -34,13 +33,3 @@ def split_line(snippet: Snippet) -> tuple[str, str, str]:
     indent = len(text) - len(text.lstrip())
     start = max(snippet.start, indent)
     return plain(text[indent:start]), plain(text[start : snippet.end]), plain(text[max(start, snippet.end) :])
-
-
-def split_fix(fix: str) -> tuple[str, str]:
-    """`in words:  code` as its two parts; words alone, or code alone, which parses."""
-    words, separator, code = fix.rpartition(":  ")
-    try:
-        ast.parse(code)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):  # it is not ours alone: a report may be anybody's
-        return fix, ""
-    return words + separator, code

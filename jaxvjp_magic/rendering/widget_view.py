@@ -13,7 +13,7 @@ from jaxvjp_magic import catalogue
 from jaxvjp_magic.rendering import diagram, diff_text, report_view
 from jaxvjp_magic.rendering.groups import groups
 from jaxvjp_magic.rendering.limits import SAVED_QUIET, shortened
-from jaxvjp_magic.rendering.quoting import is_in_a_cell, plain, split_fix, split_line
+from jaxvjp_magic.rendering.quoting import is_in_a_cell, plain, split_line
 from jaxvjp_magic.rendering.report_view import SYMBOLS
 from jaxvjp_magic.results.formatting import short_type, size
 
@@ -180,7 +180,6 @@ def _finding(report: ReportData, index: int, followers: list[int], changes: Chan
 
 
 def _card(report: ReportData, finding: Finding, index: int, changes: Changes | None) -> dict[str, Any]:
-    words, code = split_fix(finding.fix)
     data: dict[str, Any] = {
         "index": index,
         "code": finding.code,
@@ -191,7 +190,7 @@ def _card(report: ReportData, finding: Finding, index: int, changes: Changes | N
         "title": finding.title,
         "relation": report_view.relation(report, index),
         "message": finding.message,
-        "fix": [words, code] if finding.fix else None,
+        "fix": [*finding.fix_parts] if finding.fix else None,
         "about": catalogue.summary(finding.code),
         "calls": list(finding.calls[:1]),
         "new": changes is not None and index in changes.new_findings,

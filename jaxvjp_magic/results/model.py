@@ -110,11 +110,28 @@ class Snippet:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Fix:
+    """What to write instead: in words, as code that can be pasted, or both."""
+
+    words: str = ""
+    code: str = ""
+
+    def __bool__(self) -> bool:
+        """Whether there is one."""
+        return bool(self.words or self.code)
+
+    def __str__(self) -> str:
+        """`take it apart:  (gradient,) = pullback(cotangent)`."""
+        return ":  ".join(filter(None, (self.words, self.code)))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Finding:
     """One thing that is wrong or risky.
 
     `title` is the first line (what, with both shapes), `message` the reason,
-    `fix` what to write instead. `line` counts from 1 in the checked cell or
+    `fix` what to write instead; it ends with `fix_code`, the part of it that can
+    be pasted. `line` counts from 1 in the checked cell or
     file, or in `source` where that is not empty. `cause_of` has the indices, in
     the report's findings, of those that follow from this one, `calls` the ids
     of the calls that show it. `new_name` is for tools: where the name at the
@@ -139,6 +156,13 @@ class Finding:
     explains_error: bool = False
     new_name: str = ""
     in_library: bool = False
+    fix_code: str = ""
+
+    @property
+    def fix_parts(self) -> tuple[str, str]:
+        """The fix in words, as in `take it apart:  `, and as code; either may be empty."""
+        is_its_end = self.fix.endswith(self.fix_code)  # a report may be anybody's
+        return (self.fix.removesuffix(self.fix_code), self.fix_code) if is_its_end else (self.fix, "")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from typing import TYPE_CHECKING, Any
 
-from jaxvjp_magic.checks.engine import OF_EXCEPTIONS
+from jaxvjp_magic.catalogue import CATALOGUE
 from jaxvjp_magic.rendering.mime import MIME_TYPE
 from jaxvjp_magic.report import Report
 from jaxvjp_magic.results.model import ProgramError, Severity
@@ -154,7 +154,9 @@ def _run_cell(client: Any, cell: Any, index: int, reports: list[tuple[str, Repor
 def _expected(report: Report) -> Report:
     """The report of a cell that is to raise: as of an exception that the program handles."""
     findings = tuple(
-        dataclasses.replace(one, severity=Severity.NOTE, explains_error=False) if one.code in OF_EXCEPTIONS else one
+        dataclasses.replace(one, severity=Severity.NOTE, explains_error=False)
+        if one.code in CATALOGUE and CATALOGUE[one.code].is_of_an_exception
+        else one
         for one in report.findings
     )
     return dataclasses.replace(report, findings=findings, error=None)

@@ -250,9 +250,12 @@ class MarkedEditor implements PluginValue {
       paragraph(message, finding.message);
     }
     if (finding.fix) {
-      const [, words, code] = /^(.*: {2})?(.*)$/su.exec(finding.fix) ?? [];
-      const fix = paragraph(message, `${trans.__('fix:')} ${words ?? ''}`);
-      append(fix, words === undefined ? 'span' : 'code', code ?? '');
+      const [all, code] = [String(finding.fix), String(finding.fix_code ?? '')];
+      const words = all.endsWith(code) ? all.slice(0, -code.length || undefined) : all;
+      const fix = paragraph(message, `${trans.__('fix:')} ${words}`);
+      if (words !== all) {
+        append(fix, 'code', code);
+      }
     }
     return message;
   }

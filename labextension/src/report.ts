@@ -22,6 +22,8 @@ export interface IFinding {
   title?: string;
   message?: string;
   fix?: string;
+  /** The end of `fix` that is code. */
+  fix_code?: string;
   /** Where the fix is certain: what the name at `snippet` is called instead. */
   new_name?: string;
   line?: number;

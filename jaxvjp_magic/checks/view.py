@@ -1,30 +1,43 @@
-"""One call as the checks see it: its facts sorted by phase, and how to say where they are."""
+"""A record and its calls as the checks see them, and how a finding is made."""
 
 from __future__ import annotations
 
 import dataclasses
 import re
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypedDict, TypeVar, Unpack
 
+from jaxvjp_magic.checks.wording import is_code
 from jaxvjp_magic.record.calls import Bwd, CallFact, Failed, Forward, Fwd, Primal, Pullback
-from jaxvjp_magic.results.model import Finding, Severity
+from jaxvjp_magic.results.model import Finding, Fix, Severity
 from jaxvjp_magic.source import rule_ast
 
 if TYPE_CHECKING:
     from jaxvjp_magic.record.calls import Event, Function, Raised
+    from jaxvjp_magic.record.record import ErrorFact, Record
     from jaxvjp_magic.record.trees import Tree
     from jaxvjp_magic.source.program import Program, Spot
 
 E = TypeVar("E", bound="Event")
+NO_FIX = Fix()
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Context:
-    """What all cases of one record share. `uncaught` are the exceptions that ended the program."""
+class RecordView:
+    """A record, for the checks: its calls, its facts, the exception that ended the program, and the program's text.
 
-    program: Program
-    calls: dict[int, CallFact]
-    uncaught: frozenset[tuple[str, str]] = frozenset()
+    `uncaught` has type and message of that exception, and of those behind it.
+    """
+
+    def __init__(
+        self,
+        record: Record,
+        program: Program,
+        uncaught: frozenset[tuple[str, str]] = frozenset(),
+        error: ErrorFact | None = None,
+    ) -> None:
+        """The same for all checks."""
+        self.program, self.uncaught, self.error, self.facts = program, uncaught, error, record.facts
+        self.call_facts = {call.id: call for call in record.calls}
+        self.calls = [CallView(call, self) for call in record.calls]
 
     @property
     def has_leaked(self) -> bool:
@@ -35,18 +48,22 @@ class Context:
         """An exception that the program handles is only worth knowing."""
         return Severity.ERROR if (raised.type, raised.message) in self.uncaught else Severity.NOTE
 
+    def of_function(self, function: Function) -> list[CallView]:
+        """The calls of one function."""
+        return [view for view in self.calls if view.call.function is function]
+
 
 def role(rule: Function, phase: str, function: Function) -> str:
     """A rule's name, or what it is: `f_fwd`, `the fwd rule of f`."""
     return f"the {phase} rule of {function.name}" if rule.name == "<lambda>" and phase != "primal" else rule.name
 
 
-class Case:
-    """A row of the record, for one check."""
+class CallView:
+    """One call of the record, for the checks."""
 
-    def __init__(self, call: CallFact, context: Context) -> None:
-        """One row of the record that `context` is about."""
-        self.call, self.context, self.program = call, context, context.program
+    def __init__(self, call: CallFact, record: RecordView) -> None:
+        """A call of this record."""
+        self.call, self.record, self.program = call, record, record.program
         self.primals = self._all(Primal)
         self.forwards = self._all(Forward)
         self.fwds = self._all(Fwd)
@@ -60,14 +77,14 @@ class Case:
     @property
     def uncaught(self) -> list[Failed]:
         """The exceptions that left this call and ended the program."""
-        return [one for one in self.failures if self.context.severity_of(one.raised) is Severity.ERROR]
+        return [one for one in self.failures if self.record.severity_of(one.raised) is Severity.ERROR]
 
     @property
     def is_part_of_an_error(self) -> bool:
         """Whether an exception that nobody handled left this call or one around it."""
         around = [self.call.id, *self.ancestors()]
-        failed = (event for id_ in around for event in self.context.calls[id_].events if isinstance(event, Failed))
-        return any(self.context.severity_of(one.raised) is Severity.ERROR for one in failed)
+        failed = (event for id_ in around for event in self.record.call_facts[id_].events if isinstance(event, Failed))
+        return any(self.record.severity_of(one.raised) is Severity.ERROR for one in failed)
 
     @property
     def name(self) -> str:
@@ -130,7 +147,7 @@ class Case:
         """The outermost call around this one."""
         root = self.call
         while root.parent:
-            root = self.context.calls[root.parent]
+            root = self.record.call_facts[root.parent]
         return root
 
     def ancestors(self) -> set[int]:
@@ -138,34 +155,58 @@ class Case:
         found, parent = set(), self.call.parent
         while parent:
             found.add(parent)
-            parent = self.context.calls[parent].parent
+            parent = self.record.call_facts[parent].parent
         return found
 
     def finding(
-        self,
-        code: str,
-        severity: Severity,
-        spot: Spot,
-        title: str,
-        message: str,
-        *,
-        fix: str = "",
-        phase: str = "",
-        path: str = "",
-        expected: str = "",
-        got: str = "",
+        self, code: str, severity: Severity, spot: Spot, title: str, message: str, **more: Unpack[_More]
     ) -> Found:
         """A finding about this call."""
-        finding = Finding(
-            code, severity, title, message, fix, self.name, spot.line, spot.source, phase, path, expected, got,
-            spot.snippet, (self.call.id,), in_library=spot.in_library,
-        )  # fmt: skip
-        return Found(finding, self)
+        return found(code, severity, spot, title, message, view=self, calls=(self.call.id,), **more)
+
+
+class _More(TypedDict, total=False):
+    fix: Fix
+    function: str
+    phase: str
+    path: str
+    expected: str
+    got: str
+    new_name: str
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Found:
-    """A finding, and what it was found in: that decides what it explains."""
+    """A finding, and the call that it was found in: that decides what it explains."""
 
     finding: Finding
-    case: Case | None
+    view: CallView | None
+
+
+def found(
+    code: str,
+    severity: Severity,
+    spot: Spot,
+    title: str,
+    message: str,
+    *,
+    view: CallView | None = None,
+    fix: Fix = NO_FIX,
+    function: str = "",
+    phase: str = "",
+    path: str = "",
+    expected: str = "",
+    got: str = "",
+    new_name: str = "",
+    calls: tuple[int, ...] = (),
+) -> Found:
+    """A finding at a place of the program. Code of its fix that does not parse, for it names a lambda, is left out."""
+    fix = fix if is_code(fix.code) else Fix(fix.words)
+    function = function or (view.name if view is not None else "")
+    return Found(
+        Finding(
+            code, severity, title, message, str(fix), function, spot.line, spot.source, phase, path, expected, got,
+            spot.snippet, calls, new_name=new_name, in_library=spot.in_library, fix_code=fix.code,
+        ),
+        view,
+    )  # fmt: skip

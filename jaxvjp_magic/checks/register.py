@@ -1,0 +1,39 @@
+"""The register of checks: each says which codes of the catalogue it may find, and takes one view."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from jaxvjp_magic.checks.view import Found
+
+F = TypeVar("F", bound="Callable[..., Iterator[Found]]")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Check:
+    """A check: `function` takes a `CallView` where it is `of_each_call`, and a `RecordView` otherwise.
+
+    With `only_unexplained`, what it finds is dropped where something else explains it.
+    """
+
+    function: Callable[[Any], Iterator[Found]]
+    codes: tuple[str, ...]
+    of_each_call: bool
+    only_unexplained: bool
+
+
+CHECKS: list[Check] = []
+
+
+def check(*codes: str, of_each_call: bool = False, only_unexplained: bool = False) -> Callable[[F], F]:
+    """Register a check, in its place: `@check("VJP102", of_each_call=True)`."""
+
+    def register(function: F) -> F:
+        CHECKS.append(Check(function, codes, of_each_call, only_unexplained))
+        return function
+
+    return register
