@@ -74,7 +74,7 @@ def _fwd_value(view: CallView, fact: ValueFact) -> Found:
 def _gradient(view: CallView, fact: ValueFact) -> Found:
     rule, of = view.rule_name("bwd"), f" for {fact.path}" if fact.path else ""
     spot = view.program.returning(view.bwd.code if view.bwd else None)
-    kind, _, detail = fact.pattern.partition(" ")
+    kind, factor = fact.pattern, f"{fact.factor:.4g}"
     if kind == "unused":
         return view.finding(
             "VAL303", Severity.WARNING, spot,
@@ -104,12 +104,12 @@ def _gradient(view: CallView, fact: ValueFact) -> Found:
     if kind == "swapped":
         of = "" if view.call.primals is None or len(view.call.primals.leaves) == len("xy") else f" for {fact.path}"
         what = "has two cotangents in each other's place"
-        why = f"exchanged, those of {fact.path} and {detail} agree with autodiff of {{f}}"
+        why = f"exchanged, those of {fact.path} and {fact.other} agree with autodiff of {{f}}"
     elif kind == "factor":
-        what = f"is {detail} times the derivative of {{f}}"
-        why = f"divided by it, it agrees with autodiff of {{f}}{_size_of(float(detail), view)}"
+        what = f"is {factor} times the derivative of {{f}}"
+        why = f"divided by it, it agrees with autodiff of {{f}}{_size_of(fact.factor, view)}"
     elif kind == "along":
-        what = f"is {detail} times the derivative of {{f}} here"
+        what = f"is {factor} times the derivative of {{f}} here"
         why = "it has the direction that autodiff of {f} gives, so a factor is wrong, which may depend on the values"
     else:
         what, why = _PATTERNS[kind]

@@ -94,9 +94,10 @@ class ValueFact:
 
     `phase` is "fwd" (its value is not the function's), "bwd" (its gradient is
     not autodiff's; or NaN that begins there) or "pullback" (NaN). `pattern` names
-    how: "unused", "swapped" or "swapped PATH", "sign", "factor 2", "along 1.3",
-    "transpose", "conjugate", "stopped", "nonlinear", "measured" (by finite
-    differences alone), "zeros", "nan", "" for nothing in particular. `is_random`
+    how: "unused", "offset", "swapped" with the leaf at `other`, "sign", "factor"
+    and "along" (times `factor`, a number that one would write, and one that one
+    would not), "transpose", "conjugate", "stopped", "nonlinear", "measured" (by
+    finite differences alone), "zeros", "nan", "" for nothing in particular. `is_random`
     where arguments were replaced by random values, for the rule ran on tracers;
     `place` is where a NaN was made first.
     """
@@ -106,6 +107,8 @@ class ValueFact:
     phase: str
     path: str = ""
     pattern: str = ""
+    factor: float = 1.0
+    other: str = ""
     is_random: bool = False
     place: Place | None = None
 

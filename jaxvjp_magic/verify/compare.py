@@ -216,8 +216,10 @@ class _Comparison:
     def _at(self) -> str:
         return "at the random values that were tried" if self.probe.is_random else "at the values of this run"
 
-    def _fact(self, phase: str, path: str, pattern: str) -> ValueFact:
-        return ValueFact(self.probe.function, self.probe.primals, phase, path, pattern, self.probe.is_random)
+    def _fact(self, phase: str, path: str, pattern: str, factor: float = 1.0, other: str = "") -> ValueFact:
+        return ValueFact(
+            self.probe.function, self.probe.primals, phase, path, pattern, factor, other, self.probe.is_random
+        )
 
     def _path(self, index: int) -> str:
         leaves = self.probe.primals.leaves if self.probe.primals else ()
@@ -288,12 +290,12 @@ class _Comparison:
         wrong = [index for index in wrong if index not in bent | offset]
         if tolerance.are_swapped(got, expected, wrong):
             first, second = map(self._path, wrong)
-            return [*facts, self._fact("bwd", first, f"swapped {second}")]
-        return facts + [self._fact("bwd", self._path(i), self._pattern(i, got[i], expected[i])) for i in wrong]
+            return [*facts, self._fact("bwd", first, "swapped", other=second)]
+        return facts + [self._fact("bwd", self._path(i), *self._pattern(i, got[i], expected[i])) for i in wrong]
 
-    def _pattern(self, index: int, got: Any, expected: Any) -> str:
+    def _pattern(self, index: int, got: Any, expected: Any) -> tuple[str, float]:
         if not np.any(np.asarray(expected)) and not self._is_stopped(index):
-            return "measured"
+            return "measured", 1.0
         return tolerance.pattern(got, expected)
 
     def _nonlinear(self, got: Leaves, of_another: Leaves | None) -> tuple[set[int], set[int]]:

@@ -139,29 +139,33 @@ def are_swapped(got: Leaves, expected: Leaves, wrong: list[int]) -> bool:
     )
 
 
-def pattern(got: Any, expected: Any) -> str:
-    """How the wrong gradient could be made right: "sign", "factor 2", "transpose", "conjugate", "stopped".
+def pattern(got: Any, expected: Any) -> tuple[str, float]:
+    """How the wrong gradient could be made right: "sign", "factor", "transpose", "conjugate", "stopped".
 
-    "along 1.3" where a factor would do that is no number one would write.
+    "along" where a factor would do that is no number one would write. And the factor, in four digits.
     """
     a, b = as_wide(got), as_wide(expected)
     if not np.any(b):
-        return "stopped"
+        return "stopped", 1.0
     if a.ndim == 2 and a.shape[0] == a.shape[1] and close(a.T, b):  # noqa: PLR2004 (a matrix)
-        return "transpose"
+        return "transpose", 1.0
     if np.iscomplexobj(a) and close(np.conj(a), b):
-        return "conjugate"
+        return "conjugate", 1.0
     precision = max(precision_of(got), precision_of(expected), key=lambda one: one.relative)
     return _factor(a, b, precision.exactly)
 
 
-def _factor(a: Any, b: Any, exactly: float) -> str:
+def _factor(a: Any, b: Any, exactly: float) -> tuple[str, float]:
     """What number `a` is times `b`: a whole one, one over a whole one, or any, if several entries agree on it."""
     ratio = float(np.real(np.vdot(b, a)) / np.real(np.vdot(b, b)))
     if ratio == 0 or not np.allclose(a, ratio * b, rtol=4 * exactly, atol=4 * exactly * abs(ratio) * largest(b)):
-        return ""
+        return "", 1.0
     size = max(abs(ratio), 1 / abs(ratio))
     if abs(size - round(size)) <= exactly * size < _NEITHER:  # between two whole numbers there is room to be neither
         whole = math.copysign(round(size) if abs(ratio) >= 1 else 1 / round(size), ratio)
-        return "sign" if whole == -1 else f"factor {whole:.4g}"
-    return f"along {ratio:.4g}" if np.count_nonzero(b) > 1 else ""
+        return "sign" if whole == -1 else "factor", _in_four_digits(whole)
+    return "along" if np.count_nonzero(b) > 1 else "", _in_four_digits(ratio)
+
+
+def _in_four_digits(number: float) -> float:
+    return float(f"{number:.4g}")
