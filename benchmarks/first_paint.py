@@ -20,7 +20,7 @@ from jupyter_page import launch, missing
 
 from jaxvjp_magic.rendering.mime import mime_bundle
 from jaxvjp_magic.rendering.widget import script, style
-from jaxvjp_magic.rendering.widget_view import View
+from jaxvjp_magic.rendering.widget_view import WidgetView
 from jaxvjp_magic.report import Report
 from jaxvjp_magic.results.model import Call, Finding, Leaf, Severity
 
@@ -81,7 +81,7 @@ def main() -> int:
 
     report = report_of(int(sys.argv[1]) if len(sys.argv) > 1 else 5000)
     began = time.perf_counter()
-    view = View(report)
+    view = WidgetView(report)
     saved = json.dumps(view.saved() | {"id": "report"})
     bundle = mime_bundle(report)
     in_python = time.perf_counter() - began

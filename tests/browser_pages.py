@@ -93,11 +93,11 @@ START = """async ([text, css, report, theme, session]) => {
 def show(page):
     """Show a report's widget alone on a page; `session` is whether the kernel still answers."""
     from jaxvjp_magic.rendering.widget import script, style
-    from jaxvjp_magic.rendering.widget_view import View
+    from jaxvjp_magic.rendering.widget_view import WidgetView
     from jaxvjp_magic.results.diff import compare
 
     def show(report, before=None, *, theme="light", session=True):
-        view = View(report, compare(before, report) if before is not None else None)
+        view = WidgetView(report, compare(before, report) if before is not None else None)
         page.goto("about:blank")
         page.set_content(PAGE)
         page.expose_function("askPython", lambda message: _answers(view, message))

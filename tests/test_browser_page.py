@@ -11,8 +11,9 @@ from browser_reports import MANY, NESTED, REPAIRED, SOME, large_model
 from test_html import HOSTILE, LEFT_OUT, MIXED, SEED, _report_of
 from test_not_checked import EMPTY
 
-from jaxvjp_magic.rendering import diagram, report_view
+from jaxvjp_magic.rendering import diagram
 from jaxvjp_magic.rendering.html import render_html
+from jaxvjp_magic.rendering.report_view import ReportView
 from jaxvjp_magic.rendering.text import render_text
 
 AXE = Path(axe_core_python.__file__).parent / "axe.min.js"
@@ -230,7 +231,7 @@ def test_without_the_session_the_first_rows_and_the_findings_are_there(show):
 def test_the_picture_is_that_of_the_static_page(show, report):
     """Python and JavaScript draw the same elements with the same attributes."""
     page = show(report)
-    for row in report_view.rows(report):
+    for row in ReportView(report).rows:
         page.locator(f"tr[data-call='{row.call.id}'] .vc-opener").click()
         drawn = page.locator(f"tr[data-opened='{row.call.id}'] svg").evaluate("(svg) => svg.outerHTML")
         static = page.evaluate(

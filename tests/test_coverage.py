@@ -15,8 +15,8 @@ from programs import check_program
 from test_html import parse
 
 from jaxvjp_magic import Report, vjpcheck
-from jaxvjp_magic.rendering.report_view import headline, quiet
-from jaxvjp_magic.rendering.widget_view import View
+from jaxvjp_magic.rendering.sentences import headline, quiet
+from jaxvjp_magic.rendering.widget_view import WidgetView
 from jaxvjp_magic.results.model import Call, Finding, NotChecked, ProgramError, Severity
 
 CALL = Call(1, "grad", "f", 3, count=2)
@@ -77,7 +77,7 @@ def test_what_was_silenced_is_counted_and_can_be_unfolded():
     first, second = parse(report).all("details")
     assert [first.all("summary")[0].words, second.all("summary")[0].words] == [ignored, libraries]
     assert [node.words for node in first.all("li")] == ["VJP104 line 9: wrong", "VJP105 line 7: title"]
-    assert [one["summary"] for one in View(report).saved()["quiet"]] == [ignored, libraries]
+    assert [one["summary"] for one in WidgetView(report).saved()["quiet"]] == [ignored, libraries]
     data = json.loads(report.to_json())
     assert [one["code"] for one in data["silenced"]] == ["VJP104", "VJP105", "VJP115"]
     assert [one.get("in_library") for one in data["silenced"]] == [None, None, True]

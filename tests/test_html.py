@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxvjp_magic.rendering.html import render_html
-from jaxvjp_magic.rendering.text import plain, render_text
+from jaxvjp_magic.rendering.quoting import plain
+from jaxvjp_magic.rendering.text import render_text
 from jaxvjp_magic.report import Report
 from jaxvjp_magic.results.model import Call, Finding, Leaf, NotChecked, ProgramError, Severity, Snippet
 

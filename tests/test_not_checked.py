@@ -9,11 +9,11 @@ import pytest
 from test_html import parse
 
 from jaxvjp_magic.analyse import build_report
-from jaxvjp_magic.record import facts
+from jaxvjp_magic.record import calls, record
 from jaxvjp_magic.rendering.html import render_html
 from jaxvjp_magic.rendering.limits import SAVED_QUIET, shortened
 from jaxvjp_magic.rendering.text import render_text
-from jaxvjp_magic.rendering.widget_view import View
+from jaxvjp_magic.rendering.widget_view import WidgetView
 from jaxvjp_magic.report import Report
 from jaxvjp_magic.results.diff import compare
 from jaxvjp_magic.results.model import Call, Finding, Leaf, NotChecked, Omitted, ProgramError, Severity, Snippet
@@ -56,24 +56,24 @@ def function(name, filename, line):
     """A function as the recorder knows it: by a code object, which begins at its first decorator."""
     space = {}
     exec(compile(f"{chr(10) * (line - 1)}def {name}(x): pass", filename, "exec"), space)  # noqa: S102 (that is the purpose)
-    return facts.Function(name, space[name].__code__)
+    return calls.Function(name, space[name].__code__)
 
 
 def not_checked(program, *found):
     """What the report says of it."""
-    return build_report(facts.Record(not_checked=found), program).not_checked
+    return build_report(record.Record(not_checked=found), program).not_checked
 
 
 def test_the_place_of_the_reason_becomes_words(program):
     """A line of the checked file, a line of another cell, and nothing where no place is known."""
     decode, step = function("decode", "not_checked_file.py", 3), function("step", "not_checked_cell.py", 1)
     why = "it calls table{at}, an lru_cache"
-    here, there = facts.Place("not_checked_file.py", 12), facts.Place("not_checked_cell.py", 2)
+    here, there = calls.Place("not_checked_file.py", 12), calls.Place("not_checked_cell.py", 2)
     assert not_checked(
         program,
-        facts.NotChecked("output", decode, why, here),
-        facts.NotChecked("residuals", step, why, there),
-        facts.NotChecked("calls", None, why),
+        record.NotChecked("output", decode, why, here),
+        record.NotChecked("residuals", step, why, there),
+        record.NotChecked("calls", None, why),
     ) == (
         NotChecked("output", "decode", 4, "", "it calls table (line 12), an lru_cache"),
         NotChecked("residuals", "step", 1, "In[3]", "it calls table (In[3], line 2), an lru_cache"),
@@ -83,15 +83,15 @@ def test_the_place_of_the_reason_becomes_words(program):
 
 def test_other_braces_of_a_reason_stay(program):
     """A reason may name a dict, or half of one."""
-    (one,) = not_checked(program, facts.NotChecked("values", None, "it writes to {'a': {}}{at} and {", None))
+    (one,) = not_checked(program, record.NotChecked("values", None, "it writes to {'a': {}}{at} and {", None))
     assert one.why == "it writes to {'a': {}} and {"
 
 
 def test_what_is_the_same_for_a_person_is_said_once(program):
     """Two columns of one line are one line, and two code objects of one `def` are one function."""
-    places = [facts.Place("not_checked_file.py", 5, start, start + 1) for start in (0, 4)]
+    places = [calls.Place("not_checked_file.py", 5, start, start + 1) for start in (0, 4)]
     found = [
-        facts.NotChecked("output", function("decode", "not_checked_file.py", 3), "it prints{at}", place)
+        record.NotChecked("output", function("decode", "not_checked_file.py", 3), "it prints{at}", place)
         for place in places
     ]
     assert not_checked(program, *found) == (NotChecked("output", "decode", 4, "", "it prints (line 5)"),)
@@ -99,7 +99,7 @@ def test_what_is_the_same_for_a_person_is_said_once(program):
 
 def test_a_function_without_code_has_no_line(program):
     """A function of C is named, and no more."""
-    found = facts.NotChecked("output", facts.Function("sin"), "it is not Python")
+    found = record.NotChecked("output", calls.Function("sin"), "it is not Python")
     assert not_checked(program, found) == (NotChecked("output", "sin", why="it is not Python"),)
 
 
@@ -195,7 +195,7 @@ def test_three_are_told_and_the_rest_is_counted():
     assert "open" not in folded.attributes
     assert [node.words for node in folded.all("summary")] == [line]
     assert [node.words for node in folded.all("li")] == rest
-    assert View(report).saved()["quiet"] == [{"summary": line, "lines": rest}]
+    assert WidgetView(report).saved()["quiet"] == [{"summary": line, "lines": rest}]
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
@@ -214,14 +214,14 @@ def test_a_few_are_one_line_and_nothing_is_folded(number):
     assert [node.attributes for node in root.all("p")[1].all("span")] == [{"style": "opacity:.75"}]
     assert not root.all("details")
     assert root.words.index("Calls, each") < root.words.index(line)
-    assert View(report).saved()["quiet"] == [{"summary": line, "lines": []}]
+    assert WidgetView(report).saved()["quiet"] == [{"summary": line, "lines": []}]
 
 
 def test_where_all_was_looked_at_no_line_says_so():
     """Nothing is no news."""
     assert str(Report()) == PLAIN
     assert "not looked at" not in render_html(Report())
-    assert View(Report()).saved()["quiet"] == []
+    assert WidgetView(Report()).saved()["quiet"] == []
 
 
 def test_hundreds_are_saved_in_part_and_counted_in_every_form():
@@ -236,8 +236,8 @@ def test_hundreds_are_saved_in_part_and_counted_in_every_form():
         line = f"not looked at: {FIRST}; and 247 more"
         assert render_text(one) == f"{PLAIN}; not all was looked at\n\n{line}"
         items = [node.words for node in parse(one).all("li")]
-        assert items[-2:] == ["what f50 returns: reason 50", "and 200 more"]
-        lines = View(one).saved()["quiet"][0]["lines"]
+        assert items[-2:] == ["what f100 returns: reason 100", "and 150 more"]
+        lines = WidgetView(one).saved()["quiet"][0]["lines"]
         assert lines[-2:] == ["what f100 returns: reason 100", "and 150 more"]
         assert len(lines) == 98
     assert len(render_html(report).encode()) < 30_000
@@ -304,7 +304,7 @@ def test_a_report_of_empty_and_zero_things_is_shown():
     rows = [[cell.words for cell in row.all("th", "td")] for row in parse(EMPTY).all("tbody")[0].all("tr")]
     assert [(row[0], row[1]) for row in rows] == [("1", "()"), ("2", "└")]
     assert "f32[0,4] 0 B" in rows[1]
-    view = View(EMPTY)
+    view = WidgetView(EMPTY)
     first, second = (view.row(row)["cells"] for row in view.rows)
     assert (first["call"], second["call"]) == ({"lines": ["()"]}, {"lines": [""]})
     assert (first["memory"], second["memory"]) == ({"lines": ["0 × 12 B"]}, {"lines": ["0 B"]})  # noqa: RUF001 (a sign of multiplication)

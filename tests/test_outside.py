@@ -19,7 +19,7 @@ from programs import check_program
 from jaxvjp_magic import Report
 from jaxvjp_magic.rendering.mime import MIME_TYPE, mime_bundle
 from jaxvjp_magic.rendering.widget import script
-from jaxvjp_magic.rendering.widget_view import View
+from jaxvjp_magic.rendering.widget_view import WidgetView
 from jaxvjp_magic.results import schema
 from jaxvjp_magic.runners import notebook
 
@@ -123,7 +123,7 @@ def test_a_report_with_anything_anywhere_is_told_or_shown(path, value):
     bundle = mime_bundle(report)
     assert set(bundle) == {"text/plain", "text/html", MIME_TYPE}
     assert "could not show" not in bundle["text/plain"]
-    view = View(report, None)
+    view = WidgetView(report, None)
     assert len([view.detail(row) for row in view.rows]) == len(report.calls)
     assert Report.from_json(report.to_json()) == report
 

@@ -12,8 +12,8 @@ from programs import check_program
 from test_findings import SEED
 
 from jaxvjp_magic import Call, Finding, Leaf, Report, Severity
-from jaxvjp_magic.rendering import report_view
 from jaxvjp_magic.rendering.mime import MIME_TYPE, mime_bundle
+from jaxvjp_magic.rendering.report_view import ReportView
 from jaxvjp_magic.results.formatting import short_type, size
 from jaxvjp_magic.results.model import NotChecked, ProgramError, Snippet
 
@@ -147,7 +147,7 @@ def test_long_reports_show_the_first_calls_and_count_the_rest():
 def test_many_leaves_are_cut_and_counted():
     """A cell has four leaves at most."""
     leaves = tuple(Leaf(f"p[{i}]", "float32[2]", 8) for i in range(9))
-    (row,) = report_view.rows(Report(calls=(Call(1, "grad", "f", 1, primals=leaves, residuals=leaves),)))
+    (row,) = ReportView(Report(calls=(Call(1, "grad", "f", 1, primals=leaves, residuals=leaves),))).rows
     assert row.cells["primals"].lines == ("p[0] f32[2]", "p[1] f32[2]", "p[2] f32[2]", "p[3] f32[2]", "and 5 more")
     assert row.cells["residuals"].lines[-1] == "total  72 B"
 

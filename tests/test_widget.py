@@ -15,13 +15,15 @@ from conftest import LOAD
 from test_html import HOSTILE, LEFT_OUT, SEED, _report_of
 
 from jaxvjp_magic.notebook import progress
-from jaxvjp_magic.rendering import diagram, report_view
+from jaxvjp_magic.rendering import diagram
+from jaxvjp_magic.rendering.cells import fitted
 from jaxvjp_magic.rendering.html import render_html
 from jaxvjp_magic.rendering.limits import SAVED_ROWS, kept_calls, shortened
 from jaxvjp_magic.rendering.mime import MIME_TYPE, full_data, mime_bundle, with_widget
+from jaxvjp_magic.rendering.report_view import ReportView
 from jaxvjp_magic.rendering.text import render_text
 from jaxvjp_magic.rendering.widget import ReportWidget, script, style
-from jaxvjp_magic.rendering.widget_view import View
+from jaxvjp_magic.rendering.widget_view import WidgetView
 from jaxvjp_magic.report import Report
 from jaxvjp_magic.results.model import Call, Finding, Leaf, Omitted, Severity
 
@@ -45,7 +47,7 @@ def test_what_is_saved_of_thousands_of_calls_is_small():
     """Every form together, and each of them, far below a megabyte."""
     bundle = mime_bundle(MANY)
     sizes = {kind: len(json.dumps(data)) for kind, data in bundle.items()}
-    state = View(MANY).saved()
+    state = WidgetView(MANY).saved()
     assert max(sizes.values()) < 400_000
     assert len(json.dumps(state)) < 500_000
     assert len(script() + style()) < 50_000
@@ -107,7 +109,7 @@ def test_the_leaves_that_findings_name_are_never_left_out():
     assert findings.keys() == {WRONG, NARROW}
     number = findings[WRONG].calls[0]
     for one in (report, shortened(report), Report.from_json(json.dumps(mime_bundle(report)[MIME_TYPE]))):
-        (row,) = (row for row in report_view.rows(one) if row.call.id == number)
+        (row,) = (row for row in ReportView(one).rows if row.id == number)
         gradients = row.cells["gradients"]
         assert gradients.lines[gradients.marked] == f"{WRONG} f32[3,4]"
         assert gradients.lines[-3:] == (f"{WRONG} f32[3,4]", f"{NARROW} bf16[3]", "and 197 more")
@@ -115,7 +117,7 @@ def test_the_leaves_that_findings_name_are_never_left_out():
         assert "layer_073']['w'] f32[3,4]" in render_text(one)
         assert "073&#x27;][&#x27;w&#x27;] f32[3,4]" in render_html(one)
         assert any("['w'] f32[3,4]" in line for box in diagram.scene(row).boxes for line in box.lines)
-        view = View(one)
+        view = WidgetView(one)
         for detail in (view.detail(row), next(row for row in view.saved()["rows"] if row["id"] == number)["detail"]):
             marked = [leaf for leaf in detail["leaves"] if leaf.get("mark")]
             assert marked == [
@@ -127,10 +129,10 @@ def test_the_leaves_that_findings_name_are_never_left_out():
 def test_a_path_loses_its_middle_and_never_its_type():
     """What is narrow shows where it begins and ends."""
     line = "params['encoder']['layer_12']['attention']['query']['kernel'] f32[768,12,64]"
-    assert report_view.fitted(line, 40) == "params['enco…']['kernel'] f32[768,12,64]"
-    assert [len(report_view.fitted(line, width)) for width in (30, 40, 60)] == [30, 40, 60]
-    assert report_view.fitted("x" * 50, 40) == "x" * 39 + "…"
-    assert report_view.fitted("x f32[3]", 40) == "x f32[3]"
+    assert fitted(line, 40) == "params['enco…']['kernel'] f32[768,12,64]"
+    assert [len(fitted(line, width)) for width in (30, 40, 60)] == [30, 40, 60]
+    assert fitted("x" * 50, 40) == "x" * 39 + "…"
+    assert fitted("x f32[3]", 40) == "x f32[3]"
 
 
 def test_calls_in_a_circle_are_shown():
@@ -142,7 +144,7 @@ def test_calls_in_a_circle_are_shown():
 
 def test_the_widgets_rows_are_those_of_the_report():
     """All of them on request, with the details of one."""
-    view = View(MANY)
+    view = WidgetView(MANY)
     assert len(view.rows) == 5000
     row = view.row(view.rows[3999])
     assert row["severities"] == ["error"]
@@ -180,7 +182,7 @@ def test_the_bundle_has_every_form():
 
 def test_the_widgets_state_is_plain_text():
     """No control character and no mark of direction comes to the browser at all."""
-    state = json.dumps(View(_report_of(HOSTILE)).saved(), ensure_ascii=False)
+    state = json.dumps(WidgetView(_report_of(HOSTILE)).saved(), ensure_ascii=False)
     assert not {character for character in "\x1b\u202e\u2028\x00" if character in state}
 
 

@@ -13,7 +13,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from jaxvjp_magic.rendering.report_view import number
+from jaxvjp_magic.rendering.sentences import number
 from jaxvjp_magic.results.model import Severity
 
 if TYPE_CHECKING:

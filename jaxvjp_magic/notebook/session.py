@@ -22,7 +22,7 @@ from jaxvjp_magic.notebook.history import Runs, cell_name, run_name
 from jaxvjp_magic.notebook.magics import VjpCheckMagics
 from jaxvjp_magic.notebook.progress import Progress
 from jaxvjp_magic.rendering.mime import MIME_TYPE, full_data
-from jaxvjp_magic.rendering.report_view import headline
+from jaxvjp_magic.rendering.sentences import headline
 from jaxvjp_magic.results.notes import noted
 from jaxvjp_magic.session import Check, Options
 from jaxvjp_magic.source.program import FileSources

@@ -12,7 +12,7 @@ import html
 import math
 from typing import TYPE_CHECKING, Any
 
-from jaxvjp_magic.rendering import report_view
+from jaxvjp_magic.rendering.cells import Cell, fitted
 from jaxvjp_magic.rendering.quoting import plain
 from jaxvjp_magic.rendering.report_view import SYMBOLS
 from jaxvjp_magic.results.model import Severity
@@ -20,6 +20,7 @@ from jaxvjp_magic.results.model import Severity
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from jaxvjp_magic.rendering.report_view import RowView
     from jaxvjp_magic.results.model import Call
 
 # Of Okabe and Ito's palette, which people with colour-blindness tell apart.
@@ -96,13 +97,12 @@ class _Part:
     """One phase, before it has a place."""
 
     label: str
-    cell: report_view.Cell
+    cell: Cell
     missing: bool = False
 
     @property
     def lines(self) -> tuple[str, ...]:
-        shown = tuple(plain(line) for line in self.cell.lines) or ("nothing",)
-        return tuple(report_view.fitted(line, _WIDEST) for line in shown)
+        return tuple(fitted(line, _WIDEST) for line in self.cell.lines or ("nothing",))
 
     @property
     def width(self) -> int:
@@ -127,7 +127,7 @@ def _wide(letters: int) -> int:
     return math.ceil(letters * _CHARACTER) + 2 * _PADDING
 
 
-def scene(row: report_view.Row) -> Scene:
+def scene(row: RowView) -> Scene:
     """The picture of a row of the table."""
     call = row.call
     primals = _part("primals", row, ran=True)
@@ -179,16 +179,16 @@ def scene(row: report_view.Row) -> Scene:
         ]
         high = low
     width = max(x_right + right, centre + half, centre + 6 + _wide(9)) + 2 + sheets
-    title = f"Call {call.id}, {plain(report_view.label(call))}"
+    title = f"Call {call.id}, {row.label}"
     parts = (primals, output, *((residuals, cotangent, gradients) if backward else ()))
     return Scene(title, _words(parts, above), width, bottom + high // 2 + 2, tuple(boxes), tuple(arrows), above)
 
 
-def _part(column: str, row: report_view.Row, *, ran: bool) -> _Part:
+def _part(column: str, row: RowView, *, ran: bool) -> _Part:
     cell = row.cells[column]
     if ran or cell.mark:
         return _Part(column, cell)
-    return _Part(column, report_view.Cell(("not run",)), missing=True)
+    return _Part(column, Cell(("not run",)), missing=True)
 
 
 def _names(call: Call) -> tuple[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jaxvjp_magic.rendering import report_view
+from jaxvjp_magic.rendering.sentences import label
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,13 +46,13 @@ def _lines(report: ReportData, changes: Changes) -> Iterator[tuple[str, str]]:
         yield "gone", f"{finding.code} {finding.title}"
     for index in changes.new_findings:
         yield "new", f"{report.findings[index].code} {report.findings[index].title}"
-    labels = {call.id: f"call {call.id}, {report_view.label(call)}" for call in report.calls}
+    labels = {call.id: f"call {call.id}, {label(call)}" for call in report.calls}
     for shape in changes.shapes:
         yield "changed", f"{labels[shape.call]}: {difference(shape)}"
     for number in changes.new_calls:
         yield "new", labels[number]
     for call in changes.gone_calls:
-        yield "gone", f"the call of {report_view.label(call)}"
+        yield "gone", f"the call of {label(call)}"
 
 
 def difference(shape: Shape) -> str:

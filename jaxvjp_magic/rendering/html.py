@@ -12,19 +12,20 @@ import html
 import json
 from typing import TYPE_CHECKING
 
-from jaxvjp_magic.rendering import diagram, diff_text, report_view
+from jaxvjp_magic.rendering import diagram
+from jaxvjp_magic.rendering.cells import COLUMNS
 from jaxvjp_magic.rendering.diagram import HUES
-from jaxvjp_magic.rendering.groups import groups
-from jaxvjp_magic.rendering.quoting import GO_TO_LINE, is_in_a_cell, plain, split_line
-from jaxvjp_magic.rendering.report_view import COLUMNS, SYMBOLS
-from jaxvjp_magic.results.formatting import size
+from jaxvjp_magic.rendering.report_view import MOST_LEAVES, SYMBOLS, ReportView
 from jaxvjp_magic.results.model import Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Sequence
 
+    from jaxvjp_magic.rendering.cells import Cell
+    from jaxvjp_magic.rendering.report_view import FindingView, RowView, Since
+    from jaxvjp_magic.rendering.sentences import Quiet
     from jaxvjp_magic.results.diff import Changes
-    from jaxvjp_magic.results.model import Finding, ReportData, Snippet
+    from jaxvjp_magic.results.model import ReportData
 
 _SHARES = {Severity.ERROR: 80, Severity.WARNING: 60, Severity.NOTE: 70}
 _FRAME = (
@@ -47,17 +48,23 @@ _WIDEST_BAR = 6
 _KEPT_WHOLE = 30
 _NO_BREAK = "\u00a0"
 _DEEPEST_INDENT = 12
+_GO_TO_LINE = "jaxvjp:go-to-line"  # a command of our part of JupyterLab
 
 
 def render_html(report: ReportData, changes: Changes | None = None) -> str:
     """The whole report as one `<div>`: the same facts as the text form, the findings before the table."""
-    above = [*_head(report), *(_since(report, changes) if changes is not None else ())]
-    above += (_card(report, *group) for group in groups(report))
-    below = list(map(_quiet, report_view.quiet(report)))
-    below += [_paragraph(f"note: {_text(note)}", "8px 0 0") for note in report.notes]
+    return html_of(ReportView(report, changes))
+
+
+def html_of(view: ReportView) -> str:
+    """The same of a report whose view is there."""
+    above = [*_head(view), *(_since(view.since) if view.since is not None else ())]
+    above += (_card(*group) for group in view.groups)
+    below = list(map(_quiet, view.quiet))
+    below += [_paragraph(f"note: {_text(note)}", "8px 0 0") for note in view.notes]
     room = _MOST_BYTES - _bytes(above) - _bytes(below)
-    calls = _table_within(report, room) if report.calls else []
-    below += _pictures(report, room - _bytes(calls))
+    calls = _table_within(view, room) if view.total else []
+    below += _pictures(view, room - _bytes(calls))
     return f'<div style="{_FRAME}">\n' + "\n".join([*above, *calls, *below]) + "\n</div>"
 
 
@@ -65,15 +72,15 @@ def _bytes(parts: list[str]) -> int:
     return sum(len(part.encode()) for part in parts)
 
 
-def _table_within(report: ReportData, room: int) -> list[str]:
+def _table_within(view: ReportView, room: int) -> list[str]:
     """The table with as many leaves in a cell as there is room for, and with one in any case."""
-    tables = (list(_table(report, leaves)) for leaves in range(report_view.MOST_LEAVES, 0, -1))
-    return next((parts for parts in tables if _bytes(parts) <= room), None) or list(_table(report, 1))
+    tables = (list(_table(view, leaves)) for leaves in range(MOST_LEAVES, 0, -1))
+    return next((parts for parts in tables if _bytes(parts) <= room), None) or list(_table(view, 1))
 
 
 def _text(text: str) -> str:
     """Text as HTML that cannot be taken for anything but text."""
-    return html.escape(plain(text))
+    return html.escape(text)
 
 
 def _paragraph(content: str, margin: str = "0") -> str:
@@ -85,25 +92,25 @@ def _ink(severity: Severity) -> str:
     return f"color:color-mix(in srgb,{HUES[severity]} {_SHARES[severity]}%,currentcolor)"
 
 
-def _head(report: ReportData) -> Iterator[str]:
-    version = f' <span style="{_GREY};margin-left:1em">jax {_text(report.jax)}</span>' if report.jax else ""
-    yield _paragraph(f"<b>vjpcheck: {_text(report_view.headline(report))}</b>{version}")
-    if report.error:
-        yield _paragraph(_text(report_view.ending(report)))
+def _head(view: ReportView) -> Iterator[str]:
+    version = f' <span style="{_GREY};margin-left:1em">jax {_text(view.jax)}</span>' if view.jax else ""
+    yield _paragraph(f"<b>vjpcheck: {_text(view.headline)}</b>{version}")
+    if view.ending:
+        yield _paragraph(_text(view.ending))
 
 
-def _since(report: ReportData, changes: Changes) -> Iterator[str]:
+def _since(since: Since) -> Iterator[str]:
     """What changed since the last run of the same cell."""
-    yield _paragraph(_text(diff_text.summary(changes)), "6px 0 0")
+    yield _paragraph(_text(since.summary), "6px 0 0")
     items = [
         f'<li style="all:revert"><span style="{_GREY}">{word}</span> {_text(sentence)}</li>'
-        for word, sentence in diff_text.lines(report, changes)
+        for word, sentence in since.lines
     ]
     if items:
         yield f'<ul style="all:revert;margin:2px 0;{_MONO}">{"".join(items)}</ul>'
 
 
-def _quiet(quiet: report_view.Quiet) -> str:
+def _quiet(quiet: Quiet) -> str:
     """What was not looked at, in grey: one line, and in it, where there is more, the rest on demand."""
     if not quiet.lines:
         return _paragraph(f'<span style="{_GREY}">{_text(quiet.summary)}</span>', "8px 0 0")
@@ -113,12 +120,11 @@ def _quiet(quiet: report_view.Quiet) -> str:
     return f'<details style="{style}">{summary}<ul style="all:revert;margin:2px 0">{items}</ul></details>'
 
 
-def _pictures(report: ReportData, room: int) -> Iterator[str]:
+def _pictures(view: ReportView, room: int) -> Iterator[str]:
     """The calls that findings are about, as pictures: as many as there is room for, and one in any case."""
-    shown = {call for finding in report.findings for call in finding.calls}
     opened = " open"
-    for row in report_view.rows(report):
-        if row.call.id not in shown:
+    for row in view.rows:
+        if row.id not in view.shown_by_findings:
             continue
         scene = diagram.scene(row)
         summary = f'<summary style="all:revert;cursor:pointer">{_text(scene.title)}, as a picture</summary>'
@@ -130,89 +136,83 @@ def _pictures(report: ReportData, room: int) -> Iterator[str]:
         yield picture
 
 
-def _card(report: ReportData, index: int, followers: list[int]) -> str:
-    finding = report.findings[index]
-    head = f"{_code(finding)} <b>{_heading(finding)}</b>{_relation(report, index)}"
+def _card(finding: FindingView, followers: Sequence[FindingView]) -> str:
+    head = f"{_code(finding)} <b>{_heading(finding)}</b>{_relation(finding)}"
     style = f"border-left:3px solid {HUES[finding.severity]};margin:12px 0;padding-left:12px"
-    parts = [_paragraph(head), *_body(finding), *(_folded(report, follower) for follower in followers)]
+    parts = [_paragraph(head), *_body(finding), *map(_folded, followers)]
     return f'<article style="{style}">\n' + "\n".join(parts) + "\n</article>"
 
 
-def _folded(report: ReportData, index: int) -> str:
+def _folded(finding: FindingView) -> str:
     """A finding that follows from another: one line, and the rest on demand."""
-    finding = report.findings[index]
-    head = f"{_code(finding)} {_text(report_view.heading(finding))}{_relation(report, index)}"  # no button in a button
+    head = f"{_code(finding)} {_text(finding.heading)}{_relation(finding)}"  # no button in a button
     summary = f'<summary style="all:revert;cursor:pointer;padding-left:1.3em;text-indent:-1.3em">{head}</summary>'
     return f'<details style="all:revert;margin-top:8px">{summary}\n' + "\n".join(_body(finding)) + "\n</details>"
 
 
-def _code(finding: Finding) -> str:
+def _code(finding: FindingView) -> str:
     sign = f"{SYMBOLS[finding.severity]} {finding.severity} {_text(finding.code)}"
-    about = f"%vjpcheck explain {_text(finding.code)}"  # where the rule's section is to be read
+    about = f"%vjpcheck explain {_text(finding.code)}"  # where the code's section is to be read
     return f'<b style="{_ink(finding.severity)}" title="{about}">{sign}</b>&ensp;'
 
 
-def _heading(finding: Finding) -> str:
+def _heading(finding: FindingView) -> str:
     """The heading; the place in it is a button that our part of JupyterLab answers, and plain text elsewhere."""
-    place = report_view.place(finding.line, finding.source)
-    if finding.line is None or not is_in_a_cell(finding.source):
-        return _text(report_view.heading(finding))
-    target = html.escape(json.dumps({"line": finding.line, "source": finding.source}))
-    button = f'<button data-commandlinker-command="{GO_TO_LINE}" data-commandlinker-args="{target}"'
-    return f'{button} style="all:unset">{_text(place)}:</button> {_text(finding.title)}'
+    place = finding.place
+    if place.line is None:
+        return _text(finding.heading)
+    target = html.escape(json.dumps({"line": place.line, "source": place.cell}))
+    button = f'<button data-commandlinker-command="{_GO_TO_LINE}" data-commandlinker-args="{target}"'
+    return f'{button} style="all:unset">{_text(place.words)}:</button> {_text(finding.title)}'
 
 
-def _relation(report: ReportData, index: int) -> str:
-    relation = report_view.relation(report, index)
-    return f' <span style="{_GREY}">({_text(relation)})</span>' if relation else ""
+def _relation(finding: FindingView) -> str:
+    return f' <span style="{_GREY}">({_text(finding.relation)})</span>' if finding.relation else ""
 
 
-def _body(finding: Finding) -> Iterator[str]:
+def _body(finding: FindingView) -> Iterator[str]:
     if finding.snippet:
         yield _snippet(finding.snippet, HUES[finding.severity])
     if finding.message:
         yield _paragraph(_text(finding.message))
-    if finding.fix:
-        yield _paragraph(f"<b>fix:</b> {_fix(finding)}", "4px 0 0")
+    if any(finding.fix):
+        yield _paragraph(f"<b>fix:</b> {_fix(*finding.fix)}", "4px 0 0")
 
 
-def _fix(finding: Finding) -> str:
+def _fix(words: str, code: str) -> str:
     """`in words:  code`, or one of them."""
-    words, code = finding.fix_parts
     return _text(words) + (f'<code style="all:revert;{_MONO}">{_text(code)}</code>' if code else "")
 
 
-def _snippet(snippet: Snippet, hue: str) -> str:
+def _snippet(snippet: tuple[str, str, str, str], hue: str) -> str:
     """The source line, as text wraps: below itself, not below its number."""
-    hanging = len(str(snippet.line)) + 3
+    number, *source = snippet
+    hanging = len(number) + 3
     style = (
         f"all:revert;margin:6px 0;padding-left:{hanging}ch;text-indent:-{hanging}ch;"
         f"white-space:pre-wrap;overflow-wrap:anywhere;{_MONO}"
     )
-    number = f'<span style="{_GREY}">{_text(str(snippet.line))} │</span>'
-    return f'<pre style="{style}"><code style="all:revert;font:inherit">{number} {_source(snippet, hue)}</code></pre>'
+    gutter = f'<span style="{_GREY}">{number} │</span>'
+    return (
+        f'<pre style="{style}"><code style="all:revert;font:inherit">{gutter} '
+        f"{_source(*source, hue=hue, indent=len(number))}</code></pre>"
+    )
 
 
-def _source(snippet: Snippet, hue: str) -> str:
+def _source(before: str, meant: str, after: str, *, hue: str, indent: int) -> str:
     """The line with what is meant underlined, and with carets for where styles and `<u>` are stripped."""
-    before, meant, after = split_line(snippet)
     if not meant:
         return html.escape(before + after)
     underlined = f'<u style="text-decoration:underline 2px {hue};text-underline-offset:4px">{html.escape(meant)}</u>'
-    gutter, space, carets = " " * len(str(snippet.line)), " " * len(before), "^" * len(meant)
+    gutter, space, carets = " " * indent, " " * len(before), "^" * len(meant)
     hidden = f'<span style="display:none">\n{gutter} │ {space}{carets}</span>'
     return f"{html.escape(before)}{underlined}{html.escape(after)}{hidden}"
 
 
-def _table(report: ReportData, leaves: int) -> Iterator[str]:
-    rows = report_view.rows(report, leaves=leaves)
-    used = [column for column in COLUMNS if column == "call" or any(_shown(row.cells[column]) for row in rows)]
-    caption = "Calls, each below the one that it is part of"
-    if "vmap" in used:
-        caption += "; types inside a vmap are those of one example"
-    held = report_view.total_held(report.calls)
-    if held and not (report.omitted and report.omitted.rows):
-        caption += f"; residuals: {size(held)} in all"
+def _table(view: ReportView, leaves: int) -> Iterator[str]:
+    rows = [(row, row.cells_with(leaves)) for row in view.rows]
+    used = [column for column in COLUMNS if column == "call" or any(_shown(cells[column]) for _, cells in rows)]
+    caption = view.caption + (f"; residuals: {view.held} in all" if view.held and view.is_whole else "")
     # The rows' lines are shadows: borders of rows need collapsed cells, and those need padding in each cell.
     # Pages without a doctype do not hand the text's colour on to tables.
     style = f"all:revert;color:inherit;border-spacing:14px 4px;margin:0;white-space:pre;{_MONO}"
@@ -223,19 +223,23 @@ def _table(report: ReportData, leaves: int) -> Iterator[str]:
     yield f'<caption style="{above}">{caption}</caption>'
     yield f'<thead style="all:revert;text-align:left">{head}</thead>'
     yield '<tbody style="all:revert;text-align:left;vertical-align:baseline">'
-    most = max(1, *map(report_view.held_bytes, report.calls))  # 0 where a vmap is over no examples
     # Numbers stand below each other by spaces, which are shorter than a style in each cell.
     widths = {
-        "#": len(str(max(row.call.id for row in rows))),
-        "line": max(len(row.cells["line"].lines[0]) for row in rows),
+        "#": len(str(max(row.id for row, _ in rows))),
+        "line": max(len(cells["line"].lines[0]) for _, cells in rows),
     }
-    yield from (_row(row, used, most, widths) for row in rows)
+    most = max(1, view.most_held)  # 0 where a vmap is over no examples
+    for row, cells in rows:
+        number = f"<td style=all:revert>{row.id:>{widths['#']}}</td>"
+        line = "".join(_cell(row, cells[column], column, most, widths.get(column, 0)) for column in used)
+        # In few letters: there may be hundreds of cells.
+        yield f'<tr style="all:revert;box-shadow:0 -1px #8884">{number}{line}</tr>'
     yield "</tbody></table></div>"
-    if report_view.hidden_rows(report):
-        yield _paragraph(f"... and {report_view.hidden_rows(report):,} more calls", "4px 14px 0")
+    if view.hidden_rows:
+        yield _paragraph(f"... and {view.hidden_rows:,} more calls", "4px 14px 0")
 
 
-def _shown(cell: report_view.Cell) -> bool:
+def _shown(cell: Cell) -> bool:
     return cell.mark is not None or any(cell.lines)
 
 
@@ -244,20 +248,13 @@ def _column(name: str) -> str:
     return f'<th scope="col" style="{style}"><span style="{_GREY}">{name}</span></th>'
 
 
-def _row(row: report_view.Row, used: Iterable[str], most: int, widths: dict[str, int]) -> str:
-    """A row, in few letters: there may be hundreds of cells. `most` is what the call with the most residuals holds."""
-    number = f"<td style=all:revert>{row.call.id:>{widths['#']}}</td>"
-    cells = "".join(_cell(row, column, most, widths.get(column, 0)) for column in used)
-    return f'<tr style="all:revert;box-shadow:0 -1px #8884">{number}{cells}</tr>'
-
-
-def _cell(row: report_view.Row, column: str, most: int, width: int) -> str:
-    cell = row.cells[column]
+def _cell(row: RowView, cell: Cell, column: str, most: int, width: int) -> str:
+    """A cell; `most` is what the call with the most residuals holds."""
     lines = [_line(line.rjust(width)) for line in cell.lines]
     if cell.mark:
         lines[cell.marked : cell.marked + 1] = [_marked(lines[cell.marked] if lines else "", cell.mark)]
     if column == "residuals" and row.call.residual_bytes:
-        lines[-1] += f" <span aria-hidden=true>{_bar(report_view.held_bytes(row.call) / most)}</span>"
+        lines[-1] += f" <span aria-hidden=true>{_bar(row.held_bytes / most)}</span>"
     content = "<br>".join(lines)
     if column == "call":
         indent = 2 * _NO_BREAK * (min(row.depth, _DEEPEST_INDENT) - 1) + f"└{_NO_BREAK}" * bool(row.depth)

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from jaxvjp_magic.results.model import Snippet
 
-GO_TO_LINE = "jaxvjp:go-to-line"  # a command of our part of JupyterLab
-
 
 def is_in_a_cell(source: str) -> bool:
     """Whether a place is in the checked cell or in an earlier one, and so in the notebook."""

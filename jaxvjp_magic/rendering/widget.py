@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import anywidget
 import traitlets
 
-from jaxvjp_magic.rendering.widget_view import View
+from jaxvjp_magic.rendering.widget_view import WidgetView
 
 if TYPE_CHECKING:
     from jaxvjp_magic.results.diff import Changes
@@ -47,7 +47,7 @@ class ReportWidget(anywidget.AnyWidget):
 
     def __init__(self, report: ReportData, changes: Changes | None = None) -> None:
         """Open it; it is displayed by its `mime_bundle`."""
-        self._view: View | None = View(report, changes)
+        self._view: WidgetView | None = WidgetView(report, changes)
         self._esm, self._css = script(), style()
         # A number that JavaScript does not round: see `mime_bundle`.
         super().__init__(report=self._view.saved(), model_id=str(secrets.randbits(52)))

@@ -1,97 +1,84 @@
-"""The report as the widget gets it: every sentence and every type ready to be shown.
+"""The view of a report as JSON data for the widget: what is saved with the notebook, and the rest as it is asked for.
 
-The widget's JavaScript lays out, sorts and filters; what a report *says* is
-said here, by the same functions that the text and the static HTML use. All
-strings are plain already: no control characters, no marks of direction.
+The widget's JavaScript lays out, sorts and filters; what a report *says* is in the view.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from jaxvjp_magic import catalogue
-from jaxvjp_magic.rendering import diagram, diff_text, report_view
-from jaxvjp_magic.rendering.groups import groups
-from jaxvjp_magic.rendering.limits import SAVED_QUIET, shortened
-from jaxvjp_magic.rendering.quoting import is_in_a_cell, plain, split_line
-from jaxvjp_magic.rendering.report_view import SYMBOLS
+from jaxvjp_magic.rendering import diagram
+from jaxvjp_magic.rendering.cells import leaf_type
+from jaxvjp_magic.rendering.limits import shortened
+from jaxvjp_magic.rendering.quoting import plain
+from jaxvjp_magic.rendering.report_view import SYMBOLS, ReportView
 from jaxvjp_magic.results.formatting import short_type, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from jaxvjp_magic.rendering.report_view import FindingView, Place, RowView
     from jaxvjp_magic.results.diff import Changes
-    from jaxvjp_magic.results.model import Call, Finding, Leaf, Leaves, ReportData
+    from jaxvjp_magic.results.model import Leaf, Leaves, ReportData
 
 COLUMNS = ("call", "line", "vmap", "primals", "output", "residuals", "memory", "cotangent", "gradients", "count")
 _NO_TANGENT = ("int", "uint", "bool", "key")
 
 
-class View:
-    """A report for the widget: what is saved with the notebook, and the rest as it is asked for."""
+class WidgetView:
+    """A report for the widget."""
 
     def __init__(self, report: ReportData, changes: Changes | None = None) -> None:
         """The rows are made when they are asked for."""
-        self.report, self.changes = report, changes
-        self.rows = report_view.rows(report, len(report.calls))
-        self._severities: dict[int, set[str]] = {}
-        for finding in report.findings:
-            for call in finding.calls:
-                self._severities.setdefault(call, set()).add(finding.severity.value)
-        self._was: dict[int, dict[str, str]] = {}
-        for shape in changes.shapes if changes else ():
-            self._was.setdefault(shape.call, {})[shape.column] = plain(diff_text.few(shape.before))
-        self._new = frozenset(changes.new_calls) if changes else frozenset()
+        self._report, self._changes = report, changes
+        self.view = ReportView(report, changes)
+
+    @property
+    def rows(self) -> tuple[RowView, ...]:
+        """The rows of all calls."""
+        return self.view.all_rows
 
     def saved(self) -> dict[str, Any]:
         """What is saved: everything but most of the calls; those that are there come with their details."""
-        report, changes = self.report, self.changes
-        short = View(shortened(report), changes)
+        view, short = self.view, WidgetView(shortened(self._report), self._changes)
         data: dict[str, Any] = {
-            "headline": plain(report_view.headline(report)),
-            "jax": plain(report.jax),
-            "ending": plain(report_view.ending(report)),
-            "notes": [plain(note) for note in report.notes],
+            "headline": view.headline,
+            "jax": view.jax,
+            "ending": view.ending,
+            "notes": list(view.notes),
             "symbols": {severity.value: symbol for severity, symbol in SYMBOLS.items()},
             "hues": {severity.value: hue for severity, hue in diagram.HUES.items()},
             "columns": list(COLUMNS),
-            "findings": [_finding(report, *group, changes) for group in groups(report)],
+            "findings": [_card(cause) | {"followers": list(map(_card, followers))} for cause, followers in view.groups],
             "rows": [short.row(row) | {"detail": short.detail(row)} for row in short.rows],
-            "total": len(report.calls),
-            "held": size(report_view.total_held(report.calls))
-            if any(call.residual_bytes for call in report.calls)
-            else "",
-            "mapped": any(call.vmap for call in report.calls),
-            "most_held": max(map(report_view.held_bytes, report.calls), default=0),
+            "total": view.total,
+            "held": view.held,
+            "caption": view.caption,
+            "most_held": view.most_held,
+            "quiet": [{"summary": one.summary, "lines": list(one.lines)} for one in view.quiet],
         }
-        data["quiet"] = [
-            {"summary": plain(one.summary), "lines": list(map(plain, one.lines))}
-            for one in report_view.quiet(report, SAVED_QUIET)
-        ]
-        if changes is not None:
-            lines = [[plain(word), plain(sentence)] for word, sentence in diff_text.lines(report, changes)]
-            data["since"] = {"summary": diff_text.summary(changes), "lines": lines}
+        if view.since is not None:
+            data["since"] = {"summary": view.since.summary, "lines": list(map(list, view.since.lines))}
         return data
 
-    def row(self, row: report_view.Row) -> dict[str, Any]:
+    def row(self, row: RowView) -> dict[str, Any]:
         """A row without its details; empty things are left out, for there may be thousands."""
-        call = row.call
         data = {
-            "id": call.id,
+            "id": row.id,
             "depth": row.depth,
-            "line": None if call.source else call.line,
-            "elsewhere": _elsewhere(call),
-            "held": report_view.held_bytes(call),
-            "count": call.count if call.count > 1 else 0,
-            "severities": sorted(self._severities.get(call.id, ())),
-            "new": call.id in self._new,
-            "was": self._was.get(call.id),
+            "line": row.place.line if row.place.is_here else None,
+            "elsewhere": _elsewhere(row.place),
+            "held": row.held_bytes,
+            "count": row.call.count if row.call.count > 1 else 0,
+            "severities": list(row.severities),
+            "new": row.is_new,
+            "was": row.was,
         }
         data = {key: value for key, value in data.items() if value}
         cells = {column: _cell(row, column) for column in COLUMNS}
         return data | {"cells": {column: cell for column, cell in cells.items() if cell}}
 
-    def detail(self, row: report_view.Row) -> dict[str, Any]:
+    def detail(self, row: RowView) -> dict[str, Any]:
         """What an opened row shows: its picture, and every leaf, what was expected beside what was there."""
         call = row.call
         phases = [
@@ -102,25 +89,19 @@ class View:
             ("gradients", tuple(map(_tangent, call.primals or ())), call.cotangents_out),
         ]
         leaves = [entry for name, expected, got in phases for entry in _compared(name, expected, got, row)]
-        findings = [index for index, finding in enumerate(self.report.findings) if call.id in finding.calls]
-        return {"picture": diagram.scene(row).to_data(), "leaves": leaves, "findings": findings}
+        picture = diagram.scene(row).to_data()
+        return {"picture": picture, "leaves": leaves, "findings": list(self.view.findings_of(row.id))}
 
 
-def _cell(row: report_view.Row, column: str) -> dict[str, Any]:
-    call = row.call
+def _cell(row: RowView, column: str) -> dict[str, Any]:
     if column == "memory":
-        return {"lines": [held]} if (held := report_view.held(call)) else {}
+        return {"lines": [row.held]} if row.held else {}
     if column == "count":
-        return {"lines": [f"{call.count:,}"]} if call.count > 1 else {}
+        return {"lines": [f"{row.call.count:,}"]} if row.call.count > 1 else {}
     cell = row.cells[column]
-    lines = cell.lines
-    if column == "call":
-        lines = (report_view.label(call),)
-    if column == "residuals":
-        lines = report_view.leaf_lines(call.residuals, named=row.named)
+    lines = (row.label,) if column == "call" else cell.leaves  # how often, and how large, have columns of their own
     # What was called may have no name: its row is opened there all the same.
-    is_shown = column == "call" or any(lines)
-    data: dict[str, Any] = {"lines": [plain(line) for line in lines]} if is_shown else {}
+    data: dict[str, Any] = {"lines": list(lines)} if column == "call" or any(lines) else {}
     if cell.mark:
         data |= {"mark": cell.mark.value, "marked": cell.marked}
     return data
@@ -138,7 +119,7 @@ def _tangent(leaf: Leaf) -> tuple[str, str]:
 
 
 def _compared(
-    name: str, expected: tuple[tuple[str, str], ...] | None, got: Leaves | None, row: report_view.Row
+    name: str, expected: tuple[tuple[str, str], ...] | None, got: Leaves | None, row: RowView
 ) -> Iterator[dict[str, Any]]:
     """The leaves of one phase; those that differ are marked where a finding is about the phase."""
     mark = row.cells[name].mark
@@ -151,7 +132,7 @@ def _compared(
     if mark and not any(differing):  # it is about all of them, or about what has no leaf here
         differing = [number == 0 for number in range(len(got))]
     for leaf, want, differs in zip(got, beside, differing, strict=True):
-        found = leaf.note if leaf.more else report_view.leaf_type(leaf.type, leaf.note) or leaf.note
+        found = leaf.note if leaf.more else leaf_type(leaf.type, leaf.note) or leaf.note
         entry = {
             "phase": name,
             "path": plain(leaf.path),
@@ -172,41 +153,26 @@ def _beside(expected: tuple[tuple[str, str], ...], got: Leaves) -> list[str]:
     return [kind for _, kind in expected] if len(expected) == len(got) else [""] * len(got)
 
 
-def _finding(report: ReportData, index: int, followers: list[int], changes: Changes | None) -> dict[str, Any]:
-    finding = report.findings[index]
-    data = _card(report, finding, index, changes)
-    data["followers"] = [_card(report, report.findings[other], other, changes) for other in followers]
-    return data
-
-
-def _card(report: ReportData, finding: Finding, index: int, changes: Changes | None) -> dict[str, Any]:
+def _card(finding: FindingView) -> dict[str, Any]:
     data: dict[str, Any] = {
-        "index": index,
+        "index": finding.index,
         "code": finding.code,
         "severity": finding.severity.value,
-        "place": "" if finding.line and not finding.source else report_view.place(finding.line, finding.source),
-        "line": None if finding.source else finding.line,
-        "elsewhere": _elsewhere(finding),
+        "place": "" if finding.place.is_here else finding.place.words,
+        "line": finding.place.line if finding.place.is_here else None,
+        "elsewhere": _elsewhere(finding.place),
         "title": finding.title,
-        "relation": report_view.relation(report, index),
+        "relation": finding.relation,
         "message": finding.message,
-        "fix": [*finding.fix_parts] if finding.fix else None,
-        "about": catalogue.summary(finding.code),
+        "fix": list(finding.fix) if any(finding.fix) else None,
+        "about": finding.about,
         "calls": list(finding.calls[:1]),
-        "new": changes is not None and index in changes.new_findings,
+        "new": finding.is_new,
+        "snippet": list(finding.snippet) if finding.snippet else None,
     }
-    if finding.snippet:
-        data["snippet"] = [str(finding.snippet.line), *split_line(finding.snippet)]
-    return {key: _plain(value) for key, value in data.items() if value}
+    return {key: value for key, value in data.items() if value}
 
 
-def _elsewhere(place: Finding | Call) -> list[Any]:
+def _elsewhere(place: Place) -> list[Any]:
     """The line and the number of another cell, which our part of JupyterLab finds in the notebook."""
-    known = place.line is not None and place.source and is_in_a_cell(place.source)
-    return [place.line, place.source] if known else []
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, str):
-        return plain(value)
-    return [_plain(item) for item in value] if isinstance(value, list) else value
+    return [place.line, place.cell] if place.cell else []

@@ -74,7 +74,8 @@ function fix([words, code]) {
     button.textContent = (await copy(code)) ? "copied" : "press Ctrl+C";
     setTimeout(() => (button.textContent = "copy"), 1500);
   });
-  return h("p", { class: "vc-fix" }, h("b", {}, "fix:"), ` ${words}`, h("code", {}, code), " ", button);
+  const pasted = code && [h("code", {}, code), " ", button];
+  return h("p", { class: "vc-fix" }, h("b", {}, "fix:"), ` ${words}`, pasted);
 }
 
 async function copy(text) {

@@ -47,8 +47,7 @@ class Calls {
   }
 
   caption() {
-    const mapped = this.state.view.mapped ? "; types inside a vmap are those of one example" : "";
-    return h("caption", { class: "vc-hidden" }, `Calls, each below the one that it is part of${mapped}`);
+    return h("caption", { class: "vc-hidden" }, this.state.view.caption);
   }
 
   /** Columns keep their widths while rows come and go. */
