@@ -229,7 +229,7 @@ def test_without_the_session_the_first_rows_and_the_findings_are_there(show):
 
 @pytest.mark.parametrize("report", [SEED, MIXED, NESTED], ids=["seed", "mixed", "nested"])
 def test_the_picture_is_that_of_the_static_page(show, report):
-    """Python and JavaScript draw the same elements with the same attributes."""
+    """It is drawn once, by Python."""
     page = show(report)
     for row in ReportView(report).rows:
         page.locator(f"tr[data-call='{row.call.id}'] .vc-opener").click()

@@ -20,7 +20,7 @@ from jaxvjp_magic.results.model import Call, Finding, Leaf, NotChecked, ProgramE
 pytestmark = pytest.mark.any_jax
 
 TAGS = "div p b span article details summary pre code u table caption thead tbody tr th td br ul li button"
-DRAWN = "svg title desc path circle rect text"
+DRAWN = "svg title desc g path circle rect text"
 
 
 class Node:
@@ -97,7 +97,8 @@ SEED_FINDINGS = (
     Finding(
         "NAM201", Severity.ERROR, "test_func was overwritten; test_func_fwd calls it",
         "test_func_fwd (line 9) calls test_func, and now gets vmap(test_func).",
-        fix="keep the original name:  test_func_mapped = vmap(test_func, in_axes=(None, 0))", line=17, cause_of=(1, 2),
+        fix="keep the original name:  test_func_mapped = vmap(test_func, in_axes=(None, 0))",
+        fix_code="test_func_mapped = vmap(test_func, in_axes=(None, 0))", line=17, cause_of=(1, 2),
         snippet=Snippet(17, "test_func = vmap(test_func, in_axes=(None, 0))", 0, 9), explains_error=True,
     ),
     Finding(
@@ -107,7 +108,8 @@ SEED_FINDINGS = (
     ),
     Finding(
         "VJP106", Severity.ERROR, "the pullback was given float32[10], but the output is float32[10,3]",
-        "A pullback takes a cotangent of the output's type.", fix="return zeros_like(x)", line=19,
+        "A pullback takes a cotangent of the output's type.", fix="return zeros_like(x)",
+        fix_code="return zeros_like(x)", line=19,
         phase="pullback", calls=(1,),
     ),
 )  # fmt: skip

@@ -161,7 +161,7 @@ def test_the_widget_answers_while_it_has_the_report():
     widget._answer(widget, {"kind": "rows"}, [])
     assert [message["from"] for message in sent] == [0, 1000, 2000, 3000, 4000]
     widget._answer(widget, {"kind": "detail", "id": 7}, [])
-    assert sent[-1]["detail"]["picture"]["title"] == "Call 7, f7"
+    assert "<title>Call 7, f7</title>" in sent[-1]["detail"]["picture"]
     count = len(sent)
     for message in ({"kind": "detail", "id": -1}, {"kind": "?"}, {}):
         widget._answer(widget, message, [])

@@ -1,8 +1,7 @@
 """A call as a picture: forward from primals to output, residuals down, backward from cotangent to gradients.
 
-The picture is laid out here, once. What draws it is told boxes, arrows and
-texts with their places: `draw` below for static HTML, and `flow.js` for the
-widget. A test holds the two to the same drawing.
+The picture is laid out as boxes, arrows and texts with their places, and drawn
+as SVG, for the static page and for the widget.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import html
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jaxvjp_magic.rendering.cells import Cell, fitted
 from jaxvjp_magic.rendering.quoting import plain
@@ -78,18 +77,6 @@ class Scene:
     boxes: tuple[Box, ...]
     arrows: tuple[Arrow, ...]
     above: str = ""
-
-    def to_data(self) -> dict[str, Any]:
-        """As JSON data; what does not apply is left out."""
-        data = {key: value for key, value in dataclasses.asdict(self).items() if value}
-        data["boxes"] = [_compact(box) for box in data["boxes"]]
-        data["arrows"] = [_compact(arrow) for arrow in data.get("arrows", ())]
-        return data
-
-
-def _compact(item: dict[str, Any]) -> dict[str, Any]:
-    places = ("x", "y", "width", "height", "x1", "y1", "x2", "y2")
-    return {key: value for key, value in item.items() if value or key in places}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -214,7 +201,7 @@ def _words(parts: Iterable[_Part], above: str) -> str:
 
 
 # The drawing -----------------------------------------------------------------------------------
-# flow.js draws the same elements with the same attributes in the same order.
+# What looks alike is drawn together: each picture is saved with the notebook, in few letters.
 
 _TEXT = "var(--jp-code-font-family,var(--vscode-editor-font-family,ui-monospace,monospace))"
 
@@ -222,71 +209,99 @@ _TEXT = "var(--jp-code-font-family,var(--vscode-editor-font-family,ui-monospace,
 def draw(picture: Scene) -> str:
     """The picture as inline SVG: text and lines have the colour of the text around them."""
     parts = [f"<title>{_text(picture.title)}</title>", f"<desc>{_text(picture.words)}</desc>"]
-    if picture.above:
-        parts.append(f'<text x="1" y="13" opacity=".75">{_text(picture.above)}</text>')
+    plain_arrows = "".join("".join(_line_and_head(arrow)) for arrow in picture.arrows if not arrow.mark)
+    parts.append(f'<path d="{plain_arrows}" stroke="currentColor"/>')
     for arrow in picture.arrows:
-        parts += _arrow(arrow)
-    for box in picture.boxes:
-        parts += _box(box)
+        if arrow.mark:
+            parts += _marked_arrow(arrow)
+    sheets = "".join(_sheet(box, number) for box in picture.boxes for number in range(box.stack, 0, -1))
+    if sheets:
+        parts.append(f'<path d="{sheets}" fill="none" stroke="currentColor" stroke-opacity=".4"/>')
+    parts += _group('fill="none" stroke="currentColor" stroke-opacity=".5"', map(_rectangle, picture.boxes))
+    parts += (_marked_rectangle(box) for box in picture.boxes if box.mark)
+    parts += _group('opacity=".75"', _grey_texts(picture))
+    parts += _group('text-anchor="middle"', (_pill_text(box) for box in picture.boxes if box.round))
+    parts += (text for box in picture.boxes if not box.missing and not box.round for text in _texts(box))
     size = f'viewBox="0 0 {picture.width} {picture.height}" width="{picture.width}" height="{picture.height}"'
     style = f"max-width:100%;height:auto;font:12px {_TEXT}"
     return f'<svg {size} role="img" fill="currentColor" style="{style}">{"".join(parts)}</svg>'
+
+
+def _group(attributes: str, elements: Iterable[str]) -> Iterator[str]:
+    inside = "".join(elements)
+    if inside:
+        yield f"<g {attributes}>{inside}</g>"
 
 
 def _text(text: str) -> str:
     return html.escape(text)
 
 
-def _arrow(arrow: Arrow) -> Iterator[str]:
-    colour = HUES[Severity(arrow.mark)] if arrow.mark else "currentColor"
+def _line_and_head(arrow: Arrow) -> tuple[str, str]:
+    """The paths of an arrow's line and of its head."""
     along = (arrow.x2 > arrow.x1) - (arrow.x2 < arrow.x1)
     down = (arrow.y2 > arrow.y1) - (arrow.y2 < arrow.y1)
     x, y = arrow.x2 - 7 * along, arrow.y2 - 7 * down
     head = f"M{arrow.x2} {arrow.y2}L{x - 4 * down} {y - 4 * along}L{x + 4 * down} {y + 4 * along}Z"
-    width = 2 if arrow.mark else 1
-    yield f'<path d="M{arrow.x1} {arrow.y1}L{x} {y}" stroke="{colour}" stroke-width="{width}"/>'
+    return f"M{arrow.x1} {arrow.y1}L{x} {y}", head
+
+
+def _marked_arrow(arrow: Arrow) -> Iterator[str]:
+    severity = Severity(arrow.mark)
+    colour = HUES[severity]
+    line, head = _line_and_head(arrow)
+    yield f'<path d="{line}" stroke="{colour}" stroke-width="2"/>'
     yield f'<path d="{head}" fill="{colour}"/>'
-    if arrow.mark:
-        x, y = (arrow.x1 + arrow.x2) // 2 - 3 * along, (arrow.y1 + arrow.y2) // 2 - 3 * down
-        yield f'<circle cx="{x}" cy="{y}" r="8" fill="{colour}"/>'
-        yield (
-            f'<text x="{x}" y="{y + 4}" text-anchor="middle" fill="{_ON_HUE[Severity(arrow.mark)]}" font-weight="700">'
-            f"{SYMBOLS[Severity(arrow.mark)]}</text>"
-        )
-
-
-def _box(box: Box) -> Iterator[str]:
-    colour = HUES[Severity(box.mark)] if box.mark else "currentColor"
-    fill = f"{colour}22" if box.mark else "none"
-    dashes = ' stroke-dasharray="3 3"' if box.missing else ""
-    radius = box.height // 2 if box.round else 3
-    faint = "" if box.mark else ' stroke-opacity=".5"'
-    for sheet in range(box.stack, 0, -1):
-        yield _sheet(box, sheet)
+    along = (arrow.x2 > arrow.x1) - (arrow.x2 < arrow.x1)
+    down = (arrow.y2 > arrow.y1) - (arrow.y2 < arrow.y1)
+    x, y = (arrow.x1 + arrow.x2) // 2 - 3 * along, (arrow.y1 + arrow.y2) // 2 - 3 * down
+    yield f'<circle cx="{x}" cy="{y}" r="8" fill="{colour}"/>'
     yield (
-        f'<rect x="{box.x}" y="{box.y}" width="{box.width}" height="{box.height}" rx="{radius}" '
-        f'fill="{fill}" stroke="{colour}"{faint}{dashes}/>'
+        f'<text x="{x}" y="{y + 4}" text-anchor="middle" fill="{_ON_HUE[severity]}" font-weight="700">'
+        f"{SYMBOLS[severity]}</text>"
     )
-    if box.label:
-        y = box.y - 5 - _SHEET * box.stack
-        yield f'<text x="{box.x + box.aside}" y="{y}" opacity=".75">{_text(box.label)}</text>'
-    for number, line in enumerate(box.lines):
-        y = box.y + _PADDING // 2 + _LINE * number + 13 if not box.round else box.y + 18
-        yield _line(box, number, y, line)
 
 
 def _sheet(box: Box, number: int) -> str:
     """The upper and the right edge of a sheet behind the box, which is all that is seen of it."""
     x, y = box.x + _SHEET * number, box.y - _SHEET * number
-    path = f"M{x} {y + _SHEET}V{y}H{x + box.width}V{y + box.height}H{x + box.width - _SHEET}"
-    return f'<path d="{path}" fill="none" stroke="currentColor" stroke-opacity=".4"/>'
+    return f"M{x} {y + _SHEET}V{y}H{x + box.width}V{y + box.height}H{x + box.width - _SHEET}"
 
 
-def _line(box: Box, number: int, y: int, line: str) -> str:
-    if box.round:
-        return f'<text x="{box.x + box.width // 2}" y="{y}" text-anchor="middle">{_text(line)}</text>'
-    if box.mark and number == box.marked:
-        symbol = SYMBOLS[Severity(box.mark)]
-        return f'<text x="{box.x + _PADDING}" y="{y}" font-weight="700">{symbol} {_text(line)}</text>'
-    grey = ' opacity=".75"' if box.missing else ""
-    return f'<text x="{box.x + _PADDING}" y="{y}"{grey}>{_text(line)}</text>'
+def _rectangle(box: Box, more: str = "") -> str:
+    """The box, but for its mark; where it has one, it is drawn by itself."""
+    if box.mark and not more:
+        return ""
+    dashes = ' stroke-dasharray="3 3"' if box.missing else ""
+    radius = box.height // 2 if box.round else 3
+    return f'<rect x="{box.x}" y="{box.y}" width="{box.width}" height="{box.height}" rx="{radius}"{dashes}{more}/>'
+
+
+def _marked_rectangle(box: Box) -> str:
+    colour = HUES[Severity(box.mark)]
+    return _rectangle(box, f' fill="{colour}22" stroke="{colour}"')
+
+
+def _grey_texts(picture: Scene) -> Iterator[str]:
+    """What stands above the picture and above the boxes, and what did not run."""
+    if picture.above:
+        yield f'<text x="1" y="13">{_text(picture.above)}</text>'
+    for box in picture.boxes:
+        if box.label:
+            y = box.y - 5 - _SHEET * box.stack
+            yield f'<text x="{box.x + box.aside}" y="{y}">{_text(box.label)}</text>'
+        if box.missing:
+            yield from _texts(box)
+
+
+def _pill_text(box: Box) -> str:
+    return f'<text x="{box.x + box.width // 2}" y="{box.y + 18}">{_text(box.lines[0])}</text>'
+
+
+def _texts(box: Box) -> Iterator[str]:
+    for number, line in enumerate(box.lines):
+        bold, symbol = "", ""
+        if box.mark and number == box.marked:
+            bold, symbol = ' font-weight="700"', f"{SYMBOLS[Severity(box.mark)]} "
+        y = box.y + _PADDING // 2 + _LINE * number + 13
+        yield f'<text x="{box.x + _PADDING}" y="{y}"{bold}>{symbol}{_text(line)}</text>'

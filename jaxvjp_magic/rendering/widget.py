@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # One module from several files, without a build: they share their names, as sections of one file would.
 VIEW = "application/vnd.jupyter.widget-view+json"
-_PARTS = ("dom", "flow", "findings", "reveal", "detail", "table", "keep", "main")
+_PARTS = ("dom", "findings", "reveal", "detail", "table", "keep", "main")
 _FOLDER = Path(__file__).parent
 _ROWS_AT_ONCE = 1000
 

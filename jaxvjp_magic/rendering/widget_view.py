@@ -47,7 +47,6 @@ class WidgetView:
             "ending": view.ending,
             "notes": list(view.notes),
             "symbols": {severity.value: symbol for severity, symbol in SYMBOLS.items()},
-            "hues": {severity.value: hue for severity, hue in diagram.HUES.items()},
             "columns": list(COLUMNS),
             "findings": [_card(cause) | {"followers": list(map(_card, followers))} for cause, followers in view.groups],
             "rows": [short.row(row) | {"detail": short.detail(row)} for row in short.rows],
@@ -89,7 +88,7 @@ class WidgetView:
             ("gradients", tuple(map(_tangent, call.primals or ())), call.cotangents_out),
         ]
         leaves = [entry for name, expected, got in phases for entry in _compared(name, expected, got, row)]
-        picture = diagram.scene(row).to_data()
+        picture = diagram.draw(diagram.scene(row))
         return {"picture": picture, "leaves": leaves, "findings": list(self.view.findings_of(row.id))}
 
 

@@ -9,7 +9,7 @@ function drawDetail(state, row, detail) {
   return h(
     "div",
     { class: "vc-detail" },
-    h("div", { class: "vc-picture" }, drawFlow(detail.picture, view)),
+    h("div", { class: "vc-picture" }, picture(detail.picture)),
     h(
       "table",
       { class: "vc-leaves" },

@@ -1,7 +1,5 @@
 // Elements. Text of the user's only ever becomes text nodes and attribute values, so none of it can be markup.
 
-const SVG = "http://www.w3.org/2000/svg";
-
 function fill(node, attributes, content) {
   for (const [name, value] of Object.entries(attributes)) {
     if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
@@ -17,9 +15,9 @@ function h(tag, attributes = {}, ...content) {
   return fill(document.createElement(tag), attributes, content);
 }
 
-/** An SVG element. */
-function s(tag, attributes = {}, ...content) {
-  return fill(document.createElementNS(SVG, tag), attributes, content);
+/** A picture that Python has drawn, in which it has escaped all text. */
+function picture(svg) {
+  return new DOMParser().parseFromString(svg, "text/html").querySelector("svg");
 }
 
 /** What only screen readers read, and what is copied with the text. */
