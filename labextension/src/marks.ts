@@ -250,8 +250,10 @@ class MarkedEditor implements PluginValue {
       paragraph(message, finding.message);
     }
     if (finding.fix) {
-      const [all, code] = [String(finding.fix), String(finding.fix_code ?? '')];
-      const words = all.endsWith(code) ? all.slice(0, -code.length || undefined) : all;
+      const { fix: all, fix_code: code = '' } = finding;
+      const words = all.endsWith(code)
+        ? all.slice(0, -code.length || undefined)
+        : all;
       const fix = paragraph(message, `${trans.__('fix:')} ${words}`);
       if (words !== all) {
         append(fix, 'code', code);

@@ -81,6 +81,9 @@ function isFinding(value: unknown): value is IFinding {
   return (
     isRecord(value) &&
     typeof value['code'] === 'string' &&
-    ['error', 'warning', 'note'].includes(value['severity'] as string)
+    ['error', 'warning', 'note'].includes(value['severity'] as string) &&
+    [value['fix'] ?? '', value['fix_code'] ?? ''].every(
+      text => typeof text === 'string'
+    )
   );
 }
