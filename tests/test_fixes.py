@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_faults_report import recorded, report_of
+from recorded import recorded, report_of
 
 from jaxvjp_magic.checks import wording
 
-pytestmark = pytest.mark.any_jax
+pytestmark = [pytest.mark.any_jax, pytest.mark.xdist_group("recorded")]
 
 
 @pytest.fixture(scope="module")

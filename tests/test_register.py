@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 
 import pytest
-from test_faults_report import recorded, report_of
+from recorded import recorded, report_of
 
 from jaxvjp_magic import catalogue
 from jaxvjp_magic.checks import engine
 from jaxvjp_magic.checks.register import CHECKS
 
-pytestmark = pytest.mark.any_jax
+pytestmark = [pytest.mark.any_jax, pytest.mark.xdist_group("recorded")]
 
 
 def test_each_code_has_a_check_and_a_section():
