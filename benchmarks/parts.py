@@ -17,8 +17,8 @@ from jaxvjp_magic.introspect import stack, unwrap
 from jaxvjp_magic.introspect.avals import Types
 from jaxvjp_magic.introspect.callables import Functions
 from jaxvjp_magic.jax_compat import internals
-from jaxvjp_magic.recording.call_tree import Listener
-from jaxvjp_magic.recording.collector import Recorder
+from jaxvjp_magic.recording.collector import Collector
+from jaxvjp_magic.recording.recorder import Recorder
 from jaxvjp_magic.recording.rule_names import Looks
 
 if TYPE_CHECKING:
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 
 CALLS, ROUNDS = 200, 9
 HOOKS: tuple[tuple[Any, str, str], ...] = (
-    (Listener, "start_vjp", "jax.vjp begins: function, place, types of the arguments"),
-    (Listener, "vjp_ran", "jax.vjp returns: types of output and residuals, the pullback noted"),
-    (Listener, "start_custom", "the custom_vjp function is called, by the program and by its fwd rule"),
-    (Listener, "primal_ran", "its primal function returns"),
-    (Listener, "fwd_ran", "its fwd rule returns"),
-    (Listener, "bwd_ran", "its bwd rule returns"),
-    (Listener, "pullback_ran", "the pullback returns"),
+    (Recorder, "start_vjp", "jax.vjp begins: function, place, types of the arguments"),
+    (Recorder, "vjp_ran", "jax.vjp returns: types of output and residuals, the pullback noted"),
+    (Recorder, "start_custom", "the custom_vjp function is called, by the program and by its fwd rule"),
+    (Recorder, "primal_ran", "its primal function returns"),
+    (Recorder, "fwd_ran", "its fwd rule returns"),
+    (Recorder, "bwd_ran", "its bwd rule returns"),
+    (Recorder, "pullback_ran", "the pullback returns"),
 )
 INSIDE: tuple[tuple[Any, str, str], ...] = (
     (Types, "known_by", "of these: types of pytrees"),
     (Looks, "at_rule", "of these: what the rules' names mean"),
-    (Recorder, "begun", "of these: the row of a call"),
+    (Collector, "begun", "of these: the row of a call"),
     (Functions, "custom", "of these: the facts about a custom_vjp object"),
     (stack, "user_frame", "of these: the user's line"),
     (unwrap, "user_function", "of these: the function below what JAX wrapped around it"),

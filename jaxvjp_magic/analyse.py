@@ -61,7 +61,7 @@ def build_report(
 
 
 def _uncaught(error: BaseException | None) -> frozenset[tuple[str, str]]:
-    """The exception and those that it was raised from, as the recorder writes them.
+    """The exception and those that it was raised from, as the collector writes them.
 
     But for the one that JAX puts there, to tell where a transformation was: it
     has the message of the other.

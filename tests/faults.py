@@ -28,7 +28,7 @@ def modules_in(*names):
 
 
 def functions_in(*names):
-    """Every function and method that these modules define, by name: `recorder.Recorder.note`."""
+    """Every function and method that these modules define, by name: `collector.Collector.note`."""
     found = {}
     for module in modules_in(*names):
         short = module.__name__.removeprefix(f"{jaxvjp_magic.__name__}.")

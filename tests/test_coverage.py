@@ -320,7 +320,7 @@ def test_a_rule_that_needs_an_axis_of_the_program_is_told():
 
 def test_more_rules_than_are_compared_are_told(monkeypatch):
     """Each of them."""
-    monkeypatch.setattr("jaxvjp_magic.verify.samples.MOST_PROBES", 2)
+    monkeypatch.setattr("jaxvjp_magic.verify.samples.MOST_SAMPLES", 2)
     run = "\n    ".join(f"jax.grad(lambda x: f(x).sum())(jnp.ones({n}))" for n in range(1, 5))
     assert verified("x * 2", "(g * 2,)", run) == ([], [("f", "only the first 2 are compared")])
 

@@ -16,8 +16,8 @@ from recorded import recorded, report_of
 from jaxvjp_magic import analyse
 from jaxvjp_magic.checks import register
 from jaxvjp_magic.instrument import compile_time, hooks, tracer
-from jaxvjp_magic.jax_compat import internals
-from jaxvjp_magic.recording.call_tree import Listener
+from jaxvjp_magic.jax_compat import internals, patch_points
+from jaxvjp_magic.recording.recorder import Recorder
 from jaxvjp_magic.rendering import html, limits, mime, text, widget
 from jaxvjp_magic.rendering.report_view import ReportView
 from jaxvjp_magic.report import Report
@@ -26,8 +26,8 @@ from jaxvjp_magic.results.model import Call, Finding, Severity
 from jaxvjp_magic.retracing import rerun
 from jaxvjp_magic.verify import compare, nan_origin
 
-# What the hooks tell the listener, and what the tracer asks for before, while and after the program runs.
-TOLD = [one for name, one in inspect.getmembers(Listener, inspect.isfunction) if not name.startswith("_")]
+# What the hooks tell the recorder, and what the tracer asks for before, while and after the program runs.
+TOLD = [one for name, one in inspect.getmembers(Recorder, inspect.isfunction) if not name.startswith("_")]
 ASKED = [
     compile_time.Compilation.__init__,
     hooks.Hooks.listen,
@@ -52,11 +52,11 @@ def reached():
 
 def standing():
     """What stands in JAX's places."""
-    slots = (
-        internals.custom_vjp_slot(), internals.vjp_slot(), internals.pullback_slot(),
-        internals.partial_pullback_slot(), internals.custom_jvp_slot(), internals.custom_vjp3_slot(),
+    points = (
+        patch_points.custom_vjp(), patch_points.vjp(), patch_points.pullback(),
+        patch_points.partial_pullback(), patch_points.custom_jvp(), patch_points.custom_vjp3(),
     )  # fmt: skip
-    return [slot and slot.original for slot in slots]
+    return [point and point.original for point in points]
 
 
 @pytest.mark.parametrize("function", [*TOLD, *ASKED], ids=lambda one: one.__qualname__)

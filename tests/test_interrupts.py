@@ -19,7 +19,7 @@ from conftest import HOOKED, LOAD, SQUARE
 
 from jaxvjp_magic import vjpcheck
 from jaxvjp_magic.instrument import tracer
-from jaxvjp_magic.jax_compat import internals
+from jaxvjp_magic.jax_compat import patch_points
 from jaxvjp_magic.retracing import retrace
 
 MOST = 10**6 if os.environ.get("HYPOTHESIS_PROFILE") == "thorough" else 30
@@ -41,7 +41,7 @@ def checked(*, catching):
         except KeyboardInterrupt:
             if not catching:
                 raise
-            left = [one.recorder.here for one in tracer._hooks()._listeners.values()]
+            left = [one.collector.here for one in tracer._hooks()._recorders.values()]
             assert [(here.calls, here.in_flight) for here in left if here.calls or here.in_flight] == []
             result = program()
     return result, report
@@ -85,8 +85,8 @@ def tracing(trace):
 
 
 def standing():
-    slots = (internals.custom_vjp_slot(), internals.vjp_slot(), internals.pullback_slot())
-    return [slot.original for slot in slots]
+    points = (patch_points.custom_vjp(), patch_points.vjp(), patch_points.pullback())
+    return [point.original for point in points]
 
 
 def places():
@@ -122,7 +122,7 @@ def test_an_interrupt_anywhere_passes_and_leaves_nothing(catching):
         else:
             if not catching or not np.array_equal(result, expected):
                 failures.append(("did not pass", place))
-        if standing() != before or tracer._hooks()._listeners or retrace._here.asides:
+        if standing() != before or tracer._hooks()._recorders or retrace._here.asides:
             failures.append(("is left", place))
         result, report = checked(catching=False)
         if report.notes or report.calls != whole.calls or not np.array_equal(result, expected):

@@ -17,7 +17,7 @@ from test_neutral import rule
 from test_tracing import X, scale, total
 
 from jaxvjp_magic import vjpcheck
-from jaxvjp_magic.jax_compat import internals
+from jaxvjp_magic.jax_compat import patch_points
 
 
 def test_no_array_outlives_the_check_because_of_us():
@@ -91,7 +91,7 @@ def test_a_custom_vjp_function_dies_when_it_would_without_a_check(use):
 
 def test_hooks_stand_only_during_a_check():
     """JAX's own functions are back afterwards, also after nested checks and exceptions."""
-    slots = (internals.custom_vjp_slot, internals.vjp_slot, internals.pullback_slot)
+    slots = (patch_points.custom_vjp, patch_points.vjp, patch_points.pullback)
     before = [slot().original for slot in slots]
     with vjpcheck():
         assert all(slot().original is not original for slot, original in zip(slots, before, strict=True))

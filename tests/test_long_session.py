@@ -59,7 +59,7 @@ def work(monkeypatch):
 
     counted(Session, "transform_cell", "transformed")
     counted(bindings.ast, "parse", "parsed")
-    counted(cell_text.Typed, "transformed", "read")
+    counted(cell_text.TypedCells, "transformed", "read")
     return counts
 
 

@@ -16,8 +16,8 @@ import pytest
 from jaxvjp_magic import vjpcheck
 from jaxvjp_magic.introspect import purity
 from jaxvjp_magic.introspect.stack import is_user_code
-from jaxvjp_magic.jax_compat import internals
-from jaxvjp_magic.recording import call_tree, collector, rule_names
+from jaxvjp_magic.jax_compat import patch_points
+from jaxvjp_magic.recording import collector, recorder, rule_names
 from jaxvjp_magic.retracing import child_process, rerun
 
 X = jnp.arange(3.0)
@@ -188,9 +188,9 @@ def test_a_primal_function_that_needs_values_is_not_compared():
 @pytest.mark.parametrize(
     ("owner", "name"),
     [
-        (call_tree.Functions, "custom"), (call_tree.Functions, "of"), (collector.Types, "tree"),
-        (collector.Types, "of"), (rule_names.name_lookup, "overwritten"), (call_tree.internals, "mapped_sizes"),
-        (call_tree.stack, "user_frame"), (call_tree.internals, "kept_residuals"), (rerun, "judged"),
+        (recorder.Functions, "custom"), (recorder.Functions, "of"), (collector.Types, "tree"),
+        (collector.Types, "of"), (rule_names.name_lookup, "overwritten"), (recorder.internals, "mapped_sizes"),
+        (recorder.stack, "user_frame"), (recorder.internals, "kept_residuals"), (rerun, "judged"),
     ],
 )  # fmt: skip
 def test_a_fault_of_ours_becomes_a_note(monkeypatch, owner, name):
@@ -260,7 +260,7 @@ def test_a_fault_while_an_exception_passes_leaves_the_exception(monkeypatch):
 
 def test_what_has_moved_in_jax_is_not_seen_and_the_rest_is(monkeypatch):
     """One place of JAX is not where it was: the program runs, one note says what is not seen, the rest is recorded."""
-    monkeypatch.setattr(internals, "pullback_slot", lambda: 1 / 0)
+    monkeypatch.setattr(patch_points, "pullback", lambda: 1 / 0)
     with vjpcheck() as report:
         jax.grad(rule(lambda x: (jnp.sin(x), x), lambda x, g: (g * jnp.cos(x),)))(1.0)
     assert report.notes == ("calls of pullbacks: not to be had with this JAX: ZeroDivisionError: division by zero",)

@@ -53,7 +53,7 @@ def program():
 
 
 def function(name, filename, line):
-    """A function as the recorder knows it: by a code object, which begins at its first decorator."""
+    """A function as the collector knows it: by a code object, which begins at its first decorator."""
     space = {}
     exec(compile(f"{chr(10) * (line - 1)}def {name}(x): pass", filename, "exec"), space)  # noqa: S102 (that is the purpose)
     return calls.Function(name, space[name].__code__)

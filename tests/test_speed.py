@@ -22,8 +22,8 @@ from jaxvjp_magic.introspect import stack
 from jaxvjp_magic.introspect.avals import MOST_KNOWN, Types
 from jaxvjp_magic.record.calls import CallFact, Function
 from jaxvjp_magic.record.record import Record
-from jaxvjp_magic.recording.call_tree import MANY, Listener
-from jaxvjp_magic.recording.collector import Recorder
+from jaxvjp_magic.recording.collector import Collector
+from jaxvjp_magic.recording.recorder import MANY, Recorder
 
 
 @pytest.mark.parametrize(
@@ -74,14 +74,14 @@ for _ in range(4):
 def looks(monkeypatch):
     """The phases of the rules whose names are looked up, one for each look."""
     found = []
-    original = Listener.__init__
+    original = Recorder.__init__
 
     def counting(self, *args, **kwargs):
         original(self, *args, **kwargs)
-        look = self.looks._look_at_rule
-        self.looks._look_at_rule = lambda *given: (found.append(given[2]), look(*given))
+        look = self.names._look_at_rule
+        self.names._look_at_rule = lambda *given: (found.append(given[2]), look(*given))
 
-    monkeypatch.setattr(Listener, "__init__", counting)
+    monkeypatch.setattr(Recorder, "__init__", counting)
     return found
 
 
@@ -125,10 +125,10 @@ def test_equal_calls_make_no_new_states():
     f.defvjp(lambda x: (f(x), x), lambda x, g: (g * jnp.cos(x),))
     for count in (10, 100):
         with vjpcheck():
-            listener = _listener()
+            recorder = _recorder()
             for _ in range(count):
                 jax.grad(f)(1.0)
-            sizes.append((_states(listener.recorder), len(listener.recorder.types._of_avals)))
+            sizes.append((_states(recorder.collector), len(recorder.collector.types._of_avals)))
     assert sizes[0] == sizes[1]
 
 
@@ -201,13 +201,13 @@ def test_of_many_pullbacks_only_those_that_live_are_known():
     """A first one is called after thousands came and went; an object in a dead one's place is not taken for it."""
     with vjpcheck() as report:
         _, first = jax.vjp(jnp.sin, 1.0)
-        (listener,) = tracer._hooks()._listeners.values()
+        (recorder,) = tracer._hooks()._recorders.values()
         for _ in range(3 * MANY):
             jax.vjp(jnp.cos, 1.0)
-        assert len(listener._pullbacks) <= MANY
+        assert len(recorder._pullbacks) <= MANY
         first(1.0)
-        key = min(key for key, pending in listener._pullbacks.items() if pending() is None)
-        assert listener.pullback_of(lambda: key, ()) is None
+        key = min(key for key, pending in recorder._pullbacks.items() if pending() is None)
+        assert recorder.pullback_of(lambda: key, ()) is None
     assert [(call.function, call.count, call.status) for call in report.calls] == [
         ("sin", 1, "ok"), ("cos", 3 * MANY, "pullback not called"),
     ]  # fmt: skip
@@ -223,9 +223,9 @@ def test_a_watched_rule_is_like_the_rule():
     rule.mark = "kept"
     f = jax.custom_vjp(rule)
     f.defvjp(lambda x, y: (f(x, y), x), lambda x, g: (g, None))
-    listener = Listener(Recorder())
-    call = listener.start_custom(f, (X, 2), {}, stack.caller(0))
-    watched = watch(rule, "primal", listener, call)
+    recorder = Recorder(Collector())
+    call = recorder.start_custom(f, (X, 2), {}, stack.caller(0))
+    watched = watch(rule, "primal", recorder, call)
     assert inspect.signature(watched) == inspect.signature(rule)
     assert inspect.unwrap(watched) is rule
     assert (watched.__name__, watched.mark, watched.__doc__) == (rule.__name__, "kept", rule.__doc__)
@@ -276,18 +276,18 @@ def _around(inner):
     return outer
 
 
-def _listener():
+def _recorder():
     from jaxvjp_magic.instrument.tracer import _hooks
 
-    return list(_hooks()._listeners.values())[-1]
+    return list(_hooks()._recorders.values())[-1]
 
 
-def _states(recorder):
-    waiting, count = list(recorder._tops.values()), 0
+def _states(collector):
+    waiting, count = list(collector._tops.values()), 0
     for origin in waiting:
         waiting.extend(origin.children.values())
         states = [origin.root]
         for state in states:
             states.extend(state.later.values())
         count += len(states) + len(origin.calls) + sum(len(state.steps) for state in states)
-    return count + len(list(itertools.chain(recorder._calls)))
+    return count + len(list(itertools.chain(collector._calls)))

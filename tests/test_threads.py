@@ -17,7 +17,7 @@ from conftest import HOOKED, LOAD, SQUARE, value_of
 
 from jaxvjp_magic import vjpcheck
 from jaxvjp_magic.instrument import tracer
-from jaxvjp_magic.jax_compat import internals
+from jaxvjp_magic.jax_compat import internals, patch_points
 
 X = jnp.arange(3.0)
 api = internals.api
@@ -41,8 +41,8 @@ def names(report):
 
 
 def standing():
-    slots = (internals.custom_vjp_slot(), internals.vjp_slot(), internals.pullback_slot())
-    return [slot.original for slot in slots]
+    points = (patch_points.custom_vjp(), patch_points.vjp(), patch_points.pullback())
+    return [point.original for point in points]
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +51,7 @@ def clean():
     before = standing()
     yield
     assert standing() == before
-    assert tracer._hooks()._listeners == {}
+    assert tracer._hooks()._recorders == {}
 
 
 @pytest.fixture(scope="module")
@@ -278,7 +278,7 @@ def test_the_extension_may_be_reloaded_inside_a_checked_cell(kernel, magic):
 
 
 def test_a_finalizer_may_call_jax_while_a_call_is_recorded():
-    """The garbage collector runs it at any moment, also inside the recorder."""
+    """The garbage collector runs it at any moment, also inside the collector."""
     f = jax.custom_vjp(jnp.sin)
     f.defvjp(lambda x: (jnp.sin(x), x), lambda x, g: (g * jnp.cos(x),))
     count = []

@@ -7,7 +7,7 @@ What the program raises passes through, without our frames; an interrupt, too,
 which may come between any two lines of ours.
 
 The hooks are process-wide and stand only while a check is on. A rule that JAX
-caches keeps its wrapper, which then listens to a closed recorder: it does
+caches keeps its wrapper, which then listens to a closed collector: it does
 nothing, and holds nothing but facts. The same is true of a hook that the
 program has wrapped in a function of its own, and left there.
 """
@@ -21,23 +21,23 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from jaxvjp_magic.instrument import wrapped_rules
-from jaxvjp_magic.instrument.wrapped_rules import BWD, FWD, PRIMAL, is_watched, tell, watch
+from jaxvjp_magic.instrument.wrapped_rules import BWD, FWD, PRIMAL, is_wrapped, tell, watch
 from jaxvjp_magic.introspect import stack
 from jaxvjp_magic.introspect.callables import setting, with_rules
-from jaxvjp_magic.jax_compat import internals
+from jaxvjp_magic.jax_compat import internals, patch_points
 from jaxvjp_magic.recording.collector import NOBODY
 from jaxvjp_magic.retracing import retrace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jaxvjp_magic.jax_compat.patch import Slot
-    from jaxvjp_magic.recording.call_tree import Listener
+    from jaxvjp_magic.jax_compat.patch import PatchPoint
     from jaxvjp_magic.recording.live_calls import CustomCall
+    from jaxvjp_magic.recording.recorder import Recorder
 
-    Current = Callable[[], "Listener | None"]
+    Current = Callable[[], "Recorder | None"]
 
-# The checks that began in this thread, or in this task: by number, for nothing may keep a listener.
+# The checks that began in this thread, or in this task: by number, for nothing may keep a recorder.
 _begun_here: contextvars.ContextVar[tuple[int, ...]] = contextvars.ContextVar("vjpcheck", default=())
 
 
@@ -47,63 +47,63 @@ class Hooks:
     def __init__(self) -> None:
         """Nothing is touched until `listen`."""
         self._lock = threading.RLock()  # an interrupt may come while it is held, and end the check
-        self._listeners: dict[int, Listener] = {}
-        self.only: Listener | None = None  # where there is one: as it is nearly always
-        self._slots: list[Slot] = []
+        self._recorders: dict[int, Recorder] = {}
+        self.only: Recorder | None = None  # where there is one: as it is nearly always
+        self._points: list[PatchPoint] = []
         self._stay = _Stay(self)
         self._missing: tuple[str, ...] = ()
         self._number = 0
 
-    def listen(self, listener: Listener) -> tuple[str, ...]:
-        """Tell this listener from now on what happens; says what of it cannot be seen on this JAX.
+    def listen(self, recorder: Recorder) -> tuple[str, ...]:
+        """Tell this recorder from now on what happens; says what of it cannot be seen on this JAX.
 
         A call is told to the last check that began in the same thread or task,
         where there is one, and to the last that began at all where not.
         """
         with self._lock:
-            if not self._listeners:
+            if not self._recorders:
                 self._restore()
                 self._missing = self._install()
             self._number += 1
-            self._listeners[self._number] = listener
-            self.only = listener if len(self._listeners) == 1 else None
-            _begun_here.set((*(one for one in _begun_here.get() if one in self._listeners), self._number))
+            self._recorders[self._number] = recorder
+            self.only = recorder if len(self._recorders) == 1 else None
+            _begun_here.set((*(one for one in _begun_here.get() if one in self._recorders), self._number))
             return self._missing
 
-    def forget(self, listener: Listener) -> None:
-        """Tell it nothing more; with the last listener gone, JAX is as it was."""
+    def forget(self, recorder: Recorder) -> None:
+        """Tell it nothing more; with the last recorder gone, JAX is as it was."""
         with self._lock:
-            for number, one in list(self._listeners.items()):
-                if one is listener:
+            for number, one in list(self._recorders.items()):
+                if one is recorder:
                     _begun_here.set(tuple(other for other in _begun_here.get() if other != number))
-                    del self._listeners[number]
-            self.only = next(iter(self._listeners.values())) if len(self._listeners) == 1 else None
-            if not self._listeners:
+                    del self._recorders[number]
+            self.only = next(iter(self._recorders.values())) if len(self._recorders) == 1 else None
+            if not self._recorders:
                 self._restore()
 
     def _restore(self) -> None:
         self._stay.is_over = True
-        while self._slots:
-            self._slots[-1].restore()
-            self._slots.pop()
+        while self._points:
+            self._points[-1].restore()
+            self._points.pop()
 
     def _install(self) -> tuple[str, ...]:
         """Stand in each place that can be found, and say which cannot."""
         self._stay = _Stay(self)
         missing: dict[str, str] = {}
-        for what, slot_name, hook in _PLACES:
+        for what, point_name, hook in _PLACES:
             try:
-                slot = getattr(internals, slot_name)()
-                if slot is not None:
-                    self._slots.append(slot)
-                    slot.put(hook(slot.original, self._stay.current))
+                point = getattr(patch_points, point_name)()
+                if point is not None:
+                    self._points.append(point)
+                    point.put(hook(point.original, self._stay.current))
             except Exception as error:  # noqa: BLE001 (what can be seen is seen)
                 missing[what] = f"{type(error).__name__}: {error}"
         for place in retrace.places(self._stay.retracing, self.fault):
             try:
-                for slot, stands in place():
-                    self._slots.append(slot)
-                    slot.put(stands)
+                for point, stands in place():
+                    self._points.append(point)
+                    point.put(stands)
             except Exception as error:  # noqa: BLE001 (as above)
                 missing[_AGAIN] = f"{type(error).__name__}: {error}"
         try:
@@ -113,30 +113,30 @@ class Hooks:
             missing["tracebacks without our frames"] = f"{type(error).__name__}: {error}"
         return tuple(_said(missing))
 
-    def current(self) -> Listener | None:
-        """The listener that is to be told about a call that starts now in this thread."""
-        listeners = self._listeners
+    def current(self) -> Recorder | None:
+        """The recorder that is to be told about a call that starts now in this thread."""
+        recorders = self._recorders
         try:
-            listener = next(reversed(listeners.values()), None)
-            if len(listeners) > 1:
-                own = [listeners[one] for one in _begun_here.get() if one in listeners]
-                listener = own[-1] if own else listener
+            recorder = next(reversed(recorders.values()), None)
+            if len(recorders) > 1:
+                own = [recorders[one] for one in _begun_here.get() if one in recorders]
+                recorder = own[-1] if own else recorder
         except (RuntimeError, KeyError):  # another thread began or ended a check at this very moment
             return None
-        return listener if listener is not None and listener.recorder.listening else None
+        return recorder if recorder is not None and recorder.collector.listening else None
 
     def fault(self, error: Exception) -> None:
         """Something of ours failed before it was known whose call it is."""
-        for listener in list(self._listeners.values())[-1:]:
-            listener.recorder.could_not("record a call", error)
+        for recorder in list(self._recorders.values())[-1:]:
+            recorder.collector.could_not("record a call", error)
 
 
 def not_seen() -> list[str]:
     """What cannot be seen on this JAX, in words; nothing is touched."""
     missing = {}
-    for what, slot_name, _ in _PLACES:
+    for what, point_name, _ in _PLACES:
         try:
-            getattr(internals, slot_name)()
+            getattr(patch_points, point_name)()
         except Exception as error:  # noqa: BLE001 (that is the answer)
             missing[what] = f"{type(error).__name__}: {error}"
     for place in retrace.places(lambda: None, lambda _: None):
@@ -162,7 +162,7 @@ class _Stay:
         self._hooks = hooks
         self.is_over = False
 
-    def current(self) -> Listener | None:
+    def current(self) -> Recorder | None:
         """As `Hooks.current`; None after the stay, and where that fails."""
         if self.is_over:
             return None
@@ -170,8 +170,8 @@ class _Stay:
             only = self._hooks.only
             if only is None:
                 return self._hooks.current()
-            recorder = only.recorder  # as `listening`, which is asked for each call
-            told = only if recorder.active and not recorder.here.paused else None
+            collector = only.collector  # as `listening`, which is asked for each call
+            told = only if collector.active and not collector.here.paused else None
         except Exception as error:  # noqa: BLE001 (a fault of ours is a note)
             self._hooks.fault(error)
             return None
@@ -179,13 +179,13 @@ class _Stay:
 
     def retracing(self) -> retrace.Retracing | None:
         """What the check that is told does about functions that JAX has traced before."""
-        listener = self.current()
-        return None if listener is None else listener.retracing
+        recorder = self.current()
+        return None if recorder is None else recorder.retracing
 
 
 # The hooks ------------------------------------------------------------------------------------
 #
-# Each is one frame: what is not on the stack need not be hidden. `here` is what the recorder has of
+# Each is one frame: what is not on the stack need not be hidden. `here` is what the collector has of
 # this thread, and `here.calls` the calls that are going on in it: from `depth` on, they are ended by
 # the last statement, which calls nothing and so is not interrupted. It is told whose they are last.
 
@@ -194,22 +194,22 @@ def custom_vjp_hook(original: Callable[..., Any], current: Current) -> Callable[
     """For `custom_vjp.__call__`: the call runs on a copy whose function and rules are watched."""
 
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        listener = current()
-        if listener is None:
+        recorder = current()
+        if recorder is None:
             return original(retrace.traced_once(self), *args, **kwargs)
         here, depth = NOBODY, 0
         try:
-            started = tell(listener, _start_custom, self, args, kwargs, sys._getframe(1), listener)  # noqa: SLF001 (who calls)
+            started = tell(recorder, _start_custom, self, args, kwargs, sys._getframe(1), recorder)  # noqa: SLF001 (who calls)
             if started is None:
                 return original(self, *args, **kwargs)
             handle, copy = started
-            depth = len(listener.recorder.here.calls)
-            here = listener.recorder.here
+            depth = len(recorder.collector.here.calls)
+            here = recorder.collector.here
             here.calls.append(handle.state.origin)
             try:
                 return original(copy, *args, **kwargs)
             except Exception as error:
-                tell(listener, listener.call_failed, handle, "call", error)
+                tell(recorder, recorder.call_failed, handle, "call", error)
                 raise
         except BaseException as error:
             stack.drop_own_frames(error)
@@ -223,25 +223,25 @@ def custom_vjp_hook(original: Callable[..., Any], current: Current) -> Callable[
 
 
 def _start_custom(
-    custom: Any, args: tuple[Any, ...], kwargs: dict[str, Any], frame: Any, listener: Listener
+    custom: Any, args: tuple[Any, ...], kwargs: dict[str, Any], frame: Any, recorder: Recorder
 ) -> tuple[CustomCall, Any] | None:
     """The call as it is recorded, and the copy that is watched."""
     if not callable(custom.fun):
         return None
-    handle = listener.start_custom(custom, args, kwargs, frame)
+    handle = recorder.start_custom(custom, args, kwargs, frame)
     if handle is None:
         return None
     # A rule that is missing stays missing: JAX's message about it is the best there is.
     copy = with_rules(
         custom,
-        fun=watch(custom.fun, PRIMAL, listener, handle),
-        fwd=None if custom.fwd is None else watch(custom.fwd, FWD, listener, handle),
-        bwd=None if custom.bwd is None else watch(custom.bwd, BWD, listener, handle),
+        fun=watch(custom.fun, PRIMAL, recorder, handle),
+        fwd=None if custom.fwd is None else watch(custom.fwd, FWD, recorder, handle),
+        bwd=None if custom.bwd is None else watch(custom.bwd, BWD, recorder, handle),
     )
     remat_rules = setting(custom, "remat_rules")  # JAX 0.12: defremat
     if remat_rules:
         fwd, rem, bwd, *logs = remat_rules
-        fwd, bwd = (watch(one, phase, listener, handle) for one, phase in ((fwd, FWD), (bwd, BWD)))
+        fwd, bwd = (watch(one, phase, recorder, handle) for one, phase in ((fwd, FWD), (bwd, BWD)))
         copy.remat_rules = (fwd, rem, bwd, *logs)
     return handle, copy
 
@@ -251,10 +251,10 @@ def untraced_hook(original: Callable[..., Any], current: Current) -> Callable[..
 
     @functools.wraps(original)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        listener = current()
+        recorder = current()
         try:
-            if listener is not None:
-                tell(listener, _untraced, listener, self)
+            if recorder is not None:
+                tell(recorder, _untraced, recorder, self)
             return original(self, *args, **kwargs)
         except BaseException as error:
             stack.drop_own_frames(error)
@@ -263,33 +263,33 @@ def untraced_hook(original: Callable[..., Any], current: Current) -> Callable[..
     return call
 
 
-def _untraced(listener: Listener, called: Any) -> None:
+def _untraced(recorder: Recorder, called: Any) -> None:
     # Since JAX 0.12 a custom_vjp function makes its custom_vjp3 when it is called, of rules that are watched already.
-    if not is_watched(internals.of_custom_vjp3(called)):
-        listener.untraced(called)
+    if not is_wrapped(internals.of_custom_vjp3(called)):
+        recorder.untraced(called)
 
 
 def vjp_hook(original: Callable[..., Any], current: Current) -> Callable[..., Any]:
     """For `jax.vjp`, which grad, value_and_grad, jacrev and hessian call."""
 
     def vjp(fun: Any, *primals: Any, **options: Any) -> Any:
-        listener = current()
-        if listener is None:
+        recorder = current()
+        if recorder is None:
             return original(fun, *primals, **options)
         here, depth = NOBODY, 0
         try:
-            handle = tell(listener, listener.start_vjp, fun, primals, sys._getframe(1))  # noqa: SLF001 (who calls)
+            handle = tell(recorder, recorder.start_vjp, fun, primals, sys._getframe(1))  # noqa: SLF001 (who calls)
             if handle is None:
                 return original(fun, *primals, **options)
-            depth = len(listener.recorder.here.calls)
-            here = listener.recorder.here
+            depth = len(recorder.collector.here.calls)
+            here = recorder.collector.here
             here.calls.append(handle.state.origin)
             try:
                 result = original(fun, *primals, **options)
             except Exception as error:
-                tell(listener, listener.call_failed, handle, "forward", error)
+                tell(recorder, recorder.call_failed, handle, "forward", error)
                 raise
-            tell(listener, listener.vjp_ran, handle, result, (fun, primals, options))
+            tell(recorder, recorder.vjp_ran, handle, result, (fun, primals, options))
         except BaseException as error:
             stack.drop_own_frames(error)
             raise
@@ -318,19 +318,19 @@ def with_refs_hook(original: Callable[..., Any], current: Current) -> Callable[.
         except BaseException as error:
             stack.drop_own_frames(error)
             raise
-        listener = current()
-        if listener is not None:
-            tell(listener, _watch_bound, (pullback, refs), bound, listener, current)
+        recorder = current()
+        if recorder is not None:
+            tell(recorder, _watch_bound, (pullback, refs), bound, recorder, current)
         return bound
 
     return with_refs
 
 
-def _watch_bound(call: tuple[Any, tuple[Any, ...]], bound: Any, listener: Listener, current: Current) -> None:
+def _watch_bound(call: tuple[Any, tuple[Any, ...]], bound: Any, recorder: Recorder, current: Current) -> None:
     pullback, refs = call
     owner = pullback.fun  # it lives as long as what is called: the pullback itself need not
-    if listener.pullback_of(id, (owner,)) is not None:
-        into = listener.into_refs(refs, logs=getattr(pullback, "want_logs", False))
+    if recorder.pullback_of(id, (owner,)) is not None:
+        into = recorder.into_refs(refs, logs=getattr(pullback, "want_logs", False))
         internals.watch_bound(bound, lambda run: _pullback(run, current, lambda *_: id(owner), -1, into))
 
 
@@ -347,24 +347,24 @@ def _pullback(
     gradients_in: Callable[..., Any] | None = None,
 ) -> Callable[..., Any]:
     def pullback(*arguments: Any) -> Any:
-        listener = current()
-        if listener is None:
+        recorder = current()
+        if recorder is None:
             return original(*arguments)
         here, depth = NOBODY, 0
         try:
-            handle = tell(listener, listener.pullback_of, key_of, arguments)
+            handle = tell(recorder, recorder.pullback_of, key_of, arguments)
             if handle is None:  # and never what jax.vjp was given: an exception keeps this frame
                 return original(*arguments)
             cotangent = arguments[cotangent_at] if len(arguments) > cotangent_at else None
-            depth = len(listener.recorder.here.calls)
-            here = listener.recorder.here
+            depth = len(recorder.collector.here.calls)
+            here = recorder.collector.here
             here.calls.append(handle.state.origin)
             try:
                 result = original(*arguments)
             except Exception as error:
-                tell(listener, listener.pullback_failed, handle, cotangent, error)
+                tell(recorder, recorder.pullback_failed, handle, cotangent, error)
                 raise
-            tell(listener, listener.pullback_ran, handle, cotangent, result, arguments, gradients_in)
+            tell(recorder, recorder.pullback_ran, handle, cotangent, result, arguments, gradients_in)
         except BaseException as error:
             stack.drop_own_frames(error)
             raise
@@ -380,12 +380,12 @@ def _pullback(
 
 _AGAIN = "what JAX has traced before"
 _PLACES = (
-    ("calls of custom_vjp functions", "custom_vjp_slot", custom_vjp_hook),
-    ("calls of custom_vjp functions made with JAX_CUSTOM_VJP3", "custom_vjp3_slot", untraced_hook),
-    ("calls of hijax primitives", "hi_primitive_slot", untraced_hook),
-    ("calls of custom_jvp functions", "custom_jvp_slot", untraced_hook),
-    ("uses of jax.vjp, grad and the like", "vjp_slot", vjp_hook),
-    ("calls of pullbacks", "pullback_slot", pullback_hook),
-    ("calls of pullbacks with refs", "with_refs_slot", with_refs_hook),
-    ("calls of pullbacks", "partial_pullback_slot", partial_pullback_hook),
+    ("calls of custom_vjp functions", "custom_vjp", custom_vjp_hook),
+    ("calls of custom_vjp functions made with JAX_CUSTOM_VJP3", "custom_vjp3", untraced_hook),
+    ("calls of hijax primitives", "hi_primitive", untraced_hook),
+    ("calls of custom_jvp functions", "custom_jvp", untraced_hook),
+    ("uses of jax.vjp, grad and the like", "vjp", vjp_hook),
+    ("calls of pullbacks", "pullback", pullback_hook),
+    ("calls of pullbacks with refs", "with_refs", with_refs_hook),
+    ("calls of pullbacks", "partial_pullback", partial_pullback_hook),
 )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from jaxvjp_magic.instrument.compile_time import Compilation
     from jaxvjp_magic.record.facts import ValueFact
-    from jaxvjp_magic.recording.call_tree import Listener
+    from jaxvjp_magic.recording.recorder import Recorder
 
 
 _once = threading.Lock()
@@ -48,7 +48,7 @@ class Tracer:
         With `verify`, the rules that ran are run once more when the check ends.
         """
         self._retrace, self._verify = retrace, verify
-        self._listener: Listener | None = None
+        self._recorder: Recorder | None = None
         self._notes: list[str] = []
         self._could_begin = True
         self._waiting: import_hook.WhenImported | None = None
@@ -71,20 +71,20 @@ class Tracer:
                 return
             from jaxvjp_magic.instrument.compile_time import Compilation
             from jaxvjp_magic.jax_compat.internals import forget_the_fast_path
-            from jaxvjp_magic.recording.call_tree import Listener
-            from jaxvjp_magic.recording.collector import Recorder
+            from jaxvjp_magic.recording.collector import Collector
+            from jaxvjp_magic.recording.recorder import Recorder
 
-            self._listener = Listener(Recorder(), retrace=self._retrace, verify=self._verify)
-            for moved in _hooks().listen(self._listener):
+            self._recorder = Recorder(Collector(), retrace=self._retrace, verify=self._verify)
+            for moved in _hooks().listen(self._recorder):
                 self._notes.append(moved)
-                self._listener.recorder.not_checked(NotChecked("jax", None, moved))
+                self._recorder.collector.not_checked(NotChecked("jax", None, moved))
             if self._retrace == "none" and compiled_before:
-                self._listener.recorder.not_checked(NotChecked("calls", None, "--retrace none"))
+                self._recorder.collector.not_checked(NotChecked("calls", None, "--retrace none"))
             if versions.is_untested(jax.__version_info__):
                 self._notes.append(versions.untested_message(jax.__version__))
             self._compilation = Compilation()
             if self._retrace != "none" and compiled_before:
-                with self._listener.recorder.noting("see what jit has compiled before"):
+                with self._recorder.collector.noting("see what jit has compiled before"):
                     forget_the_fast_path()  # after `listen`: what runs from here on is told to the hooks
         except Exception as error:  # noqa: BLE001 (the program runs on without the check)
             self._could_begin = False
@@ -92,8 +92,8 @@ class Tracer:
 
     def so_far(self) -> Record:
         """What is recorded by now; may be asked from any thread."""
-        listener = self._listener
-        return Record() if listener is None else listener.recorder.so_far(sys.modules["jax"].__version__)
+        recorder = self._recorder
+        return Record() if recorder is None else recorder.collector.so_far(sys.modules["jax"].__version__)
 
     def stop(self) -> Record:
         """Restore JAX and return what was recorded."""
@@ -103,19 +103,20 @@ class Tracer:
             self.abandon()
 
     def _finished(self) -> Record:
-        listener = self._listener
-        if listener is None:
+        recorder = self._recorder
+        if recorder is None:
             self.abandon()
             return Record(notes=tuple(self._notes), complete=self._could_begin)
-        with listener.recorder.noting("tell how long compiling took"):
+        with recorder.collector.noting("tell how long compiling took"):
             if self._compilation is not None and self._compilation.note:
-                listener.recorder.note(self._compilation.note)
-        with listener.recorder.paused():  # a check around this one need not see our own runs
-            found, notes, left = _verified(listener)
+                recorder.collector.note(self._compilation.note)
+        with recorder.collector.paused():  # a check around this one need not see our own runs
+            found, notes, left = _verified(recorder)
         self.abandon()
-        with listener.recorder.noting("look at the names once more"):
-            listener.looks.finish()
-        record = listener.recorder.close(sys.modules["jax"].__version__)
+        with recorder.collector.noting("look at the names once more"):
+            recorder.names.finish()
+            recorder.dependence.finish()
+        record = recorder.collector.close(sys.modules["jax"].__version__)
         return dataclasses.replace(
             record,
             facts=(*record.facts, *found),
@@ -127,24 +128,24 @@ class Tracer:
 
     def abandon(self) -> None:
         """Restore JAX, whatever has been done by now; once more does no harm."""
-        waiting, listener, compilation = self._waiting, self._listener, self._compilation
+        waiting, recorder, compilation = self._waiting, self._recorder, self._compilation
         steps: list[tuple[str, Callable[[], None]]] = []
         if waiting is not None:
             steps.append(("stop waiting for jax", waiting.cancel))
         if compilation is not None:
             steps.append(("stop listening to JAX's events", compilation.stop))
-        if listener is not None:
-            listener.recorder.active = False
-            if listener.retracing is not None:
-                steps.append(("let go of copies", listener.retracing.close))
-            steps.append(("take the hooks out of JAX", lambda: _hooks().forget(listener)))
-            steps.append(("let go of the program's arrays", listener.let_go))
+        if recorder is not None:
+            recorder.collector.active = False
+            if recorder.retracing is not None:
+                steps.append(("let go of copies", recorder.retracing.close))
+            steps.append(("take the hooks out of JAX", lambda: _hooks().forget(recorder)))
+            steps.append(("let go of the program's arrays", recorder.let_go))
         for what, undo in steps:
             try:
                 undo()
             except Exception as error:  # noqa: BLE001 (each of them is tried)
                 self._could_not(what, error)
-        self._waiting = self._listener = self._compilation = None
+        self._waiting = self._recorder = self._compilation = None
 
     def _could_not(self, what: str, error: Exception) -> None:
         self._notes.append(could_not(what, error))
@@ -168,17 +169,17 @@ def about_jax() -> list[str]:
     return lines
 
 
-def _verified(listener: Listener) -> tuple[list[ValueFact], list[str], list[NotChecked]]:
+def _verified(recorder: Recorder) -> tuple[list[ValueFact], list[str], list[NotChecked]]:
     """What comparing values finds, faults of ours, and the rules that were not run again."""
-    if listener.probes is None:
+    if recorder.samples is None:
         return [], [], []
     from jaxvjp_magic.verify.compare import verify_all
-    from jaxvjp_magic.verify.samples import MOST_PROBES
+    from jaxvjp_magic.verify.samples import MOST_SAMPLES
 
-    probes = listener.probes
+    samples = recorder.samples
     try:
-        found, faults, left = verify_all(probes.take())
-        left += (NotChecked("values", one, f"only the first {MOST_PROBES} are compared") for one in probes.too_many)
+        found, faults, left = verify_all(samples.take())
+        left += (NotChecked("values", one, f"only the first {MOST_SAMPLES} are compared") for one in samples.too_many)
         return found, faults, left  # noqa: TRY300 (one way out)
     except Exception as error:  # noqa: BLE001 (as everywhere: a fault of ours is a note)
         return [], [could_not("compare values", error)], []

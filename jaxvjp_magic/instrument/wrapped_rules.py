@@ -16,59 +16,66 @@ from jaxvjp_magic.recording.collector import NOBODY
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jaxvjp_magic.recording.call_tree import Listener
     from jaxvjp_magic.recording.live_calls import CustomCall
+    from jaxvjp_magic.recording.recorder import Recorder
 
 PHASES = PRIMAL, FWD, BWD = ("primal", "fwd", "bwd")
 
 
-def tell(listener: Listener, told: Callable[..., Any], *facts: Any) -> Any:
-    """What `told(*facts)`, of this listener, gives; None where it fails."""
+def tell(recorder: Recorder, told: Callable[..., Any], *facts: Any) -> Any:
+    """What `told(*facts)`, of this recorder, gives; None where it fails."""
     try:
         return told(*facts)
     except RecursionError:  # the program is too deep, and told so by what it calls next
         return None
     except Exception as error:  # noqa: BLE001 (a fault of ours is a note)
-        listener.recorder.could_not("record a call", error)
+        recorder.collector.could_not("record a call", error)
         return None
 
 
-def watch(rule: Any, phase: str, listener: Listener, call: CustomCall) -> Any:
-    """The same rule, which tells the listener what it takes and returns.
+def watch(rule: Any, phase: str, recorder: Recorder, call: CustomCall) -> Any:
+    """The same rule, which tells the recorder what it takes and returns.
 
     A partial stays a partial, for JAX reads no signature from one.
     """
     if not isinstance(rule, functools.partial):
-        return _Watched(rule, phase, 0, listener, call)
+        return _WrappedRule(rule, phase, 0, recorder, call)
     skipped = len(_partial_arguments(rule))
     inner: Any = rule
     while isinstance(inner, functools.partial):
         inner = inner.func
-    return _as_partial(rule, _Watched(inner, phase, skipped, listener, call))
+    return _as_partial(rule, _WrappedRule(inner, phase, skipped, recorder, call))
 
 
-def is_watched(function: Any) -> bool:
+def is_wrapped(function: Any) -> bool:
     """Whether this stands for a function of the user's."""
     inner = function.func if type(function) is functools.partial else function
-    return type(inner) is _Watched
+    return type(inner) is _WrappedRule
 
 
-class _Watched:
+class _WrappedRule:
     # A rule that tells what it takes and returns; everything else about it, its docstring too, is the rule's.
     # Three are made in each call: one is less than a function in `functools.wraps`.
 
     __doc__ = property(lambda self: self.__wrapped__.__doc__)
     __slots__ = (
-        "__fun_debug_info__", "__name__", "__signature__", "__weakref__", "__wrapped__", "_call", "_listener", "_phase",
+        "__fun_debug_info__",
+        "__name__",
+        "__signature__",
+        "__weakref__",
+        "__wrapped__",
+        "_call",
+        "_phase",
+        "_recorder",
         "_skipped",
     )  # fmt: skip
 
-    def __init__(self, rule: Any, phase: str, skipped: int, listener: Listener, call: CustomCall) -> None:
-        self.__wrapped__, self._phase, self._skipped, self._listener, self._call = rule, phase, skipped, listener, call
+    def __init__(self, rule: Any, phase: str, skipped: int, recorder: Recorder, call: CustomCall) -> None:
+        self.__wrapped__, self._phase, self._skipped, self._recorder, self._call = rule, phase, skipped, recorder, call
         # JAX asks for these several times in each call; to find a signature takes longer than all else here.
         described = call.facts.described.get(id(rule))
         if described is None:
-            described = listener.functions.described(rule)
+            described = recorder.functions.described(rule)
         for name, value in described.items():
             setattr(self, name, value)
 
@@ -82,10 +89,10 @@ class _Watched:
         return repr(self.__wrapped__)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        listener, rule, call = self._listener, self.__wrapped__, self._call
+        recorder, rule, call = self._recorder, self.__wrapped__, self._call
         here, depth = NOBODY, 0
         try:
-            thread = tell(listener, listener.recorder.listening_here)
+            thread = tell(recorder, recorder.collector.listening_here)
             if thread is None:  # a cached jaxpr may call this long after the check
                 return rule(*args, **kwargs)
             depth = len(thread.calls)
@@ -94,9 +101,9 @@ class _Watched:
             try:
                 result = rule(*args, **kwargs)
             except Exception as error:
-                tell(listener, listener.rule_failed, call, self._phase, error, args[self._skipped :])
+                tell(recorder, recorder.rule_failed, call, self._phase, error, args[self._skipped :])
                 raise
-            tell(listener, listener.rule_ran[self._phase], call, args[self._skipped :], result)
+            tell(recorder, recorder.rule_ran[self._phase], call, args[self._skipped :], result)
         except BaseException as error:
             stack.drop_own_frames(error)
             raise

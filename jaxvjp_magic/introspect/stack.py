@@ -121,7 +121,7 @@ def is_own_fault(error: BaseException) -> bool:
     return entry is not None and entry.tb_frame.f_code.co_filename.startswith(_PACKAGE)
 
 
-class Elsewhere:
+class UserCode:
     """What fails in JAX or in the program's functions is an answer, and passes over; a fault of ours does not.
 
     Nor does an interrupt, which is the user's; whatever else the program's functions raise here is none of theirs.

@@ -22,20 +22,18 @@ import contextlib
 import functools
 import importlib
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.custom_batching
 import jax.custom_derivatives
-
-from jaxvjp_magic.jax_compat.patch import Slot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
 
-class _Gone:
+class _MissingModule:
     """Stands for a module that this JAX does not have: what rests on it is not seen, and the rest is."""
 
     def __init__(self, name: str) -> None:
@@ -50,7 +48,7 @@ def _module(name: str) -> Any:
     try:
         return importlib.import_module(f"jax._src.{name}")
     except ImportError:
-        return _Gone(f"jax._src.{name}")
+        return _MissingModule(f"jax._src.{name}")
 
 
 class _NoSuchType:
@@ -79,58 +77,9 @@ NotNeeded: Any = getattr(api, "NotNeeded", _NoSuchType)
 REF_MARKS = tuple(getattr(api, name) for name in ("GradValue", "GradRef", "DontWant") if hasattr(api, name))
 
 
-@functools.cache
-def _inside_boundary(owner: Any, name: str) -> Any:
-    """The closure cell in which an `api_boundary` function of JAX keeps the function that it wraps.
-
-    Inside the boundary our frames are filtered like JAX's own; and everybody who
-    imported the outer function (`from jax import vjp`) is reached. Looked for
-    once: later the program may have put a function of its own around it.
-    """
-    outer = owner.__dict__[name]
-    return outer.__closure__[outer.__code__.co_freevars.index("fun")]
-
-
-def custom_vjp_slot() -> Slot:
-    """`(custom_vjp, *args, **kwargs)`: every call of every custom_vjp function."""
-    return Slot(_inside_boundary(CustomVjp, "__call__"), "cell_contents")
-
-
-def custom_jvp_slot() -> Slot:
-    """`(custom_jvp, *args, **kwargs)`: every call of every custom_jvp function."""
-    return Slot(_inside_boundary(jax.custom_jvp, "__call__"), "cell_contents")
-
-
-def custom_vjp3_slot() -> Slot | None:
-    """`(custom_vjp3, *args, **kwargs)`: what `jax.custom_vjp` makes with JAX_CUSTOM_VJP3; None before JAX 0.10."""
-    return Slot(hijax.custom_vjp3, "__call__") if hasattr(hijax, "custom_vjp3") else None
-
-
 def of_custom_vjp3(called: Any) -> Any:
     """The primal function of a custom_vjp3; None for what is none."""
     return called.f if hasattr(hijax, "custom_vjp3") and type(called) is hijax.custom_vjp3 else None
-
-
-def hi_primitive_slot() -> Slot | None:
-    """`(primitive, *args)`: every call of every hijax primitive that has a rule; None where there are none."""
-    return Slot(hijax.VJPHiPrimitive, "__call__") if hasattr(hijax, "VJPHiPrimitive") else None
-
-
-def vjp_slot() -> Slot:
-    """`(fun, *primals, **options)`: every use of `jax.vjp` and of what is built on it."""
-    if hasattr(api, "_vjp"):  # JAX 0.8 and 0.9
-        return Slot(api, "_vjp")
-    return Slot(_inside_boundary(api, "vjp"), "cell_contents")
-
-
-def pullback_slot() -> Slot:
-    """`(pullback, cotangent, *extra)`: every call of a VJP object."""
-    return Slot(api.VJP, "__call__")
-
-
-def with_refs_slot() -> Slot | None:
-    """`(pullback, *refs)`: the pullback with refs that gradients are added to."""
-    return Slot(api.VJP, "with_refs") if hasattr(api.VJP, "with_refs") else None
 
 
 def watch_bound(bound: Any, watch: Callable[..., Any]) -> None:
@@ -145,64 +94,10 @@ def map_refs(function: Callable[..., Any], refs: Any, *others: Any) -> Any:
     return jax.tree_util.tree_map(function, refs, *others, is_leaf=lambda one: isinstance(one, REF_MARKS))
 
 
-def partial_pullback_slot() -> Slot | None:
-    """`(name, avals, trees, fun, *cotangents)`: JAX 0.8's pullbacks; None on later versions."""
-    if not hasattr(api, "_vjp_pullback_wrapper") or jax.__version_info__ >= (0, 9):
-        return None
-    return Slot(api, "_vjp_pullback_wrapper")
-
-
-class TraceCache(NamedTuple):
-    """A function of JAX that traces the function it is given first, or finds what it traced before.
-
-    `misses(function)` changes when it traces, `jaxpr_of(result)` is an object
-    that is the same for all that find it.
-    """
-
-    slot: Slot
-    misses: Callable[[Any], Any]
-    jaxpr_of: Callable[[Any], Any]
-
-
-def trace_caches() -> Iterator[TraceCache]:
-    """All of JAX's that may hide a user's function: of jit, of loops and branches, of checkpoint."""
-    modules = ((pe, "trace_to_jaxpr"), (ad_checkpoint, "_trace_to_jaxpr"))
-    inner = [Slot(module, name) for module, name in modules if hasattr(module, name)]
-    counts = [_misses(slot.original) for slot in inner]
-    missed = _misses(pjit._infer_params_cached)  # noqa: SLF001 (as all here)
-    known = getattr(pjit, "_create_pjit_jaxpr", None)
-    if known is not None:  # JAX 0.8: a cache of its own, with a dictionary for each function
-        functions = known.__closure__[known.__code__.co_freevars.index("fun_caches")].cell_contents
-        missed = lambda function: len(functions[function]) if function in functions else 0  # noqa: E731 (one of two)
-
-    def misses(function: Any) -> Any:
-        return [count() for count in counts] + [missed(function)]
-
-    slot = Slot(pjit, "_infer_params")
-    yield TraceCache(slot, misses, lambda result: result[0].params["jaxpr"])
-    for slot, count in zip(inner, counts, strict=True):
-        yield TraceCache(slot, count, lambda result: result[0])
-
-
-def _misses(cache: Any) -> Callable[..., int]:
-    return lambda *_: cache.cache_info().misses
-
-
-def lowering_slots() -> Iterator[Slot]:
-    """`(jaxpr, *how, **options)`: every jaxpr that is to be compiled, with what JAX has lowered it to."""
-    yield Slot(pjit, "_pjit_lower")
-
-
 def lowered_jaxprs(lower: Any) -> Iterator[tuple[Any, tuple[Any, ...]]]:
-    """References to the jaxprs that are lowered, and how; `lower` is what stands in the slot by right."""
+    """References to the jaxprs that are lowered, and how; `lower` is JAX's own function."""
     for reference, _, how, _ in lower.cache_keys():
         yield reference, how
-
-
-def loop_slots() -> Iterator[Slot]:
-    """`(*arguments, **parameters)`: loops and branches that run outside of jit; JAX keeps each one's jaxprs."""
-    for primitive in (jax.lax.scan_p, jax.lax.while_p, jax.lax.cond_p, jax.lax.linear_solve_p):
-        yield Slot(primitive, "impl")
 
 
 def forget_the_fast_path() -> None:

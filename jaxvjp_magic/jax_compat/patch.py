@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class Slot:
+class PatchPoint:
     """A place in JAX where a function stands, and where another can stand instead."""
 
     def __init__(self, owner: Any, name: str) -> None:

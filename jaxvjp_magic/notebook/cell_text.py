@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
 
-class Typed:
+class TypedCells:
     """One shell's cells by their numbers.
 
     Text and code are the strings that IPython's own history holds, so that a

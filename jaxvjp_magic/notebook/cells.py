@@ -13,7 +13,7 @@ from jaxvjp_magic.source.program import FileSources, Text
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from jaxvjp_magic.notebook.cell_text import Typed
+    from jaxvjp_magic.notebook.cell_text import TypedCells
 
 _TIMED = ("<timed", "<magic-timeit")  # what %time, %timeit and the like name the code that they compile
 _TIMING = re.compile(r"%time(?:it)?\s+(?P<code>.*)")
@@ -60,7 +60,7 @@ def _is_head(head: str) -> bool:
 class CellSources:
     """The checked cell has no name; an earlier one is `In[3]`."""
 
-    def __init__(self, typed: Typed, seen: str, lines_above: dict[str, int]) -> None:
+    def __init__(self, typed: TypedCells, seen: str, lines_above: dict[str, int]) -> None:
         """`seen` is the checked cell; `lines_above` what stands above code of it, by the name of the code."""
         self._typed, self._seen, self._lines_above = typed, seen, lines_above
         self._files = FileSources("")

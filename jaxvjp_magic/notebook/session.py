@@ -14,7 +14,7 @@ from IPython.display import display
 
 from jaxvjp_magic.instrument import tracer
 from jaxvjp_magic.introspect.stack import user_frame
-from jaxvjp_magic.notebook.cell_text import Typed
+from jaxvjp_magic.notebook.cell_text import TypedCells
 from jaxvjp_magic.notebook.cell_transform import rewriter
 from jaxvjp_magic.notebook.cells import Cell, CellSources, is_timed
 from jaxvjp_magic.notebook.display import Screen
@@ -102,7 +102,7 @@ class _RunningCheck:
     progress: Progress | None = None
     faults: list[tuple[str, Exception]] = dataclasses.field(default_factory=list)
 
-    def finish(self, typed: Typed, error: BaseException | None = None) -> Report:
+    def finish(self, typed: TypedCells, error: BaseException | None = None) -> Report:
         """End the check."""
         fault = None if self.progress is None else self.progress.stop()
         if fault is not None:
@@ -118,7 +118,7 @@ class _RunningCheck:
         return report
 
 
-class _Going(threading.local):
+class _ChecksInProgress(threading.local):
     """What is going on in a thread; JupyterLab's subshells run cells in threads of their own."""
 
     def __init__(self) -> None:
@@ -140,9 +140,9 @@ class Extension:
         self.ignored: tuple[str, ...] = ()  # for the whole session
         self.collecting = False  # show the data alone, for the command line
         self._asked: dict[str, _Asked] = {}  # by the front end's name of the cell
-        self._going = _Going()
+        self._going = _ChecksInProgress()
         self._runs = Runs()
-        self._typed = Typed(shell)
+        self._typed = TypedCells(shell)
         self._screen = Screen(shell)
         self._magics = VjpCheckMagics(self)
         self._rewrite = rewriter(cell_magic)

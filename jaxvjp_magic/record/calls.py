@@ -38,7 +38,7 @@ class Parameters:
 class Function:
     """A function that took part: its name, and its code where it has some.
 
-    Compared by identity: the recorder makes one for each code object.
+    Compared by identity: the collector makes one for each code object.
     """
 
     name: str

@@ -74,11 +74,11 @@ class State:
         return tuple(reversed(found))
 
 
-class Recorder:
+class Collector:
     """Everything one check records. After `close` it takes nothing more and holds nothing."""
 
     def __init__(self) -> None:
-        """A recorder that is ready for calls, from any thread."""
+        """A collector that is ready for calls, from any thread."""
         self.types = Types()
         self.active = True
         self._tops: dict[Hashable, Origin] = {}
@@ -229,18 +229,18 @@ class Recorder:
 class Handle:
     """One call that is going on, or whose pullback may still be called."""
 
-    __slots__ = ("__weakref__", "recorder", "state")
+    __slots__ = ("__weakref__", "collector", "state")
 
-    recorder: Recorder
+    collector: Collector
     state: State
 
     def add(self, event: Event, step: Hashable = None, pinned: Any = None) -> None:
         """Something happened to this call; with `step`, equal calls know it again by that, while `pinned` lives."""
         state = self.state
-        if not self.recorder.active:
+        if not self.collector.active:
             return
         if event not in state.said:
-            with self.recorder._lock:  # noqa: SLF001 (the two classes are one mechanism)
+            with self.collector._lock:  # noqa: SLF001 (the two classes are one mechanism)
                 later = state.later.get(event) or state.later.setdefault(event, State(state.origin, state, event))
                 state.count -= 1
                 later.count += 1
@@ -258,11 +258,11 @@ class Handle:
         """Whether an equal call took this step from here before: then this call has taken it too."""
         state = self.state
         known = state.steps.get(step)
-        if known is None or not self.recorder.active:
+        if known is None or not self.collector.active:
             return False
         later = known[0]
         if later is not state:
-            with self.recorder._lock:  # noqa: SLF001 (as below)
+            with self.collector._lock:  # noqa: SLF001 (as below)
                 state.count -= 1
                 later.count += 1
                 self.state = later
@@ -270,7 +270,7 @@ class Handle:
 
     def failed(self, phase: str, error: BaseException) -> None:
         """An exception leaves a phase of this call; the innermost phase that sees it keeps it."""
-        if self.recorder.first_to_see(error):
+        if self.collector.first_to_see(error):
             self.add(Failed(phase, describe_error(error, caller(1))))
 
 
@@ -300,17 +300,17 @@ class _Paused:
 
 
 class _Noting:
-    __slots__ = ("_about", "_recorder", "_what")
+    __slots__ = ("_about", "_collector", "_what")
 
-    def __init__(self, recorder: Recorder, what: str, about: Any) -> None:
-        self._recorder, self._what, self._about = recorder, what, about
+    def __init__(self, collector: Collector, what: str, about: Any) -> None:
+        self._collector, self._what, self._about = collector, what, about
 
     def __enter__(self) -> None:
         return
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> bool:
         if isinstance(error, Exception):  # not KeyboardInterrupt: that is the user's
-            self._recorder.could_not(self._what.format(name_of(self._about) or "a function"), error)
+            self._collector.could_not(self._what.format(name_of(self._about) or "a function"), error)
             return True
         return False
 

@@ -10,7 +10,7 @@ from jaxvjp_magic.recording.collector import Handle
 if TYPE_CHECKING:
     from jaxvjp_magic.introspect.callables import Custom
     from jaxvjp_magic.record.trees import Tree
-    from jaxvjp_magic.recording.collector import Recorder, State
+    from jaxvjp_magic.recording.collector import Collector, State
 
 
 class CustomCall(Handle):
@@ -18,9 +18,9 @@ class CustomCall(Handle):
 
     __slots__ = ("_kind", "_parts", "_reference", "facts")
 
-    def __init__(self, recorder: Recorder, state: State, custom: Any, facts: Custom) -> None:
+    def __init__(self, collector: Collector, state: State, custom: Any, facts: Custom) -> None:
         """A call of `custom`, of which `facts` are known."""
-        self.recorder, self.state, self.facts = recorder, state, facts
+        self.collector, self.state, self.facts = collector, state, facts
         self._reference, self._kind, self._parts = weakref.ref(custom), type(custom), custom.__dict__
 
     @property
@@ -42,9 +42,9 @@ class VjpCall(Handle):
     __slots__ = ("key",)
     key: int  # what its pullback is known by, once there is one
 
-    def __init__(self, recorder: Recorder, state: State) -> None:
+    def __init__(self, collector: Collector, state: State) -> None:
         """A call in this state."""
-        self.recorder, self.state = recorder, state
+        self.collector, self.state = collector, state
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -1,14 +1,13 @@
-"""What is looked at beyond types: the names that rules look up, what they close over, what bwd makes no use of.
+"""The names that rules look up, and what they close over: what they mean when a rule runs.
 
-Each look is taken once for equal calls. What is kept from one moment of the
-program to a later one (a global's value, a type of argument) is let go when
-the check ends.
+Each rule is looked at once for equal calls, and when its names change. What is
+kept from one moment of the program to a later one, a global's value for
+instance, is let go when the check ends.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import gc
 import inspect
 import linecache
@@ -16,47 +15,43 @@ import types
 import weakref
 from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
 from jax import tree_util
 
-from jaxvjp_magic.introspect import avals, helper_functions, name_lookup, stack
+from jaxvjp_magic.introspect import helper_functions, name_lookup, stack
 from jaxvjp_magic.introspect.avals import describe
-from jaxvjp_magic.introspect.callables import below_wrappers, filled, owner_of
+from jaxvjp_magic.introspect.callables import below_wrappers, owner_of
 from jaxvjp_magic.introspect.snapshots import Snapshot
-from jaxvjp_magic.introspect.static_attributes import code_of, held_by, is_veiled
+from jaxvjp_magic.introspect.static_attributes import held_by, is_veiled
 from jaxvjp_magic.jax_compat import internals
-from jaxvjp_magic.record.calls import Dropped, Unused
 from jaxvjp_magic.record.facts import Changed, ClosedOver, Edited, LateBound, Leak, NameUse
 from jaxvjp_magic.retracing.retrace import aside, is_copy
 from jaxvjp_magic.source import bindings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from jaxvjp_magic.introspect.callables import Custom, Functions
     from jaxvjp_magic.record.calls import Function
-    from jaxvjp_magic.record.trees import Tree
-    from jaxvjp_magic.recording.collector import Handle, Origin, Recorder
+    from jaxvjp_magic.recording.collector import Collector, Origin
+    from jaxvjp_magic.recording.dependence import Dependence
     from jaxvjp_magic.recording.live_calls import CustomCall
-    from jaxvjp_magic.retracing.rerun import Again
+    from jaxvjp_magic.retracing.rerun import Reruns
 
 _PLAIN = (bool, int, float, complex, str, np.generic)
 _LONGEST_TEXT = 40
 _LARGEST_CONTAINER = 100
 
 
-class Looks:
-    """Takes the looks of one check."""
+class RuleNames:
+    """The names in the rules of one check."""
 
-    def __init__(self, recorder: Recorder, functions: Functions, again: Again) -> None:
-        """Facts go to `recorder`; what is run for them is run by `again`."""
-        self._recorder, self._functions, self._again = recorder, functions, again
+    def __init__(self, collector: Collector, functions: Functions, reruns: Reruns, dependence: Dependence) -> None:
+        """Facts go to `collector`; what is traced once more for them is traced by `reruns`."""
+        self._collector, self._functions, self._reruns, self._dependence = collector, functions, reruns, dependence
         self._late: dict[tuple[Any, str], tuple[Any, LateBound]] = {}
         self._read: dict[tuple[Any, str, str], tuple[Any, _Value]] = {}
         self._edited: dict[Edited, tuple[Any, Any]] = {}
-        self._specs: dict[Origin, tuple[Any, ...]] = {}
-        self._seen: set[Origin] = set()
         self._tried: set[tuple[Origin, NameUse]] = set()
 
     def finish(self) -> None:
@@ -65,15 +60,15 @@ class Looks:
             now = rule.__globals__.get(name)
             if not value.is_of(now):
                 fact = Changed(name, function, self._functions.of(rule), phase, value.text, _Value(now).text)
-                self._recorder.fact(fact)
+                self._collector.fact(fact)
         for rule, late in self._late.values():
             if any(self._others_like(rule, name) for name in late.names):
-                self._recorder.fact(late)
+                self._collector.fact(late)
         for edited, (now, scope) in self._edited.items():
             known = [one for one in scope.values() if isinstance(one, internals.CustomVjp)]
             if not any(now in (one.fwd, one.bwd) for one in known):
-                self._recorder.fact(edited)
-        for kept in (self._late, self._read, self._edited, self._specs, self._seen, self._tried):
+                self._collector.fact(edited)
+        for kept in (self._late, self._read, self._edited, self._tried):
             kept.clear()
 
     # What rules look up -----------------------------------------------------------------------
@@ -92,7 +87,7 @@ class Looks:
                     sure = any(map(internals.is_differentiated, tracers))
                     if tracers:
                         rule_fact = self._functions.of(function)
-                        self._recorder.fact(ClosedOver(name, facts.function, rule_fact, phase, sure))
+                        self._collector.fact(ClosedOver(name, facts.function, rule_fact, phase, sure))
 
     def at_rule(self, call: CustomCall, rule: Any, phase: str) -> None:
         """The primal function or a rule has run: what its names mean. For equal calls once, and when they change."""
@@ -117,10 +112,10 @@ class Looks:
         if phase == "primal":
             return
         for name in name_lookup.leaked_tracers(rule, owner):
-            self._recorder.fact(Leak(name, function, rule_fact, phase))
+            self._collector.fact(Leak(name, function, rule_fact, phase))
         for lookup, chain in name_lookup.overwritten(rule, custom, owner):
             own_name = lookup.name in name_lookup.own_names_of(custom)
-            self._recorder.fact(_use(lookup, chain, (function, rule_fact, phase), is_own_name=own_name))
+            self._collector.fact(_use(lookup, chain, (function, rule_fact, phase), is_own_name=own_name))
         self._look_at_helpers(call, rule, rule_fact, phase)
         now = name_lookup.defined_again(rule)
         if now is not None:
@@ -128,7 +123,7 @@ class Looks:
             self._edited[fact] = now, rule.__globals__
 
     def _look_at_helpers(self, call: CustomCall, rule: Any, rule_fact: Function, phase: str) -> None:
-        specs = self._specs.get(call.state.origin)
+        specs = self._dependence.specs_of(call.state.origin)
         if specs is None:
             return
         for lookup, chain, original in helper_functions.overwritten(rule, call.custom):
@@ -139,7 +134,7 @@ class Looks:
                 continue
             self._tried.add((call.state.origin, use))
             if self._fits_with(call, specs, lookup.name, original):
-                self._recorder.fact(use)
+                self._collector.fact(use)
 
     def _fits_with(self, call: CustomCall, specs: tuple[Any, ...], name: str, original: Any) -> bool:
         custom = call.custom
@@ -149,11 +144,11 @@ class Looks:
         parts = [(custom.fun, specs), (custom.fwd, specs), (custom.bwd, back), (original, None)]
 
         def look() -> bool:
-            with stack.Elsewhere(), self._aside():
+            with stack.UserCode(), self._aside():
                 return helper_functions.fits_with(custom, specs, name, original)
             return False
 
-        return bool(self._again.run("output", call.facts.function, parts, look))
+        return bool(self._reruns.run("output", call.facts.function, parts, look))
 
     def _read_globals(self, function: Any, rule: Any, phase: str) -> None:
         if internals.is_being_traced():
@@ -186,89 +181,9 @@ class Looks:
         )
         return any(dict(name_lookup.data_lookups(one)).get(name) is cell for one in alike)
 
-    # What bwd makes no use of -----------------------------------------------------------------
-
-    def keep_types(self, handle: Handle, custom: Any, args: tuple[Any, ...]) -> None:
-        """Keep the types of a call's arguments, for a look when bwd has run."""
-        origin = handle.state.origin
-        if origin not in self._specs:
-            self._specs[origin] = avals.specs(args, set(custom.nondiff_argnums))
-
-    def shared_outputs(self, custom: Any, args: tuple[Any, ...], output: Any) -> tuple[str, ...]:
-        """The outputs that are the same for all examples of a vmap and depend on an argument, where others are not."""
-        if not internals.is_mapped():
-            return ()
-        with_paths = tree_util.tree_flatten_with_path(output)[0]
-        shared = internals.shared_by_the_batch(leaf for _, leaf in with_paths)
-        if not any(shared) or all(shared):
-            return ()
-        specs = avals.specs(args, set(custom.nondiff_argnums))
-
-        def look() -> list[int]:
-            return [i for i, one in enumerate(shared) if one and any(self._used(custom.fun, specs, outputs=[i]))]
-
-        function = self._functions.of(custom.fun)
-        depends = self._again.run("output", function, [(custom.fun, specs)], look)
-        return tuple(tree_util.keystr(with_paths[i][0]) for i in depends or ())
-
-    def dropped(self, handle: Handle, custom: Any, result: Tree) -> None:
-        """The differentiated leaves that bwd returned None for, though the output depends on them."""
-        fact = handle.state.origin.fact
-        primals, specs = fact.primals, self._specs.get(handle.state.origin)
-        if not fact.differentiated or not result.has_none:
-            return
-        nothing = {path for path, one in result.leaves if one.note == "None"}
-        paths = [path for path in fact.differentiated if any(_is_at_or_below(path, none) for none in nothing)]
-        if not paths or primals is None or specs is None:
-            return
-        static, indices = set(custom.nondiff_argnums), {leaf.path: i for i, leaf in enumerate(primals.leaves)}
-
-        def look() -> list[str]:
-            return [path for path in paths if self._has_gradient(custom.fun, specs, static, indices[path])]
-
-        needed = self._again.run("output", fact.function, [(custom.fun, specs)], look)
-        if needed:
-            handle.add(Dropped(tuple(needed)))
-
-    def unused(self, handle: Handle, custom: Any, args: tuple[Any, ...]) -> None:
-        """The residuals that bwd does not use; looked at once for equal calls."""
-        if handle.state.origin in self._seen:
-            return
-        self._seen.add(handle.state.origin)
-        at = len(custom.nondiff_argnums)
-        residuals = self._recorder.types.tree(args[at])
-        saves_nothing = not [one for _, one in residuals.leaves if one.shape]
-        if saves_nothing or not (_is_users(custom.fwd) and _is_users(custom.bwd)):
-            return
-        specs, bound = avals.specs(args[at:], ()), functools.partial(custom.bwd, *args[:at])
-        rule, parts = self._functions.of(custom.bwd), [(custom.bwd, (*args[:at], *specs))]
-        used = self._again.run("residuals", rule, parts, lambda: self._used(bound, specs))
-        if used is None:
-            return
-        pairs = zip(residuals.leaves, used, strict=False)  # those of the cotangents follow
-        left = tuple(leaf for leaf, is_used in pairs if not is_used and leaf.type.shape)  # no Python values
-        if left:
-            handle.add(Unused(left))
-
-    def _used(self, function: Any, specs: tuple[Any, ...], outputs: list[int] | None = None) -> list[bool]:
-        """For each leaf of all arguments whether it is an array that is used; all are, where that cannot be told."""
-        on_arrays, arrays, positions, count = avals.on_arrays(function, specs)
-        with stack.Elsewhere(), self._aside():
-            flags = internals.used_arguments(on_arrays, arrays, outputs)
-            known = dict(zip(positions, flags, strict=True))
-            return [known.get(i, False) for i in range(count)]
-        return [True] * count
-
-    def _has_gradient(self, function: Any, specs: tuple[Any, ...], static: set[int], index: int) -> bool:
-        """Whether the function's own gradient with respect to this leaf is more than zero by construction."""
-        dynamic = tuple(spec for i, spec in enumerate(specs) if i not in static)
-        with stack.Elsewhere(), self._aside():
-            return _has_gradient(lambda *args: function(*filled(specs, static, args)), dynamic, index)
-        return False
-
     @contextlib.contextmanager
     def _aside(self) -> Iterator[None]:
-        with self._recorder.paused(), aside():
+        with self._collector.paused(), aside():
             yield
 
 
@@ -277,24 +192,6 @@ def _use(
 ) -> NameUse:
     """A name in a rule; `where` has the custom_vjp function, the rule and its phase."""
     return NameUse(lookup.name, *where, lookup.scope, chain, describe(lookup.value), lookup.helper, **more)
-
-
-def _has_gradient(function: Callable[..., Any], arguments: Any, index: int) -> bool:
-    """Whether the gradient of `function(*arguments)` by this leaf, an array or its shape, is no constant zero."""
-    leaves, treedef = tree_util.tree_flatten(arguments)
-    positions = [i for i, leaf in enumerate(leaves) if hasattr(leaf, "dtype")]
-
-    def gradient(scale: Any, *arrays: Any) -> Any:
-        filled = dict(enumerate(leaves)) | dict(zip(positions, arrays, strict=True))
-
-        def by_leaf(leaf: Any) -> list[Any]:
-            output = function(*tree_util.tree_unflatten(treedef, (filled | {index: leaf}).values()))
-            return [one for one in tree_util.tree_leaves(output) if jax.numpy.issubdtype(one.dtype, jax.numpy.inexact)]
-
-        outputs, pullback = internals.api.vjp(by_leaf, filled[index])
-        return pullback([jax.numpy.full_like(one, scale) for one in outputs])
-
-    return internals.used_arguments(gradient, [0.5, *(leaves[i] for i in positions)], None)[0]
 
 
 class _Value:
@@ -339,16 +236,3 @@ def _leaves_of_data(value: Any) -> list[Any]:
 
 def _is_function(value: Any) -> bool:
     return inspect.isroutine(value) or isinstance(value, (type, types.ModuleType, internals.CustomVjp))
-
-
-def _is_at_or_below(path: str, around: str) -> bool:
-    return path == around or (path.startswith(around) and path[len(around) :][:1] in ("[", "."))
-
-
-def _code(function: Any) -> Any:
-    return code_of(below_wrappers(function))
-
-
-def _is_users(rule: Any) -> bool:
-    code = _code(rule)
-    return code is not None and stack.is_user_code(code.co_filename)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from jaxvjp_magic.rendering.cells import Cell
     from jaxvjp_magic.rendering.report_view import FindingView, RowView, Since
-    from jaxvjp_magic.rendering.sentences import Quiet
+    from jaxvjp_magic.rendering.sentences import CoverageLine
     from jaxvjp_magic.results.diff import Changes
     from jaxvjp_magic.results.model import ReportData
 
@@ -110,7 +110,7 @@ def _since(since: Since) -> Iterator[str]:
         yield f'<ul style="all:revert;margin:2px 0;{_MONO}">{"".join(items)}</ul>'
 
 
-def _quiet(quiet: Quiet) -> str:
+def _quiet(quiet: CoverageLine) -> str:
     """What was not looked at, in grey: one line, and in it, where there is more, the rest on demand."""
     if not quiet.lines:
         return _paragraph(f'<span style="{_GREY}">{_text(quiet.summary)}</span>', "8px 0 0")

@@ -153,7 +153,7 @@ class ReportView:
         self.ending = plain(sentences.ending(report))
         self.notes = tuple(map(plain, report.notes))
         self.quiet = tuple(
-            sentences.Quiet(plain(one.summary), tuple(map(plain, one.lines))) for one in sentences.quiet(report)
+            sentences.CoverageLine(plain(one.summary), tuple(map(plain, one.lines))) for one in sentences.quiet(report)
         )
         self.since = _since(report, changes) if changes is not None else None
         self.findings = tuple(self._finding(index) for index in range(len(report.findings)))

@@ -88,14 +88,14 @@ def place(line: int | None, source: str) -> str:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Quiet:
+class CoverageLine:
     """A line for the end of the report, and those that may be unfolded below it."""
 
     summary: str
     lines: tuple[str, ...] = ()
 
 
-def quiet(report: ReportData, most: int = MOST_TOLD) -> list[Quiet]:
+def quiet(report: ReportData, most: int = MOST_TOLD) -> list[CoverageLine]:
     """What the report does not say: what was not looked at, not compared, not shown; a line for each of these.
 
         not looked at: what f returns: it draws from a global random state; and 2 more
@@ -119,7 +119,7 @@ def quiet(report: ReportData, most: int = MOST_TOLD) -> list[Quiet]:
     return [one for one in lines if one is not None]
 
 
-def _folded(head: str, told: list[str], left_out: int, most: int) -> Quiet | None:
+def _folded(head: str, told: list[str], left_out: int, most: int) -> CoverageLine | None:
     total = len(told) + left_out
     first, folded = told[:_AT_ONCE], told[_AT_ONCE:most]
     if not first:
@@ -128,10 +128,10 @@ def _folded(head: str, told: list[str], left_out: int, most: int) -> Quiet | Non
     rest = total - len(first) - len(folded)
     if folded and rest:
         folded.append(f"and {rest:,} more")
-    return Quiet(f"{head}: {'; '.join([*first, *more])}", tuple(folded))
+    return CoverageLine(f"{head}: {'; '.join([*first, *more])}", tuple(folded))
 
 
-def _counted(head: str, findings: list[Finding], most: int) -> Quiet | None:
+def _counted(head: str, findings: list[Finding], most: int) -> CoverageLine | None:
     """`ignored: 2 errors VJP104, VJP105; 1 note RES401`, and below it what they say."""
     if not findings:
         return None
@@ -143,7 +143,7 @@ def _counted(head: str, findings: list[Finding], most: int) -> Quiet | None:
     lines = [f"{one.code} {heading(one)}" for one in findings[:most]]
     if len(findings) > most:
         lines.append(f"and {len(findings) - most:,} more")
-    return Quiet(f"{head}: {'; '.join(counts)}", tuple(lines))
+    return CoverageLine(f"{head}: {'; '.join(counts)}", tuple(lines))
 
 
 def _thing(one: NotChecked) -> str:

@@ -62,7 +62,7 @@ class Budget:
         self._costs[code] = seconds
 
 
-class Recorder(Protocol):
+class Collector(Protocol):
     """What a second run tells of itself: to the record of the check, or of a forked child."""
 
     def note(self, text: str) -> None:
@@ -81,12 +81,12 @@ class Recorder(Protocol):
         """What a child found."""
 
 
-class Again:
+class Reruns:
     """The second runs of one check."""
 
-    def __init__(self, recorder: Recorder) -> None:
-        """What is left alone is told to `recorder`."""
-        self._recorder = recorder
+    def __init__(self, collector: Collector) -> None:
+        """What is left alone is told to `collector`."""
+        self._collector = collector
         self.budget, self.traces = Budget(), Budget(TRACES_AT_FIRST, TRACES_SHARE)
 
     def verdict(self, parts: Sequence[tuple[Any, Sequence[Any] | None]]) -> Verdict:
@@ -145,7 +145,7 @@ class Again:
 
     def left_alone(self, what: str, function: Function | None, why: str, place: Place | None = None) -> None:
         """Something is not looked at."""
-        self._recorder.not_checked(NotChecked(what, function, why, place))
+        self._collector.not_checked(NotChecked(what, function, why, place))
 
 
 def is_logged() -> bool:

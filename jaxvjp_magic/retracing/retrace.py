@@ -31,16 +31,16 @@ from jaxvjp_magic.introspect import stack, unwrap
 from jaxvjp_magic.introspect.callables import Functions, below_wrappers, with_rules, with_variables
 from jaxvjp_magic.introspect.purity import Verdict, judged
 from jaxvjp_magic.introspect.static_attributes import code_of, name_of
-from jaxvjp_magic.jax_compat import internals
+from jaxvjp_magic.jax_compat import internals, patch_points
 from jaxvjp_magic.retracing import jaxpr_equality, rerun
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from jaxvjp_magic.jax_compat.internals import TraceCache
-    from jaxvjp_magic.jax_compat.patch import Slot
+    from jaxvjp_magic.jax_compat.patch import PatchPoint
+    from jaxvjp_magic.jax_compat.patch_points import TraceCache
     from jaxvjp_magic.record.calls import Function
-    from jaxvjp_magic.retracing.rerun import Again, Recorder
+    from jaxvjp_magic.retracing.rerun import Collector, Reruns
 
     Current = Callable[[], "Retracing | None"]
     Asked = Callable[[Callable[["Retracing"], Any], Any], Any]
@@ -57,14 +57,14 @@ class Retracing:
     """The copies of one check. With `only_copies`, what is traced leaves nothing in JAX's caches."""
 
     def __init__(
-        self, recorder: Recorder | None = None, *, only_copies: bool = False, again: Again | None = None
+        self, collector: Collector | None = None, *, only_copies: bool = False, again: Reruns | None = None
     ) -> None:
-        """Nothing is copied yet; `recorder` is told of what cannot be shown.
+        """Nothing is copied yet; `collector` is told of what cannot be shown.
 
         With `again`, what is not known to be pure is traced in a forked child; without, it is traced here.
         """
-        self._recorder, self._again = recorder, again
-        self._note: Callable[[str], None] = recorder.note if recorder else lambda _: None
+        self._collector, self._reruns = collector, again
+        self._note: Callable[[str], None] = collector.note if collector else lambda _: None
         self._only_copies = only_copies
         self._copies: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
         self._seen: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
@@ -88,7 +88,7 @@ class Retracing:
         if cache.misses(function) != before:
             self._seen[id(jaxpr)] = jaxpr
         elif self._seen.get(id(jaxpr)) is not jaxpr:
-            verdict = Verdict() if self._again is None else judged(function)
+            verdict = Verdict() if self._reruns is None else judged(function)
             if self._is_left_to_a_child(verdict):
                 self._seen[id(jaxpr)] = jaxpr
                 self._observed_in_child(cache, trace, function, verdict)
@@ -100,7 +100,7 @@ class Retracing:
 
     def _is_left_to_a_child(self, verdict: Verdict) -> bool:
         """Not what is pure and short; of what prints, a silent copy will do where it takes the place of nothing."""
-        if self._again is None:
+        if self._reruns is None:
             return False
         is_heard = rerun.is_logged() or (verdict.prints and not internals.is_top_level())
         return not verdict.is_pure or verdict.is_long or is_heard
@@ -109,23 +109,23 @@ class Retracing:
         self, cache: TraceCache, trace: Callable[[Any], Any], function: Any, verdict: Verdict
     ) -> None:
         """Trace a copy in a forked child, and take in what it records; the rules in it run where they would here."""
-        recorder, asked = self._recorder, self._again
-        if recorder is None or asked is None:
+        collector, asked = self._collector, self._reruns
+        if collector is None or asked is None:
             return
 
         def work() -> Any:
-            recorder.begin_anew()
+            collector.begin_anew()
             observed = self._observed(trace, function)
             if observed is not None and internals.is_differentiating():
-                with stack.Elsewhere():
+                with stack.UserCode():
                     internals.run_rules_in(cache.jaxpr_of(observed))
-            return recorder.found()
+            return collector.found()
 
         begun = time.perf_counter()
         outcome = rerun.in_child(work, asked.traces.left())
         asked.traces.took(None, time.perf_counter() - begun)
         if outcome.data is not None:
-            recorder.take_in(rerun.unpacked(outcome.data))
+            collector.take_in(rerun.unpacked(outcome.data))
             return
         why = f"{verdict.why}, and in a process of its own {outcome.why}" if verdict.why else outcome.why
         asked.left_alone("calls", self._function(function), why, verdict.place)
@@ -139,7 +139,7 @@ class Retracing:
     def _observed(self, trace: Callable[[Any], Any], function: Any, *, silent: bool = False) -> Any:
         """What the copy gives, None where it raises: it worked once, and what it depends on has changed since."""
         copy = self._copy(function, silent=silent)
-        with stack.Elsewhere(), in_silence(), internals.whole_tracebacks():
+        with stack.UserCode(), in_silence(), internals.whole_tracebacks():
             return trace(copy)
         return None
 
@@ -243,14 +243,14 @@ def _calling(reference: Callable[[], Any]) -> Callable[..., Any]:
     return copy
 
 
-class _Here(threading.local):
+class _ThreadState(threading.local):
     """What one thread has: work of our own that is going on."""
 
     def __init__(self) -> None:
         self.asides: list[Retracing] = []
 
 
-_here = _Here()
+_here = _ThreadState()
 
 
 @contextlib.contextmanager
@@ -287,8 +287,8 @@ def traced_once(custom: Any) -> Any:
 
 def places(
     current: Current, fault: Callable[[Exception], None]
-) -> Iterator[Callable[[], Iterator[tuple[Slot, Callable[..., Any]]]]]:
-    """Where a function is traced, a jaxpr lowered, a loop run: each a function that gives slots, and what stands there.
+) -> Iterator[Callable[[], Iterator[tuple[PatchPoint, Callable[..., Any]]]]]:
+    """Where a function is traced, a jaxpr lowered, a loop run: functions that give the points, and what stands there.
 
     Nothing is touched by asking. `fault` is told of what fails here, and the program does not notice.
     """
@@ -304,13 +304,13 @@ def places(
             fault(error)
             return instead
 
-    yield lambda: ((cache.slot, _trace_hook(cache, asked)) for cache in internals.trace_caches())
-    yield lambda: ((slot, _lowering_hook(slot.original, asked)) for slot in internals.lowering_slots())
-    yield lambda: ((slot, _loop_hook(slot.original, asked)) for slot in internals.loop_slots())
+    yield lambda: ((cache.point, _trace_hook(cache, asked)) for cache in patch_points.trace_caches())
+    yield lambda: ((point, _lowering_hook(point.original, asked)) for point in patch_points.lowerings())
+    yield lambda: ((point, _loop_hook(point.original, asked)) for point in patch_points.loops())
 
 
 def _trace_hook(cache: TraceCache, asked: Asked) -> Callable[..., Any]:
-    original = cache.slot.original
+    original = cache.point.original
     plumbing: dict[int, Any] = {}  # code of JAX's own, by identity: most of what is traced, an operation each time
 
     def begun(retracing: Retracing, function: Any) -> Any:

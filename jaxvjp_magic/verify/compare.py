@@ -28,7 +28,7 @@ from jax import tree_util
 
 from jaxvjp_magic.introspect import purity
 from jaxvjp_magic.introspect.callables import setting
-from jaxvjp_magic.introspect.stack import Elsewhere, is_own_fault
+from jaxvjp_magic.introspect.stack import UserCode, is_own_fault
 from jaxvjp_magic.jax_compat import internals
 from jaxvjp_magic.record.facts import ValueFact
 from jaxvjp_magic.record.notes import could_not
@@ -40,7 +40,7 @@ from jaxvjp_magic.verify.samples import random_array
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from jaxvjp_magic.verify.samples import Probe
+    from jaxvjp_magic.verify.samples import Sample
 
     Leaves = tuple[Any, ...]
 
@@ -50,28 +50,28 @@ _OUTSIDE = "outside of the program it raised {}"
 _FAR = 5e-2  # what a rule may differ by from finite differences alone
 
 
-def verify_all(probes: list[Probe]) -> tuple[list[ValueFact], list[str], list[NotChecked]]:
+def verify_all(samples: list[Sample]) -> tuple[list[ValueFact], list[str], list[NotChecked]]:
     """What differs for any of the rules, faults of ours, and what could not be compared."""
     found: dict[ValueFact, None] = {}
     faults: dict[str, None] = {}
     left_out: list[NotChecked] = []
     with aside(), jax.debug_nans(False), jax.debug_infs(False):  # noqa: FBT003 (JAX's own signature)
-        for probe in probes:
-            may_not = _may_not_run(probe)
+        for sample in samples:
+            may_not = _may_not_run(sample)
             if may_not is not None:
                 left_out.append(may_not)
                 continue
             try:
-                facts, reasons = verify(probe)
+                facts, reasons = verify(sample)
                 found.update(dict.fromkeys(facts))
-                left_out += (NotChecked("values", probe.function, reason) for reason in reasons)
+                left_out += (NotChecked("values", sample.function, reason) for reason in reasons)
             except KeyboardInterrupt:  # the user's
                 raise
             except BaseException as error:  # noqa: BLE001 (it needs what only the program has: an axis, a tracer, a device)
                 if is_own_fault(error):
                     faults[could_not("compare values", error)] = None
                 else:
-                    left_out.append(NotChecked("values", probe.function, _why_not(error)))
+                    left_out.append(NotChecked("values", sample.function, _why_not(error)))
     return list(found), list(faults), list(dict.fromkeys(left_out))
 
 
@@ -81,30 +81,30 @@ def _why_not(error: BaseException) -> str:
     return f"it needs the axis {axis[1]}, which only the program has" if axis else _OUTSIDE.format(type(error).__name__)
 
 
-def _may_not_run(probe: Probe) -> NotChecked | None:
+def _may_not_run(sample: Sample) -> NotChecked | None:
     """Why a rule is not run once more; None where it is known to have no effects."""
-    verdict = purity.judged(probe.custom, probe.args)
+    verdict = purity.judged(sample.custom, sample.args)
     why = verdict.why or ("" if verdict.is_silent else "it prints")
-    return NotChecked("values", probe.function, why, verdict.place) if why else None
+    return NotChecked("values", sample.function, why, verdict.place) if why else None
 
 
-def verify(probe: Probe) -> tuple[list[ValueFact], list[str]]:
+def verify(sample: Sample) -> tuple[list[ValueFact], list[str]]:
     """What differs for one rule, nothing in most cases, and why something was not compared.
 
     At a kink (relu at 0) the derivative is a convention: where a rule differs
     at the program's values alone, and not beside them, nothing is said.
     """
-    facts, reasons = _facts(probe)
-    if probe.is_random or not any(fact.phase == "bwd" and fact.pattern != "nan" for fact in facts):
+    facts, reasons = _facts(sample)
+    if sample.is_random or not any(fact.phase == "bwd" and fact.pattern != "nan" for fact in facts):
         return facts, reasons
-    with Elsewhere():
-        if not _facts(_beside(probe))[0]:
+    with UserCode():
+        if not _facts(_beside(sample))[0]:
             return [], reasons
     return facts, reasons
 
 
-def _beside(probe: Probe) -> Probe:
-    """The probe with its floats moved a little."""
+def _beside(sample: Sample) -> Sample:
+    """The sample with its floats moved a little."""
     random = np.random.default_rng(2)
 
     def moved(leaf: Any) -> Any:
@@ -114,19 +114,19 @@ def _beside(probe: Probe) -> Probe:
         noise = random.uniform(0.5, 1.0, aval.shape) * random.choice([-1.0, 1.0], aval.shape)
         return (jnp.asarray(leaf) * (1 + _BESIDE * noise) + _BESIDE * noise).astype(aval.dtype)
 
-    dynamic = tuple(tree_util.tree_map(moved, argument) for argument in probe.dynamic)
-    return dataclasses.replace(probe, args=probe.filled(dynamic))
+    dynamic = tuple(tree_util.tree_map(moved, argument) for argument in sample.dynamic)
+    return dataclasses.replace(sample, args=sample.filled(dynamic))
 
 
-def _facts(probe: Probe) -> tuple[list[ValueFact], list[str]]:
-    with Elsewhere(), jax.enable_x64(True):  # noqa: FBT003 (JAX's own signature)
-        promoted = promotion.with_arrays(probe, promotion.PROMOTED) if promotion.may_be_promoted(probe) else None
+def _facts(sample: Sample) -> tuple[list[ValueFact], list[str]]:
+    with UserCode(), jax.enable_x64(True):  # noqa: FBT003 (JAX's own signature)
+        promoted = promotion.with_arrays(sample, promotion.PROMOTED) if promotion.may_be_promoted(sample) else None
         comparison = promoted and _Comparison.of(promoted)
         if comparison and comparison.is_wide():
             facts, reasons = comparison.facts()
             if not facts or comparison.narrowest() in promotion.WIDE:
                 return facts, reasons
-    comparison = _Comparison.of(promotion.with_arrays(probe, {}))
+    comparison = _Comparison.of(promotion.with_arrays(sample, {}))
     narrowest = comparison.narrowest()
     roughest = tolerance.precision_in(narrowest) if narrowest else None
     return dataclasses.replace(comparison, roughest=roughest).facts()
@@ -139,7 +139,7 @@ def _facts(probe: Probe) -> tuple[list[ValueFact], list[str]]:
 class _Comparison:
     """One run of the function and of fwd, and from these everything that is compared."""
 
-    probe: Probe
+    sample: Sample
     expected: Any  # the function's output
     pullback: Callable[..., Any] | None  # autodiff's, None where the function has no reverse mode
     output: Any  # fwd's
@@ -149,21 +149,21 @@ class _Comparison:
     roughest: tolerance.Precision | None = None  # of the floats on the way, where one is narrower than the results
 
     @classmethod
-    def of(cls, probe: Probe) -> _Comparison:
+    def of(cls, sample: Sample) -> _Comparison:
         """Run the function once, with autodiff where it has one, and fwd once."""
 
         def on_dynamic(*dynamic: Any) -> Any:
-            return probe.custom.fun(*probe.filled(dynamic))
+            return sample.custom.fun(*sample.filled(dynamic))
 
         expected = pullback = None
-        with Elsewhere():
-            expected, pullback = internals.api.vjp(on_dynamic, *probe.dynamic)
+        with UserCode():
+            expected, pullback = internals.api.vjp(on_dynamic, *sample.dynamic)
         if pullback is None:  # no reverse mode: a callback, a kernel; or it needs values
-            expected, pullback = on_dynamic(*probe.dynamic), None
-        output, residuals = _fwd(probe)
+            expected, pullback = on_dynamic(*sample.dynamic), None
+        output, residuals = _fwd(sample)
         random = np.random.default_rng(0)
         cotangent, another = (_cotangent(expected, random) for _ in range(2))
-        return cls(probe, expected, pullback, output, residuals, cotangent, another)
+        return cls(sample, expected, pullback, output, residuals, cotangent, another)
 
     def is_wide(self) -> bool:
         """Whether what comes out has followed the arguments into float64."""
@@ -174,16 +174,16 @@ class _Comparison:
 
         "" where that cannot be known.
         """
-        probe = self.probe
+        sample = self.sample
 
         def everything(*dynamic: Any) -> Any:
-            moved = dataclasses.replace(probe, args=probe.filled(dynamic))
+            moved = dataclasses.replace(sample, args=sample.filled(dynamic))
             output, residuals = _fwd(moved)
-            return probe.custom.fun(*moved.args), output, _bwd(moved, residuals, self.cotangent)
+            return sample.custom.fun(*moved.args), output, _bwd(moved, residuals, self.cotangent)
 
         jaxpr = None
-        with Elsewhere():
-            jaxpr = jax.make_jaxpr(everything)(*probe.dynamic)
+        with UserCode():
+            jaxpr = jax.make_jaxpr(everything)(*sample.dynamic)
         if jaxpr is None:
             return ""
         dtypes = {str(aval.dtype) for aval in _float_types(jaxpr.jaxpr)}
@@ -197,9 +197,9 @@ class _Comparison:
             return [self._fact("fwd", "", "")], []
         if tolerance.are_all_nan(self.expected):
             return [], [f"its output is NaN {self._at()}"]
-        if setting(self.probe.custom, "with_accums"):
+        if setting(self.sample.custom, "with_accums"):
             return [], ["its bwd rule adds to accumulators"]
-        got = _bwd(self.probe, self.residuals, self.cotangent)
+        got = _bwd(self.sample, self.residuals, self.cotangent)
         return ([], []) if got is None else self._of_gradients(got)  # None: a matter of structure, and said there
 
     def _of_gradients(self, got: Leaves) -> tuple[list[ValueFact], list[str]]:
@@ -214,28 +214,28 @@ class _Comparison:
         return self._patterns(got, expected, wrong) if wrong else [], reasons
 
     def _at(self) -> str:
-        return "at the random values that were tried" if self.probe.is_random else "at the values of this run"
+        return "at the random values that were tried" if self.sample.is_random else "at the values of this run"
 
     def _fact(self, phase: str, path: str, pattern: str, factor: float = 1.0, other: str = "") -> ValueFact:
         return ValueFact(
-            self.probe.function, self.probe.primals, phase, path, pattern, factor, other, self.probe.is_random
+            self.sample.function, self.sample.primals, phase, path, pattern, factor, other, self.sample.is_random
         )
 
     def _path(self, index: int) -> str:
-        leaves = self.probe.primals.leaves if self.probe.primals else ()
+        leaves = self.sample.primals.leaves if self.sample.primals else ()
         return leaves[index].path if index < len(leaves) else ""
 
     def _autodiff(self) -> Leaves | None:
         """The gradient of the function without its rule, None where there is none."""
         if self.pullback is None:
             return None
-        with Elsewhere():
+        with UserCode():
             return tuple(tree_util.tree_leaves(self.pullback(self.cotangent)))
         return None  # no reverse mode, which a while loop tells only now
 
     def _nan(self, got: Leaves) -> Iterator[ValueFact]:
         """NaN that begins in the rule, at the values of the program; random ones may be none of its business."""
-        if self.probe.is_random or observed_values.has_nan((self.probe.dynamic, self.expected, self.residuals)):
+        if self.sample.is_random or observed_values.has_nan((self.sample.dynamic, self.expected, self.residuals)):
             return
         for index, leaf in enumerate(got):
             if leaf is not None and observed_values.has_nan(leaf):
@@ -275,13 +275,13 @@ class _Comparison:
     def _is_stopped(self, index: int) -> bool:
         """Whether the function stops this leaf's gradient by `stop_gradient`, and not by a search or a rounding."""
         jaxpr = None
-        with Elsewhere():
-            run = lambda *dynamic: self.probe.custom.fun(*self.probe.filled(dynamic))  # noqa: E731 (for make_jaxpr)
-            jaxpr = jax.make_jaxpr(run)(*self.probe.dynamic)
+        with UserCode():
+            run = lambda *dynamic: self.sample.custom.fun(*self.sample.filled(dynamic))  # noqa: E731 (for make_jaxpr)
+            jaxpr = jax.make_jaxpr(run)(*self.sample.dynamic)
         return jaxpr is not None and promotion.reaches_a_stop(jaxpr.jaxpr, {index})
 
     def _patterns(self, got: Leaves, expected: Leaves, wrong: list[int]) -> list[ValueFact]:
-        of_another = _bwd(self.probe, self.residuals, self.another)
+        of_another = _bwd(self.sample, self.residuals, self.another)
         if of_another is not None and tolerance.is_unused(got, of_another):
             return [self._fact("bwd", "", "unused")]
         offset, bent = self._nonlinear(got, of_another)
@@ -304,7 +304,7 @@ class _Comparison:
         Every derivative is linear: of a cotangent of zeros it gives zeros.
         """
         a, b = 0.5, -1.5  # what clips, squares or takes a norm does not stand both
-        of_mixed = _bwd(self.probe, self.residuals, self._mixed(lambda x, y: a * x + b * y))
+        of_mixed = _bwd(self.sample, self.residuals, self._mixed(lambda x, y: a * x + b * y))
         if of_another is None or of_mixed is None:
             return set(), set()
 
@@ -320,7 +320,7 @@ class _Comparison:
             if tolerance.comparable(one, other) and tolerance.comparable(both, one)
         ]
         bent = {index for index in compared if not agrees(index, 0.0)}
-        of_zeros = _bwd(self.probe, self.residuals, self._mixed(lambda x, _: x * 0)) if bent else None
+        of_zeros = _bwd(self.sample, self.residuals, self._mixed(lambda x, _: x * 0)) if bent else None
         offset = {index for index in bent if of_zeros and agrees(index, tolerance.as_wide(of_zeros[index]))}
         return offset, bent - offset
 
@@ -339,7 +339,7 @@ class _Comparison:
 
     def _without_autodiff(self, got: Leaves) -> tuple[list[ValueFact], list[str]]:
         """What is not linear; otherwise what finite differences say, first along all leaves at once."""
-        of_another = _bwd(self.probe, self.residuals, self.another)
+        of_another = _bwd(self.sample, self.residuals, self.another)
         if of_another is not None and tolerance.is_unused(got, of_another):
             return [self._fact("bwd", "", "unused")], []
         offset, bent = self._nonlinear(got, of_another)
@@ -348,7 +348,7 @@ class _Comparison:
                 *self._nonlinear_facts(sorted(bent)),
                 *(self._fact("bwd", self._path(i), "offset") for i in offset),
             ], []
-        leaves = tree_util.tree_leaves(self.probe.dynamic)
+        leaves = tree_util.tree_leaves(self.sample.dynamic)
         moved = [i for i, (leaf, one) in enumerate(zip(leaves, got, strict=True)) if tolerance.can_be_moved(leaf, one)]
         if moved and self._precision_of(moved) is None:
             return [], ["it has no reverse mode to compare with, and finite differences need float32 or wider"]
@@ -364,7 +364,7 @@ class _Comparison:
         used = list(zeros)
         for index, leaf in enumerate(leaves):
             alone = tree_util.tree_unflatten(treedef, [*zeros[:index], leaf, *zeros[index + 1 :]])
-            result = () if tolerance.is_float0(leaf) else _bwd(self.probe, self.residuals, alone) or ()
+            result = () if tolerance.is_float0(leaf) else _bwd(self.sample, self.residuals, alone) or ()
             if any(one is not None and not tolerance.is_float0(one) and np.any(np.asarray(one)) for one in result):
                 used[index] = leaf
         return tree_util.tree_unflatten(treedef, used)
@@ -391,7 +391,7 @@ class _Comparison:
     def _is_measured(self, index: int, gradient: Any, where: Any) -> bool:
         """Whether the rule's gradient, where it is not autodiff's, is what central differences give."""
         precision = self._precision_of([index])
-        leaf = tree_util.tree_leaves(self.probe.dynamic)[index]
+        leaf = tree_util.tree_leaves(self.sample.dynamic)[index]
         if precision is None or not tolerance.can_be_moved(leaf, gradient):
             return False
         direction = np.random.default_rng(1).normal(size=np.shape(leaf)) * where
@@ -401,7 +401,7 @@ class _Comparison:
 
     def _precision_of(self, moved: list[int]) -> tolerance.Precision | None:
         """The roughest of these leaves; None where finite differences are not to be had."""
-        leaves = tree_util.tree_leaves(self.probe.dynamic)
+        leaves = tree_util.tree_leaves(self.sample.dynamic)
         precisions = [tolerance.precision_of(leaves[index]) for index in moved]
         precisions += [self.roughest] if self.roughest else []
         rough = max(precisions, key=lambda one: one.relative, default=tolerance.HALF)
@@ -409,14 +409,14 @@ class _Comparison:
 
     def _slope(self, directions: dict[int, Any], step: float) -> tuple[float, float]:
         """The function's slope along a direction, and what rounding may have added to it."""
-        leaves, treedef = tree_util.tree_flatten(self.probe.dynamic)
+        leaves, treedef = tree_util.tree_flatten(self.sample.dynamic)
         ends, size = [], 0.0
         for distance in (step, -step):
             moved = list(leaves)
             for index, direction in directions.items():
                 leaf = jnp.asarray(leaves[index])
                 moved[index] = leaf + jnp.asarray(distance * direction, leaf.dtype)
-            output = self.probe.custom.fun(*self.probe.filled(tree_util.tree_unflatten(treedef, moved)))
+            output = self.sample.custom.fun(*self.sample.filled(tree_util.tree_unflatten(treedef, moved)))
             pairs = zip(tree_util.tree_leaves(output), tree_util.tree_leaves(self.cotangent), strict=True)
             products = [tolerance.as_wide(o) * tolerance.as_wide(c) for o, c in pairs if tolerance.is_float(o)]
             ends.append(float(sum(np.sum(product) for product in products)))
@@ -425,25 +425,25 @@ class _Comparison:
         return (ends[0] - ends[1]) / (2 * step), 4 * epsilon * size / step
 
 
-def _fwd(probe: Probe) -> tuple[Any, Any]:
-    args = probe.args
-    if probe.custom.symbolic_zeros:
+def _fwd(sample: Sample) -> tuple[Any, Any]:
+    args = sample.args
+    if sample.custom.symbolic_zeros:
         mark = lambda leaf: internals.CustomVJPPrimal(leaf, True)  # noqa: E731, FBT003 (JAX's own signature)
-        args = probe.filled(tuple(tree_util.tree_map(mark, arg) for arg in probe.dynamic))
-    output, residuals = probe.custom.fwd(*args)
+        args = sample.filled(tuple(tree_util.tree_map(mark, arg) for arg in sample.dynamic))
+    output, residuals = sample.custom.fwd(*args)
     return output, residuals
 
 
-def _bwd(probe: Probe, residuals: Any, cotangent: Any) -> Leaves | None:
+def _bwd(sample: Sample, residuals: Any, cotangent: Any) -> Leaves | None:
     """One entry a leaf of the arguments, None where the rule gives none; None where there is nothing to compare."""
     residuals = tree_util.tree_map(lambda leaf: leaf, residuals)  # a rule may take its containers apart
-    result = probe.custom.bwd(*probe.nondiff, residuals, cotangent)
-    if setting(probe.custom, "with_logs"):
+    result = sample.custom.bwd(*sample.nondiff, residuals, cotangent)
+    if setting(sample.custom, "with_logs"):
         result = result[0]
-    if not isinstance(result, (tuple, list)) or len(result) != len(probe.dynamic):
+    if not isinstance(result, (tuple, list)) or len(result) != len(sample.dynamic):
         return None  # a matter of structure, and said there
     leaves: list[Any] = []
-    for argument, entry in zip(probe.dynamic, result, strict=True):
+    for argument, entry in zip(sample.dynamic, result, strict=True):
         count = len(tree_util.tree_leaves(argument))
         flat = tree_util.tree_leaves(entry, is_leaf=lambda leaf: leaf is None)
         leaves += flat if len(flat) == count else [None] * count

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 from jax import tree_util
 
-from jaxvjp_magic.introspect.stack import Elsewhere, is_user_code
+from jaxvjp_magic.introspect.stack import UserCode, is_user_code
 from jaxvjp_magic.jax_compat import internals
 from jaxvjp_magic.record.calls import Place
 from jaxvjp_magic.retracing.retrace import aside
@@ -27,7 +27,7 @@ def began(function: Any, primals: tuple[Any, ...], cotangent: Any, options: dict
     """
     equations: list[Any] = []
     run = getattr(function, "call_wrapped", function)  # JAX 0.8 and 0.9 hand over a WrappedFun
-    with Elsewhere(), aside():
+    with UserCode(), aside():
         made = jax.make_jaxpr(lambda *primals: internals.api.vjp(run, *primals, **options)[1](cotangent))(*primals)
         equations = _first(made.jaxpr, made.consts, tree_util.tree_leaves(primals))
     lines = (line for equation in equations for line in internals.lines_of(equation))

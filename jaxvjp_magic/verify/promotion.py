@@ -17,7 +17,7 @@ from jaxvjp_magic.introspect.static_attributes import code_of
 if TYPE_CHECKING:
     import types
 
-    from jaxvjp_magic.verify.samples import Probe
+    from jaxvjp_magic.verify.samples import Sample
 
 PROMOTED = {"float16": "float64", "bfloat16": "float64", "float32": "float64", "complex64": "complex128"}
 WIDE = {"float64", "complex128"}
@@ -25,15 +25,15 @@ _MOST_BYTES = 100_000_000  # of arguments: more is not copied for a comparison
 _COMPARED_SOON = 8  # instructions between reading a dtype and comparing it
 
 
-def may_be_promoted(probe: Probe) -> bool:
+def may_be_promoted(sample: Sample) -> bool:
     """Not where the arguments are large or of special types, nor where the code asks which type it is given."""
-    leaves = [jax.typeof(leaf) for leaf in tree_util.tree_leaves(probe.dynamic)]
+    leaves = [jax.typeof(leaf) for leaf in tree_util.tree_leaves(sample.dynamic)]
     floats = [leaf for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.inexact)]
     if any(str(leaf.dtype) not in PROMOTED.keys() | WIDE for leaf in floats):
         return False
     if sum(leaf.size for leaf in floats) * np.dtype(np.float64).itemsize > _MOST_BYTES:
         return False
-    return not any(map(_compares_dtypes, (probe.custom.fun, probe.custom.fwd, probe.custom.bwd)))
+    return not any(map(_compares_dtypes, (sample.custom.fun, sample.custom.fwd, sample.custom.bwd)))
 
 
 def _compares_dtypes(function: Any) -> bool:
@@ -79,8 +79,8 @@ def inner_jaxprs(equation: Any) -> list[Any]:
     return [one for one in found if hasattr(one, "eqns")]
 
 
-def with_arrays(probe: Probe, promoted: dict[str, str]) -> Probe:
-    """The probe with jax arrays for NumPy's, in the types that these are promoted to."""
+def with_arrays(sample: Sample, promoted: dict[str, str]) -> Sample:
+    """The sample with jax arrays for NumPy's, in the types that these are promoted to."""
 
     def as_array(leaf: Any) -> Any:
         dtype = promoted.get(str(getattr(leaf, "dtype", "")))
@@ -88,5 +88,5 @@ def with_arrays(probe: Probe, promoted: dict[str, str]) -> Probe:
             return jnp.asarray(leaf).astype(dtype)
         return jnp.asarray(leaf) if isinstance(leaf, np.ndarray) else leaf
 
-    dynamic = tuple(tree_util.tree_map(as_array, argument) for argument in probe.dynamic)
-    return dataclasses.replace(probe, args=probe.filled(dynamic))
+    dynamic = tuple(tree_util.tree_map(as_array, argument) for argument in sample.dynamic)
+    return dataclasses.replace(sample, args=sample.filled(dynamic))

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from jaxvjp_magic.record.calls import Function
     from jaxvjp_magic.record.trees import Tree
 
-MOST_PROBES = 200
+MOST_SAMPLES = 200
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class Probe:
+class Sample:
     """One custom_vjp function with arguments of one type; `args` has tracers replaced by random values."""
 
     function: Function
@@ -55,29 +55,29 @@ class Probe:
         return filled(self.args, self.static, dynamic)
 
 
-class Probes:
-    """The probes of one check, one for each function and type of arguments."""
+class Samples:
+    """The samples of one check, one for each function and type of arguments."""
 
     def __init__(self) -> None:
         """Nothing is kept yet."""
-        self._probes: dict[Any, Probe] = {}
-        self.too_many: dict[Function, None] = {}  # of which no probe was kept for some types
+        self._samples: dict[Any, Sample] = {}
+        self.too_many: dict[Function, None] = {}  # of which no sample was kept for some types
         self._random = np.random.default_rng(0)
 
     def add(self, key: Any, custom: Any, function: Function, primals: Tree | None, args: tuple[Any, ...]) -> None:
         """Keep the arguments of a call, the first of its kind."""
-        if key not in self._probes and len(self._probes) >= MOST_PROBES:
+        if key not in self._samples and len(self._samples) >= MOST_SAMPLES:
             self.too_many[function] = None
-        elif key not in self._probes:
+        elif key not in self._samples:
             values, is_random = concrete(args, self._random, frozenset(custom.nondiff_argnums))
             # A copy, for JAX may keep in its caches what is run; its parts stay the identical ones that `key` names.
-            self._probes[key] = Probe(function, primals, with_rules(custom), values, is_random)
+            self._samples[key] = Sample(function, primals, with_rules(custom), values, is_random)
 
-    def take(self) -> list[Probe]:
-        """All probes; they are not kept any longer."""
-        probes = list(self._probes.values())
-        self._probes.clear()
-        return probes
+    def take(self) -> list[Sample]:
+        """All samples; they are not kept any longer."""
+        samples = list(self._samples.values())
+        self._samples.clear()
+        return samples
 
 
 def concrete(

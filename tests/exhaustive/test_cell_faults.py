@@ -77,7 +77,7 @@ NOT_BROKEN = {
         "notebook.session.Extension.__init__",
         "notebook.session.Extension.register",
         "notebook.session.Extension.unregister",
-        "notebook.session._Going.__init__",
+        "notebook.session._ChecksInProgress.__init__",
         "notebook.magics.VjpCheckMagics.__init__",
         "notebook.cell_transform.rewriter",
         "notebook.history.Runs.__init__",

@@ -7,11 +7,11 @@ import pytest
 from fault_programs import PROGRAMS, options_of, outcome, raising, right, wrong
 from faults import FAULT, broken, functions_in, reaching
 
-from jaxvjp_magic.jax_compat import internals
+from jaxvjp_magic.jax_compat import internals, patch_points
 
 MODULES = (
     "instrument.hooks",
-    "recording.call_tree",
+    "recording.recorder",
     "recording.collector",
     "recording.rule_names",
     "introspect.name_lookup",
@@ -45,23 +45,23 @@ NOT_BROKEN = {
         "instrument.hooks._said",
         "instrument.hooks._Stay.current",
         "instrument.wrapped_rules.tell",
-        "recording.collector.Recorder.noting",
+        "recording.collector.Collector.noting",
         "recording.collector._Noting.__init__",
         "recording.collector._Noting.__enter__",
         "recording.collector._Noting.__exit__",
-        "recording.call_tree.Listener._unseen",
-        "recording.collector.Recorder.note",
-        "recording.collector.Recorder.could_not",
+        "recording.recorder.Recorder._unseen",
+        "recording.collector.Collector.note",
+        "recording.collector.Collector.could_not",
         "recording.collector._first_line",
         "instrument.tracer.Tracer._could_not",
-        "recording.call_tree.Listener._could_not",
+        "recording.recorder.Recorder._could_not",
     },
     "a hook, or what stands for a rule: it is the program's own call that fails": {
-        "instrument.wrapped_rules._Watched.__bool__",
-        "instrument.wrapped_rules._Watched.__call__",
-        "instrument.wrapped_rules._Watched.__doc__",
-        "instrument.wrapped_rules._Watched.__getattr__",
-        "instrument.wrapped_rules._Watched.__repr__",
+        "instrument.wrapped_rules._WrappedRule.__bool__",
+        "instrument.wrapped_rules._WrappedRule.__call__",
+        "instrument.wrapped_rules._WrappedRule.__doc__",
+        "instrument.wrapped_rules._WrappedRule.__getattr__",
+        "instrument.wrapped_rules._WrappedRule.__repr__",
     },
     "called by Python when a pullback is gone, and takes one entry out of a dictionary": {
         "recording.live_calls.forget"
@@ -69,13 +69,13 @@ NOT_BROKEN = {
     "takes our frames off tracebacks, which are longer without it": {"introspect.stack.drop_own_frames"},
     "tells our faults from what the program cannot do": {
         "introspect.stack.is_own_fault",
-        "introspect.stack.Elsewhere.__enter__",
-        "introspect.stack.Elsewhere.__exit__",
+        "introspect.stack.UserCode.__enter__",
+        "introspect.stack.UserCode.__exit__",
     },
     "what puts JAX back, which nothing else can": {
         "instrument.hooks.Hooks.forget",
         "instrument.hooks.Hooks._restore",
-        "jax_compat.patch.Slot.restore",
+        "jax_compat.patch.PatchPoint.restore",
         "instrument.tracer.Tracer.abandon",
     },
     "runs once in a process, or at its import": {
@@ -83,11 +83,11 @@ NOT_BROKEN = {
         "instrument.hooks._Stay.__init__",
         "instrument.tracer._hooks",
         "instrument.tracer._the_hooks",
-        "retracing.retrace._Here.__init__",
-        "jax_compat.internals._Gone.__init__",
-        "jax_compat.internals._Gone.__getattr__",
+        "retracing.retrace._ThreadState.__init__",
+        "jax_compat.internals._MissingModule.__init__",
+        "jax_compat.internals._MissingModule.__getattr__",
         "jax_compat.internals._module",
-        "jax_compat.internals._inside_boundary",
+        "jax_compat.patch_points._inside_boundary",
     },
     "counts who is inside a cache of JAX's, under a lock": {
         "retracing.retrace._Inside.__enter__",
@@ -96,8 +96,8 @@ NOT_BROKEN = {
         "retracing.retrace._Inside.alone",
     },
     "runs in a forked child, whose faults come back as the reason": {
-        "recording.collector.Recorder.found",
-        "recording.collector.Recorder.begin_anew",
+        "recording.collector.Collector.found",
+        "recording.collector.Collector.begin_anew",
         "recording.collector._branch",
         "recording.collector._states_of",
         "retracing.rerun.packed",
@@ -109,10 +109,10 @@ NOT_BROKEN = {
     },
     "stands for print": {"retracing.retrace._say_nothing"},
     "asked where there are several checks": {
-        "recording.collector.Recorder.listening",
+        "recording.collector.Collector.listening",
         "instrument.hooks.Hooks.current",
     },
-    "where there are hundreds of pullbacks": {"recording.call_tree.Listener._forget_the_dead"},
+    "where there are hundreds of pullbacks": {"recording.recorder.Recorder._forget_the_dead"},
     "of %vjpcheck cache, or where compiling takes long": {
         "instrument.compile_time.keep_in",
         "instrument.compile_time.kept_in",
@@ -189,10 +189,10 @@ def test_a_fault_is_one_note_and_nothing_else(programs, name, capsys):
 
 def standing():
     """What stands in JAX's places."""
-    slots = (
-        internals.custom_vjp_slot(),
-        internals.vjp_slot(),
-        internals.pullback_slot(),
-        internals.partial_pullback_slot(),
+    points = (
+        patch_points.custom_vjp(),
+        patch_points.vjp(),
+        patch_points.pullback(),
+        patch_points.partial_pullback(),
     )
-    return [slot and slot.original for slot in slots]
+    return [point and point.original for point in points]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def judged(function: Any, arguments: Sequence[Any] | None = None) -> Verdict:
     """What is known of `function(*arguments)`; without arguments, of a call with arrays."""
-    # %load_ext need not wait for the rest of this package; a check's listener loads it
+    # %load_ext need not wait for the rest of this package; a check's recorder loads it
     from jaxvjp_magic.introspect.purity.judging import judge
 
     return judge(function, arguments)

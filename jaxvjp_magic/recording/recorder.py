@@ -23,39 +23,41 @@ from jaxvjp_magic.jax_compat import internals
 from jaxvjp_magic.record.calls import Bwd, CallFact, Forward, Function, Fwd, Primal, Pullback
 from jaxvjp_magic.record.facts import ValueFact
 from jaxvjp_magic.record.record import NotChecked
+from jaxvjp_magic.recording.dependence import Dependence
 from jaxvjp_magic.recording.live_calls import CustomCall, Pending, VjpCall, forget, nondiff_ids, output_key, same_types
-from jaxvjp_magic.recording.rule_names import Looks
-from jaxvjp_magic.retracing.rerun import Again
+from jaxvjp_magic.recording.rule_names import RuleNames
+from jaxvjp_magic.retracing.rerun import Reruns
 from jaxvjp_magic.retracing.retrace import Retracing, Shared, aside
 from jaxvjp_magic.verify import observed_values
-from jaxvjp_magic.verify.samples import Probes
+from jaxvjp_magic.verify.samples import Samples
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jaxvjp_magic.record.trees import Tree
-    from jaxvjp_magic.recording.collector import Handle, Recorder
+    from jaxvjp_magic.recording.collector import Collector, Handle
 
 PAIR = 2
 MANY = 256  # pullbacks that may be dead, before they are looked through
 
 
-class Listener:
-    """Turns what the hooks see into facts in one recorder."""
+class Recorder:
+    """Turns what the hooks see into facts in one collector."""
 
-    def __init__(self, recorder: Recorder, *, retrace: str = "pure", verify: bool = False) -> None:
-        """Facts go to `recorder`; with `verify`, values are looked at too.
+    def __init__(self, collector: Collector, *, retrace: str = "pure", verify: bool = False) -> None:
+        """Facts go to `collector`; with `verify`, values are looked at too.
 
         `retrace` is "pure", "all" or "none", as in `Options`.
         """
-        self.recorder = recorder
-        self.again = Again(recorder)
+        self.collector = collector
+        self.reruns = Reruns(collector)
         self.retracing = None
         if retrace != "none":
-            self.retracing = Retracing(recorder, again=self.again if retrace == "pure" else None)
-        self.probes = Probes() if verify else None
+            self.retracing = Retracing(collector, again=self.reruns if retrace == "pure" else None)
+        self.samples = Samples() if verify else None
         self.functions = Functions()
-        self.looks = Looks(recorder, self.functions, self.again)
+        self.dependence = Dependence(collector, self.functions, self.reruns)
+        self.names = RuleNames(collector, self.functions, self.reruns, self.dependence)
         self._shared = Shared()
         self._pullbacks: dict[int, Pending] = {}
         self._many = MANY
@@ -66,16 +68,16 @@ class Listener:
         """Keep nothing of the program's: an exception may keep this object, for it is in the hooks' frames."""
         self._pullbacks.clear()
         self._shared.close()
-        if self.probes is not None:
-            self.probes.take()
+        if self.samples is not None:
+            self.samples.take()
 
     def _could_not(self, what: str, about: Any, error: Exception) -> None:
-        """As `Recorder.noting`, for the hooks that run most: an exception of ours is a note, and only that."""
-        self.recorder.could_not(what.format(name_of(about) or "a function"), error)
+        """As `Collector.noting`, for the hooks that run most: an exception of ours is a note, and only that."""
+        self.collector.could_not(what.format(name_of(about) or "a function"), error)
 
     def _unseen(self, what: str, error: Exception, otherwise: Any) -> Any:
         """`otherwise`, and a note: what was looked for in JAX has moved, and the call is recorded without it."""
-        self.recorder.could_not(f"see {what}", error)
+        self.collector.could_not(f"see {what}", error)
         return otherwise
 
     # A call of a custom_vjp function ---------------------------------------------------------
@@ -87,7 +89,7 @@ class Listener:
             if kwargs or len(args) != facts.arity:
                 args = _by_position(custom.fun, args, kwargs)
             if facts.has_closures:
-                self.looks.at_call(custom, facts)
+                self.names.at_call(custom, facts)
             dynamic, named = args, facts.names
             nondiff: tuple[tuple[str, str], ...] = ()
             arrays: tuple[str, ...] = ()
@@ -97,9 +99,9 @@ class Listener:
                 others = [(named[i], args[i]) for i in sorted(facts.static) if i < len(args)]
                 dynamic = tuple(arg for i, arg in enumerate(args) if i not in facts.static)
                 named = tuple(one for i, one in enumerate(named) if i not in facts.static)
-                nondiff = tuple([(name, _nondiff_text(self.recorder, value)) for name, value in others])
+                nondiff = tuple([(name, _nondiff_text(self.collector, value)) for name, value in others])
                 arrays = tuple([name for name, value in others if _has_array(value)])
-            known_by, leaves, avals = self.recorder.types.known_by(dynamic, named)
+            known_by, leaves, avals = self.collector.types.known_by(dynamic, named)
             user_frame = stack.user_frame(frame)
             try:
                 differentiated = internals.are_differentiated(leaves)
@@ -111,66 +113,66 @@ class Listener:
                 vmap = self._unseen("the axes of vmap", error, ())
             code, at = (user_frame.f_code, user_frame.f_lasti) if user_frame else (None, 0)
             step = id(facts.rule), facts.function, known_by, id(code), at, nondiff, arrays, differentiated, vmap
-            origin = self.recorder.begun(step)
+            origin = self.collector.begun(step)
             if origin is None:
-                primals = self.recorder.types.tree(dynamic, named)
+                primals = self.collector.types.tree(dynamic, named)
                 paths = tuple(leaf.path for leaf in itertools.compress(primals.leaves, differentiated))
                 fact = CallFact(
                     *("custom_vjp", facts.function, primals, stack.place_of(user_frame), facts.rule),
                     *(nondiff, arrays, paths, vmap),
                 )
-                origin = self.recorder.begin(fact, step, (code, avals))
-            return CustomCall(self.recorder, origin.root, custom, facts)
-        except Exception as error:  # noqa: BLE001 (as in `Recorder.noting`)
+                origin = self.collector.begin(fact, step, (code, avals))
+            return CustomCall(self.collector, origin.root, custom, facts)
+        except Exception as error:  # noqa: BLE001 (as in `Collector.noting`)
             self._could_not("record a call of {}", custom, error)
         return None
 
     def primal_ran(self, call: CustomCall, args: tuple[Any, ...], output: Any) -> None:
         """The primal function returned `output`."""
         try:
-            known_by, _, avals = self.recorder.types.known_by((output,))
+            known_by, _, avals = self.collector.types.known_by((output,))
             step = Primal, known_by
             if not call.repeats(step):
-                tree = self.recorder.types.tree(output)
+                tree = self.collector.types.tree(output)
                 self._known_outputs(call.custom)[output_key(call, args)] = tree
                 call.add(Primal(tree), step, avals)
-            self.looks.at_rule(call, call.custom.fun, "primal")
-        except Exception as error:  # noqa: BLE001 (as in `Recorder.noting`)
+            self.names.at_rule(call, call.custom.fun, "primal")
+        except Exception as error:  # noqa: BLE001 (as in `Collector.noting`)
             self._could_not("record what {} returned", call.custom, error)
 
     def fwd_ran(self, call: CustomCall, args: tuple[Any, ...], pair: Any) -> None:
         """The fwd rule returned `pair`."""
         try:
             if not isinstance(pair, (tuple, list)) or len(pair) != PAIR:
-                call.add(Fwd(None, None, self.recorder.types.tree(pair).structure.described))
+                call.add(Fwd(None, None, self.collector.types.tree(pair).structure.described))
             else:
-                known_by, _, avals = self.recorder.types.known_by(tuple(pair))
+                known_by, _, avals = self.collector.types.known_by(tuple(pair))
                 before, step = call.state, (Fwd, known_by, nondiff_ids(call, args))
                 # With values, and below a vmap, more counts than the types.
-                if self.probes is not None or internals.is_mapped() or not call.repeats(step):
+                if self.samples is not None or internals.is_mapped() or not call.repeats(step):
                     self._fwd_returned(call, args, pair)
                     call.leads(before, step, avals)
-            self.looks.at_rule(call, call.custom.fwd, "fwd")
-        except Exception as error:  # noqa: BLE001 (as in `Recorder.noting`)
+            self.names.at_rule(call, call.custom.fwd, "fwd")
+        except Exception as error:  # noqa: BLE001 (as in `Collector.noting`)
             self._could_not("record what the fwd rule of {} returned", call.custom, error)
 
     def _fwd_returned(self, call: CustomCall, args: tuple[Any, ...], pair: Any) -> None:
-        output, residuals = self.recorder.types.tree(pair[0]), self.recorder.types.tree(pair[1])
+        output, residuals = self.collector.types.tree(pair[0]), self.collector.types.tree(pair[1])
         custom, args = call.custom, tuple(map(_without_marks, args))
-        call.add(Fwd(output, residuals, shared=self.looks.shared_outputs(custom, args, pair[0])))
+        call.add(Fwd(output, residuals, shared=self.dependence.shared_outputs(custom, args, pair[0])))
         expected = self._primal_output(call, custom, args, output)
         if expected is not None:
             call.add(Primal(expected))
-        self.looks.keep_types(call, custom, args)
-        if self.probes is not None:
+        self.dependence.keep_types(call, custom, args)
+        if self.samples is not None:
             fact, rules = call.state.origin.fact, (custom.fun, custom.fwd, custom.bwd)
             key = *map(id, rules), *output_key(call, args)
-            self.probes.add(key, custom, fact.function, fact.primals, args)
+            self.samples.add(key, custom, fact.function, fact.primals, args)
 
     def bwd_ran(self, call: CustomCall, args: tuple[Any, ...], result: Any) -> None:
         """The bwd rule returned `result`."""
         try:
-            custom, types_of = call.custom, self.recorder.types
+            custom, types_of = call.custom, self.collector.types
             cotangents = args[len(custom.nondiff_argnums) + 1]
             compared = not setting(custom, "with_accums")
             if setting(custom, "with_logs") and isinstance(result, (tuple, list)) and len(result) == PAIR:
@@ -183,29 +185,29 @@ class Listener:
             if not repeats:
                 tree = types_of.tree(result, arguments, keep_none=True) if compared else None
                 call.add(Bwd(types_of.tree(cotangents), tree))
-            self.looks.at_rule(call, custom.bwd, "bwd")
+            self.names.at_rule(call, custom.bwd, "bwd")
             if not repeats:
                 if tree is not None:
-                    self.looks.dropped(call, custom, tree)
-                    self.looks.unused(call, custom, args)
+                    self.dependence.dropped(call, custom, tree)
+                    self.dependence.unused(call, custom, args)
                 call.leads(before, step, avals)
-            if self.probes is not None and observed_values.has_large_zeros(cotangents):
-                self.recorder.fact(ValueFact(call.state.origin.fact.function, primals, "bwd", "", "zeros"))
-        except Exception as error:  # noqa: BLE001 (as in `Recorder.noting`)
+            if self.samples is not None and observed_values.has_large_zeros(cotangents):
+                self.collector.fact(ValueFact(call.state.origin.fact.function, primals, "bwd", "", "zeros"))
+        except Exception as error:  # noqa: BLE001 (as in `Collector.noting`)
             self._could_not("record what the bwd rule of {} returned", call.custom, error)
 
     def call_failed(self, handle: Handle, phase: str, error: Exception) -> None:
         """A call raised, and it was no rule of it that did."""
-        with self.recorder.noting("record the exception of a call"):
+        with self.collector.noting("record the exception of a call"):
             handle.failed(phase, error)
 
     def rule_failed(self, call: CustomCall, phase: str, error: Exception, args: tuple[Any, ...]) -> None:
         """The primal function or a rule raised, when it was called with `args`."""
-        with self.recorder.noting("record the exception of {}", call.custom):
+        with self.collector.noting("record the exception of {}", call.custom):
             if phase == "fwd":
-                self.looks.keep_types(call, call.custom, tuple(map(_without_marks, args)))
+                self.dependence.keep_types(call, call.custom, tuple(map(_without_marks, args)))
             if phase != "primal":
-                self.looks.at_rule(call, call.custom.fwd if phase == "fwd" else call.custom.bwd, phase)
+                self.names.at_rule(call, call.custom.fwd if phase == "fwd" else call.custom.bwd, phase)
             call.failed(phase, error)
 
     def untraced(self, called: Any) -> None:
@@ -218,16 +220,16 @@ class Listener:
         if kind is jax.custom_jvp:
             function, why = called.fun, "custom_jvp rules are not traced"
             code = code_of(function)
-            if not self.recorder.here.calls or code is None or not stack.is_user_code(code.co_filename):
+            if not self.collector.here.calls or code is None or not stack.is_user_code(code.co_filename):
                 return
         elif kind.__name__ == "custom_vjp3" and not isinstance(called, internals.HiPrimitive):
             function, why = called.f, "JAX_CUSTOM_VJP3 is on, and what it makes is not traced"
         else:
             if kind.__module__.partition(".")[0] == "jax":
                 return
-            self.recorder.not_checked(NotChecked("rules", Function(kind.__name__), "hijax primitives are not traced"))
+            self.collector.not_checked(NotChecked("rules", Function(kind.__name__), "hijax primitives are not traced"))
             return
-        self.recorder.not_checked(NotChecked("rules", self.functions.of(function), why))
+        self.collector.not_checked(NotChecked("rules", self.functions.of(function), why))
 
     # What the primal function returns, where it did not run ------------------------------------
 
@@ -246,7 +248,7 @@ class Listener:
         known = self._known_outputs(custom)
         expected = known.get(key)
         if expected is None or not same_types(expected, got):  # a second look before anything is said
-            expected = self.again.run(
+            expected = self.reruns.run(
                 "output", handle.facts.function, [(custom.fun, args)], lambda: self._evaluated(custom, args, got)
             )
             if expected is None:  # it runs on values only, or may not run: nothing to compare
@@ -265,8 +267,8 @@ class Listener:
         expected = None
         for shared in (self._shared, None):  # what was traced before may be outdated
             expected = None
-            with stack.Elsewhere(), self.recorder.paused(), aside(shared):
-                expected = self.recorder.types.tree(shapes_of(on_dynamic, dynamic))
+            with stack.UserCode(), self.collector.paused(), aside(shared):
+                expected = self.collector.types.tree(shapes_of(on_dynamic, dynamic))
             if expected is not None and same_types(expected, got):
                 break
         return expected
@@ -286,7 +288,7 @@ class Listener:
                 kind, asking = self._unseen("what calls jax.vjp", error, ("vjp", frame))
             user_frame = stack.user_frame(asking)
             of_function, names = self._asked_for(given.function)
-            known_by, leaves, avals = self.recorder.types.known_by(primals)
+            known_by, leaves, avals = self.collector.types.known_by(primals)
             try:
                 vmap = internals.mapped_sizes(leaves, given.others)
             except Exception as error:  # noqa: BLE001 (as above)
@@ -294,14 +296,14 @@ class Listener:
             code, at = (user_frame.f_code, user_frame.f_lasti) if user_frame else (None, 0)
             is_direct = user_frame is not None and user_frame is asking
             step = kind, of_function, names, given.positions, known_by, id(code), at, vmap
-            origin = self.recorder.begun(step)
+            origin = self.collector.begun(step)
             if origin is None:
                 positions = range(len(primals)) if given.positions is None else given.positions
-                tree = self.recorder.types.tree(primals, tuple(_name_of(names, i) for i in positions))
+                tree = self.collector.types.tree(primals, tuple(_name_of(names, i) for i in positions))
                 fact = CallFact(kind, of_function, tree, stack.place_of(user_frame), vmap=vmap, is_direct=is_direct)
-                origin = self.recorder.begin(fact, step, (code, avals))
-            return VjpCall(self.recorder, origin.root)
-        except Exception as error:  # noqa: BLE001 (as in `Recorder.noting`)
+                origin = self.collector.begin(fact, step, (code, avals))
+            return VjpCall(self.collector, origin.root)
+        except Exception as error:  # noqa: BLE001 (as in `Collector.noting`)
             self._could_not("record a use of jax.vjp", None, error)
         return None
 
@@ -321,7 +323,7 @@ class Listener:
                 primals, others = internals.kept_residuals(pullback)
             except Exception as error:  # noqa: BLE001 (the call is recorded without them)
                 primals, others = self._unseen("what a pullback keeps", error, ((), ()))
-            types_of = self.recorder.types
+            types_of = self.collector.types
             known_by, _, avals = types_of.known_by((output, *primals, tuple(others)))
             step = Forward, known_by
             if not call.repeats(step):
@@ -331,11 +333,11 @@ class Listener:
             owner, call.key = internals.pullback_owner(pullback)
             if len(self._pullbacks) >= self._many:
                 self._forget_the_dead()
-            pending = self._pullbacks[call.key] = Pending(owner, None if self.probes is None else forget)
+            pending = self._pullbacks[call.key] = Pending(owner, None if self.samples is None else forget)
             pending.call = call
-            if self.probes is not None:  # then at once, for this is the program's
+            if self.samples is not None:  # then at once, for this is the program's
                 pending.asked, pending.pullbacks = asked, self._pullbacks
-        except Exception as error:  # noqa: BLE001 (as in `Recorder.noting`)
+        except Exception as error:  # noqa: BLE001 (as in `Collector.noting`)
             self._could_not("record what jax.vjp returned", None, error)
 
     def pullback_of(self, key_of: Callable[..., int], arguments: tuple[Any, ...]) -> VjpCall | None:
@@ -358,15 +360,15 @@ class Listener:
                 result = result[0]
             if find is not None:
                 result = find(result)
-            types_of = self.recorder.types
+            types_of = self.collector.types
             known_by, _, avals = types_of.known_by((cotangent, result))
             step = Pullback, known_by
             if not call.repeats(step):
                 call.add(Pullback(types_of.tree(cotangent), types_of.tree(result, call.names)), step, avals)
-            if self.probes is not None:
+            if self.samples is not None:
                 known = self._pullbacks.get(call.key)  # with what jax.vjp was given, as long as the pullback is there
                 self._look_for_nan(call, cotangent, result, known and known.asked)
-        except Exception as error:  # noqa: BLE001 (as in `Recorder.noting`)
+        except Exception as error:  # noqa: BLE001 (as in `Collector.noting`)
             self._could_not("record the call of a pullback", None, error)
 
     def into_refs(self, refs: Any, *, logs: bool) -> Callable[..., Any]:
@@ -375,7 +377,7 @@ class Listener:
         types_of = internals.map_refs(lambda ref: internals.aval_of(ref) or ref, refs)
 
         def gradients(result: Any) -> Any:
-            with self.recorder.noting("record where gradients went"):
+            with self.collector.noting("record where gradients went"):
                 return internals.map_refs(_value_or_ref, types_of, result[0] if logs else result)
             return result
 
@@ -386,25 +388,25 @@ class Listener:
             return
         from jaxvjp_magic.verify import nan_origin
 
-        with self.recorder.paused():
+        with self.collector.paused():
             may_run = asked and purity.judged(unwrap.unwrapped(asked[0])).is_silent
             place = nan_origin.began(asked[0], asked[1], cotangent, asked[2]) if may_run else None
         fact = handle.state.origin.fact
-        gradients = self.recorder.types.tree(result, handle.names)
+        gradients = self.collector.types.tree(result, handle.names)
         for (path, _), leaf in zip(gradients.leaves, tree_util.tree_leaves(result), strict=True):
             if observed_values.has_nan(leaf):
-                self.recorder.fact(ValueFact(fact.function, fact.primals, "pullback", path, "nan", place=place))
+                self.collector.fact(ValueFact(fact.function, fact.primals, "pullback", path, "nan", place=place))
 
     def pullback_failed(self, handle: Handle, cotangent: Any, error: Exception) -> None:
         """A pullback raised."""
-        with self.recorder.noting("record the call of a pullback"):
-            handle.add(Pullback(self.recorder.types.tree(cotangent)))
+        with self.collector.noting("record the call of a pullback"):
+            handle.add(Pullback(self.collector.types.tree(cotangent)))
             handle.failed("pullback", error)
 
 
 def _by_position(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
     """The arguments as `resolved` has them; as they were given, where JAX cannot have them either, and will say so."""
-    with stack.Elsewhere():
+    with stack.UserCode():
         return resolved(function, args, kwargs)
     return (*args, *kwargs.values())
 
@@ -417,10 +419,10 @@ def _value_or_ref(ref: Any, gradient: Any) -> Any:
     return ref if gradient is None or isinstance(gradient, internals.REF_MARKS) else gradient
 
 
-def _nondiff_text(recorder: Recorder, value: Any) -> str:
+def _nondiff_text(collector: Collector, value: Any) -> str:
     leaves = tree_util.tree_leaves(value)
     if len(leaves) == 1 and leaves[0] is value and not callable(value):
-        return recorder.types.of(value).text
+        return collector.types.of(value).text
     return describe(value)
 
 
