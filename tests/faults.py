@@ -33,6 +33,8 @@ def functions_in(*names):
     for module in modules_in(*names):
         short = module.__name__.removeprefix(f"{jaxvjp_magic.__name__}.")
         for name, value in vars(module).items():
+            if getattr(value, "_is_protocol", False):
+                continue
             if isinstance(value, type) and value.__module__ == module.__name__:
                 for method, inner in vars(value).items():
                     found[f"{short}.{name}.{method}"] = plain(inner)

@@ -54,6 +54,7 @@ def _place(line: int | None, source: str) -> Place:
 class FindingView:
     """A finding, ready to be shown.
 
+    `heading` is the title after the place, as in `line 17: f was overwritten`;
     `fix` has its words and its code; `snippet` the line's number, and the line
     before, in and after the part that is meant.
     """
@@ -62,6 +63,7 @@ class FindingView:
     code: str
     severity: Severity
     place: Place
+    heading: str
     title: str
     relation: str
     message: str
@@ -70,11 +72,6 @@ class FindingView:
     about: str
     calls: tuple[int, ...]
     is_new: bool
-
-    @property
-    def heading(self) -> str:
-        """`line 17: test_func was overwritten; test_func_fwd calls it`."""
-        return f"{self.place.words}: {self.title}" if self.place.words else self.title
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -245,6 +242,7 @@ class ReportView:
             plain(finding.code),
             finding.severity,
             _place(finding.line, finding.source),
+            plain(sentences.heading(finding)),
             plain(finding.title),
             plain(sentences.relation(self._report, index)),
             plain(finding.message),

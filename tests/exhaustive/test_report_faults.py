@@ -22,12 +22,6 @@ NOT_BROKEN = {
         "source.program.FileSources.__init__",
     },
     "at the import of the checks": {"checks.register.check"},
-    "the words of an interface": {
-        "source.program.Sources.text_of",
-        "source.program.Sources.searched",
-        "source.program.Sources.checked",
-        "source.program.Sources.history",
-    },
     "used while the program runs, by what is broken in test_tracing_faults.py": {
         "source.bindings.loops_around",
         "source.bindings._function_around",
