@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,17 +18,19 @@ if TYPE_CHECKING:
     from jaxvjp_magic.results.diff import Changes
     from jaxvjp_magic.results.model import ReportData
 
-# One module from several files, without a build: they share their names, as sections of one file would.
+# One module from several, without a build: in one file they need no imports of each other, and share their names.
 VIEW = "application/vnd.jupyter.widget-view+json"
 _PARTS = ("dom", "findings", "reveal", "detail", "table", "keep", "main")
 _FOLDER = Path(__file__).parent
 _ROWS_AT_ONCE = 1000
+_OF_A_FILE = re.compile(r"^(?:import .*\n|export (?!default ))", re.MULTILINE)
 
 
 @functools.cache
 def script(parts: tuple[str, ...] = _PARTS) -> str:
     """The widget's ES module."""
-    return "\n".join((_FOLDER / "widget_js" / f"{part}.js").read_text(encoding="utf-8") for part in parts)
+    text = "\n".join((_FOLDER / "widget_js" / f"{part}.js").read_text(encoding="utf-8") for part in parts)
+    return _OF_A_FILE.sub("", text)
 
 
 @functools.cache

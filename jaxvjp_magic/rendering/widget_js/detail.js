@@ -1,8 +1,10 @@
 // What an opened row shows: the picture of the call, and its leaves, expected beside got.
 
+import { h, hidden, picture } from "./dom.js";
+
 const MOST_LEAVES = 300;
 
-function drawDetail(state, row, detail) {
+export function drawDetail(state, row, detail) {
   const { view } = state;
   const leaves = detail.leaves.slice(0, MOST_LEAVES);
   const more = detail.leaves.length - leaves.length;
@@ -15,7 +17,11 @@ function drawDetail(state, row, detail) {
       { class: "vc-leaves" },
       h("caption", {}, `leaves of call ${row.id}`),
       leafHead(leaves),
-      h("tbody", {}, leaves.map((leaf, number) => leafRow(view, leaf, leaves[number - 1], leaves))),
+      h(
+        "tbody",
+        {},
+        leaves.map((leaf, number) => leafRow(view, leaf, leaves[number - 1], leaves)),
+      ),
     ),
     more > 0 ? h("p", { class: "vc-grey" }, `... and ${more.toLocaleString("en")} more leaves`) : null,
   );
@@ -34,7 +40,15 @@ function leafColumns(leaves) {
 
 function leafHead(leaves) {
   const names = ["part", ...leafColumns(leaves).map(([, name]) => name)];
-  return h("thead", {}, h("tr", {}, names.map((name) => h("th", { scope: "col" }, name))));
+  return h(
+    "thead",
+    {},
+    h(
+      "tr",
+      {},
+      names.map((name) => h("th", { scope: "col" }, name)),
+    ),
+  );
 }
 
 function leafRow(view, leaf, before, leaves) {
@@ -44,12 +58,12 @@ function leafRow(view, leaf, before, leaves) {
     { class: first ? "vc-first" : null },
     h("th", { scope: "row" }, first ? leaf.phase : hidden(leaf.phase)),
     leafColumns(leaves).map(([key]) =>
-      h("td", {}, key === "got" && leaf.mark ? marked(view, leaf.mark, leaf.got) : leaf[key] ?? ""),
+      h("td", {}, key === "got" && leaf.mark ? marked(view, leaf.mark, leaf.got) : (leaf[key] ?? "")),
     ),
   );
 }
 
 /** What does not fit, with the symbol and, for those who do not see it, the word. */
-function marked(view, severity, text) {
+export function marked(view, severity, text) {
   return h("b", { class: `vc-mark vc-${severity}` }, `${view.symbols[severity]} `, hidden(`${severity} `), text);
 }

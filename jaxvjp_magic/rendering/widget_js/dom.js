@@ -11,21 +11,21 @@ function fill(node, attributes, content) {
 }
 
 /** An HTML element: h("p", {class: "x", onclick: f}, "text", otherElement). */
-function h(tag, attributes = {}, ...content) {
+export function h(tag, attributes = {}, ...content) {
   return fill(document.createElement(tag), attributes, content);
 }
 
 /** A picture that Python has drawn, in which it has escaped all text. */
-function picture(svg) {
+export function picture(svg) {
   return new DOMParser().parseFromString(svg, "text/html").querySelector("svg");
 }
 
 /** What only screen readers read, and what is copied with the text. */
-function hidden(text) {
+export function hidden(text) {
   return h("span", { class: "vc-hidden" }, text);
 }
 
 /** A severity as symbol and word; the colour is that of the element around it. */
-function sign(view, severity, more = "") {
+export function sign(view, severity, more = "") {
   return `${view.symbols[severity]} ${severity}${more && ` ${more}`}`;
 }

@@ -1,6 +1,8 @@
 // Findings as cards: the cause, and folded into it what follows from it.
 
-function drawFindings(state) {
+import { h, sign } from "./dom.js";
+
+export function drawFindings(state) {
   return state.view.findings.map((finding) => {
     const all = [finding, ...finding.followers];
     const card = h(

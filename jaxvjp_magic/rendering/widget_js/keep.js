@@ -5,7 +5,7 @@ const STATE = "application/vnd.jupyter.widget-state+json";
 const VIEW = "application/vnd.jupyter.widget-view+json";
 const OURS = /^jaxvjp_magic\./;
 
-async function keepWithNotebook(model) {
+export async function keepWithNotebook(model) {
   const manager = model.widget_manager;
   const notebook = manager?.context?.model;
   if (!notebook?.setMetadata || !notebook.cells) return; // another front end: it has its own way
@@ -38,7 +38,8 @@ function savedState(notebook) {
 
 function save(notebook, state) {
   const saved = { version_major: 2, version_minor: 0, state };
-  if (Object.keys(state).length) notebook.setMetadata("widgets", { ...notebook.getMetadata("widgets"), [STATE]: saved });
+  if (Object.keys(state).length)
+    notebook.setMetadata("widgets", { ...notebook.getMetadata("widgets"), [STATE]: saved });
   else notebook.deleteMetadata("widgets");
 }
 

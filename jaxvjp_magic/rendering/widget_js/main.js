@@ -1,4 +1,10 @@
-// The widget: head, findings, tools, table. Its state is the report as Python says it (view.py), whole or shortened.
+// The widget: head, findings, tools, table. Its state is the report as Python says it (widget_view.py), whole or shortened.
+
+import { h, sign } from "./dom.js";
+import { drawFindings } from "./findings.js";
+import { keepWithNotebook } from "./keep.js";
+import { cellAround, revealLine } from "./reveal.js";
+import { Calls } from "./table.js";
 
 const ANSWER_WITHIN = 8000; // milliseconds
 
@@ -9,6 +15,9 @@ function render({ model, el }) {
 }
 
 class State {
+  /** @type {Calls} */ calls;
+  /** @type {{severity: string | null, button: HTMLElement}[]} */ choices;
+
   constructor(model, root) {
     this.model = model;
     this.root = root;
@@ -56,7 +65,12 @@ class State {
     return h(
       "div",
       { class: "vc-head" },
-      h("p", {}, h("b", {}, `vjpcheck: ${view.headline}`), view.jax && h("span", { class: "vc-grey" }, ` jax ${view.jax}`)),
+      h(
+        "p",
+        {},
+        h("b", {}, `vjpcheck: ${view.headline}`),
+        view.jax && h("span", { class: "vc-grey" }, ` jax ${view.jax}`),
+      ),
       view.ending && h("p", {}, view.ending),
       view.since && drawSince(view.since),
     );
@@ -71,12 +85,20 @@ class State {
       oninput: () => this.filter({ words: field.value.trim().toLowerCase() }),
     });
     this.field = field;
-    const present = Object.keys(view.symbols).filter((severity) => this.cards.some((one) => one.severities.includes(severity)));
+    const present = Object.keys(view.symbols).filter((severity) =>
+      this.cards.some((one) => one.severities.includes(severity)),
+    );
     this.choices = [null, ...present].map((severity) => ({ severity, button: this.choice(severity) }));
     return h(
       "div",
       { class: "vc-tools" },
-      present.length ? h("div", { role: "group", "aria-label": "severity" }, this.choices.map(({ button }) => button)) : null,
+      present.length
+        ? h(
+            "div",
+            { role: "group", "aria-label": "severity" },
+            this.choices.map(({ button }) => button),
+          )
+        : null,
       field,
       this.status,
       view.held ? this.total() : null,
@@ -94,7 +116,12 @@ class State {
 
   total() {
     const largest = h("button", { class: "vc-link", onclick: () => this.calls.sortBy("memory") }, "largest first");
-    return h("span", { class: "vc-total" }, `residuals: ${this.view.held} in all `, this.view.most_held ? largest : null);
+    return h(
+      "span",
+      { class: "vc-total" },
+      `residuals: ${this.view.held} in all `,
+      this.view.most_held ? largest : null,
+    );
   }
 
   filter(change) {
@@ -104,7 +131,8 @@ class State {
       card.hidden = (severity && !severities.includes(severity)) || (words && !text.includes(words));
     }
     for (const { button, severity: own } of this.choices) button.setAttribute("aria-pressed", String(own === severity));
-    this.calls.keep = (row) => (!severity || row.severities?.includes(severity)) && (!words || searched(row).includes(words));
+    this.calls.keep = (row) =>
+      (!severity || row.severities?.includes(severity)) && (!words || searched(row).includes(words));
     this.calls.scroller.scrollTop = 0;
     this.calls.arrange();
   }
@@ -113,7 +141,8 @@ class State {
   told(shown = this.calls?.shown.length ?? 0) {
     const rows = this.calls?.rows.length ?? this.view.rows.length;
     const number = (count) => count.toLocaleString("en");
-    this.status.textContent = shown === rows ? `${number(rows)} ${rows === 1 ? "row" : "rows"}` : `${number(shown)} of ${number(rows)} rows`;
+    this.status.textContent =
+      shown === rows ? `${number(rows)} ${rows === 1 ? "row" : "rows"}` : `${number(shown)} of ${number(rows)} rows`;
     this.rest.textContent = this.missing > 0 ? `... and ${number(this.missing)} more calls` : "";
   }
 
@@ -136,12 +165,16 @@ class State {
   elsewhereButton(elsewhere, text) {
     if (!elsewhere || !("vjpcheckLines" in document.body.dataset)) return text;
     const [line, source] = elsewhere;
-    return h("button", {
-      class: "vc-link vc-goto",
-      title: `go to line ${line} of ${source}`,
-      "data-commandlinker-command": "jaxvjp:go-to-line",
-      "data-commandlinker-args": JSON.stringify({ line, source }),
-    }, text);
+    return h(
+      "button",
+      {
+        class: "vc-link vc-goto",
+        title: `go to line ${line} of ${source}`,
+        "data-commandlinker-command": "jaxvjp:go-to-line",
+        "data-commandlinker-args": JSON.stringify({ line, source }),
+      },
+      text,
+    );
   }
 
   attached() {
@@ -189,7 +222,10 @@ class State {
 }
 
 function searched(row) {
-  row.text ??= Object.values(row.cells).flatMap((cell) => cell.lines ?? []).join("\n").toLowerCase();
+  row.text ??= Object.values(row.cells)
+    .flatMap((cell) => cell.lines ?? [])
+    .join("\n")
+    .toLowerCase();
   return row.text;
 }
 
@@ -203,7 +239,11 @@ function drawSince({ summary, lines }) {
 /** What was not looked at, not compared, not shown: one quiet line, which opens where there is more. */
 function drawQuiet({ summary, lines }) {
   if (!lines.length) return h("p", { class: "vc-grey vc-unseen" }, summary);
-  const list = h("ul", {}, lines.map((line) => h("li", {}, line)));
+  const list = h(
+    "ul",
+    {},
+    lines.map((line) => h("li", {}, line)),
+  );
   return h("details", { class: "vc-grey vc-unseen" }, h("summary", {}, summary), list);
 }
 

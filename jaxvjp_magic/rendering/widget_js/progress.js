@@ -1,6 +1,8 @@
 // A line below the cell that runs, while it runs. It is part of the page and not of the notebook: nothing of it is an
 // output, so the cell's own outputs stay as they are, and nothing of it is saved.
 
+import { h } from "./dom.js";
+
 const RUNNING = "[*]:";
 
 function initialize({ model }) {
@@ -19,7 +21,8 @@ function initialize({ model }) {
 function runningCell(text) {
   for (const cell of document.querySelectorAll(".jp-CodeCell")) {
     if (cell.querySelector(".jp-InputPrompt")?.textContent !== RUNNING) continue;
-    const content = cell.querySelector(".cm-content");
+    /** @type {any} */
+    const content = cell.querySelector(".cm-content"); // with CodeMirror's own view
     const editor = content?.cmTile?.view ?? content?.cmView?.view;
     const shown = editor?.state.doc.toString() ?? content?.innerText ?? "";
     if (shown.trimEnd() === text.trimEnd()) return cell;

@@ -1,16 +1,18 @@
 // A line of the checked cell: found in the page around this output, scrolled to, and lit up for a moment.
 
+import { h } from "./dom.js";
+
 const CELLS = ".jp-Cell, .jp-CodeCell, div.code_cell, .cell";
 const INPUTS = ".jp-InputArea, .jp-Cell-inputWrapper, .input, .input_area";
 
 /** The cell that this output belongs to; null where the page has none (other front ends keep outputs in frames). */
-function cellAround(element) {
+export function cellAround(element) {
   const cell = element.closest(CELLS);
   return cell?.querySelector(INPUTS) ? cell : null;
 }
 
 /** Show a line of the cell; whether that worked. */
-function revealLine(element, line) {
+export function revealLine(element, line) {
   const cell = cellAround(element);
   const area = cell?.querySelector(INPUTS);
   if (!area) return false;
@@ -43,13 +45,14 @@ function inText(area, line) {
   const walk = document.createTreeWalker(pre, NodeFilter.SHOW_TEXT);
   let left = line - 1;
   for (let node = walk.nextNode(); node; node = walk.nextNode()) {
-    for (let at = 0; at < node.data.length; at++) {
-      if (left === 0 && node.data[at] !== "\n") {
+    const { data } = /** @type {Text} */ (node);
+    for (let at = 0; at < data.length; at++) {
+      if (left === 0 && data[at] !== "\n") {
         range.setStart(node, at);
         range.setEnd(node, at + 1);
         return range.getBoundingClientRect();
       }
-      if (node.data[at] === "\n" && left-- === 0) return null; // an empty line
+      if (data[at] === "\n" && left-- === 0) return null; // an empty line
     }
   }
   return null;

@@ -1,6 +1,9 @@
 // The table of calls. All rows have heights that are known before they are drawn (lines times a line's height), so
 // that of thousands only those in sight exist. Opened rows are measured once they are there.
 
+import { drawDetail, marked } from "./detail.js";
+import { h } from "./dom.js";
+
 const LINE = 20;
 const PADDING = 9; // above and below a row's lines, and the rule between rows
 const WHOLE = 60; // so many rows are drawn as they are, without a scroll area
@@ -18,7 +21,12 @@ const NUMBERS = {
 };
 const LARGEST_FIRST = new Set(["memory", "count", "vmap"]);
 
-class Calls {
+export class Calls {
+  /** @type {string[]} */ columns;
+  /** @type {HTMLElement[]} */ heads;
+  /** @type {HTMLElement} */ body;
+  /** @type {Float64Array} */ starts;
+
   constructor(state) {
     this.state = state;
     this.sort = { column: "#", down: false };
@@ -64,7 +72,11 @@ class Calls {
       }
       return Math.min(most, WIDEST);
     };
-    return h("colgroup", {}, this.columns.map((column) => h("col", { style: `width:calc(${letters(column)}ch + 14px)` })));
+    return h(
+      "colgroup",
+      {},
+      this.columns.map((column) => h("col", { style: `width:calc(${letters(column)}ch + 14px)` })),
+    );
   }
 
   head() {
@@ -103,7 +115,7 @@ class Calls {
       const sorted = this.columns[number] === column && (column !== "#" || down);
       if (sorted) head.setAttribute("aria-sort", down ? "descending" : "ascending");
       else head.removeAttribute("aria-sort");
-      head.querySelector("span").textContent = sorted ? (down ? " ↓" : " ↑") : "";
+      /** @type {HTMLElement} */ (head.querySelector("span")).textContent = sorted ? (down ? " ↓" : " ↑") : "";
     });
     this.flat = column !== "#" || down;
     this.drawn.clear();
@@ -116,7 +128,7 @@ class Calls {
   place() {
     this.starts = new Float64Array(this.shown.length + 1);
     this.shown.forEach((row, number) => {
-      const opened = this.open.has(row.id) ? this.tall.get(row.id) ?? GUESS : 0;
+      const opened = this.open.has(row.id) ? (this.tall.get(row.id) ?? GUESS) : 0;
       this.starts[number + 1] = this.starts[number] + rowHeight(row) + opened;
     });
     this.whole = this.shown.length <= WHOLE;
@@ -142,9 +154,11 @@ class Calls {
   /** Draw the rows in sight, and two empty rows as tall as what is above and below. */
   draw() {
     const count = this.shown.length;
-    let from = 0, to = count;
+    let from = 0,
+      to = count;
     if (!this.whole) {
-      const top = this.scroller.scrollTop, height = this.scroller.clientHeight || IN_SIGHT;
+      const top = this.scroller.scrollTop,
+        height = this.scroller.clientHeight || IN_SIGHT;
       from = this.at(top - AROUND);
       to = Math.min(count, this.at(top + height + AROUND) + 1);
     }
@@ -167,7 +181,8 @@ class Calls {
 
   /** The number of the row at a height. */
   at(height) {
-    let low = 0, high = this.shown.length;
+    let low = 0,
+      high = this.shown.length;
     while (low < high) {
       const middle = (low + high) >> 1;
       if (this.starts[middle + 1] <= height) low = middle + 1;
@@ -204,13 +219,17 @@ class Calls {
     const cell = row.cells[column];
     const right = RIGHT.has(column) ? "vc-right" : null;
     if (column === "call") return h("th", { scope: "row" }, this.opener(row), wasLine(row, column));
-    if (column === "line" && row.line) return h("td", { class: right }, this.state.lineButton(row.line, String(row.line)));
+    if (column === "line" && row.line)
+      return h("td", { class: right }, this.state.lineButton(row.line, String(row.line)));
     if (column === "line" && row.elsewhere) {
       return h("td", { class: right }, this.state.elsewhereButton(row.elsewhere, cell.lines.join(" ")));
     }
     const lines = (cell?.lines ?? (cell ? [""] : [])).map((text, number) =>
-      h("div", { class: "vc-line", title: text.length > WIDEST ? text : null },
-        cell.mark && number === cell.marked ? marked(this.state.view, cell.mark, text) : text),
+      h(
+        "div",
+        { class: "vc-line", title: text.length > WIDEST ? text : null },
+        cell.mark && number === cell.marked ? marked(this.state.view, cell.mark, text) : text,
+      ),
     );
     if (column === "memory" && cell) {
       lines[0].classList.add("vc-memory");
