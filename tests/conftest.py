@@ -8,6 +8,7 @@ import re
 import sys
 import tempfile
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,9 +23,26 @@ from jaxvjp_magic.runners.notebook import connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from jupyter_client.blocking.client import BlockingKernelClient
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Words change on purpose; the facts in them are tested by themselves."""
+    parser.addoption("--renew-snapshots", action="store_true", help="write tests/snapshots again")
+
+
+@pytest.fixture
+def snapshot(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """`snapshot(name, text)`: the text is what `tests/snapshots/name` has."""
+
+    def compare(name: str, text: str) -> None:
+        path = Path(__file__).parent / "snapshots" / name
+        if request.config.getoption("--renew-snapshots"):
+            path.write_text(text, encoding="utf-8")
+        assert text == path.read_text(encoding="utf-8")
+
+    return compare
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from programs import check_program
@@ -105,13 +104,12 @@ def test_ok_and_levels():
     assert [warning.reaches(level) for level in ("never", "error", "warning")] == [False, False, True]
 
 
-def test_the_text_of_the_seed_bug_to_the_letter():
+def test_the_text_of_the_seed_bug_to_the_letter(snapshot):
     """Table, cause, consequence, end: the form that the README shows."""
     report = check_program(
         SEED + "    p, f_vjp = jax.vjp(partial(test_func, lambda x: x), jnp.ones((10, 3)))\n    f_vjp(jnp.ones(10))"
     )
-    expected = (Path(__file__).parent / "seed_report.txt").read_text(encoding="utf-8")
-    assert str(report).replace(report.jax, "VERSION") + "\n" == expected
+    snapshot("seed_report.txt", str(report).replace(report.jax, "VERSION") + "\n")
 
 
 def test_the_mark_is_at_the_leaf_that_is_wrong():
