@@ -32,7 +32,7 @@ def test_a_pullback_is_called_with_a_cotangent():
     errors, message, _ = told("y, pull = jax.vjp(lambda a, b: a * b, jnp.ones(3), 2.0)\npull(jnp.ones(3), jnp.ones(3))")
     assert errors[0][0] == "VJP113"
     assert message.startswith(
-        "the pullback of <lambda> was called with the cotangent float32[3] and raised TypeError: "
+        "The pullback of <lambda> was called with the cotangent float32[3] and raised TypeError: "
     )
 
 
@@ -57,12 +57,12 @@ INNER_FLOAT0 = """
 def test_a_float0_is_the_cause_of_what_it_ends():
     """That bwd raises follows from it, and is not said beside it."""
     errors, message, fix = told(FLOAT0)
-    assert errors == [("VJP114", "bwd calculates with a float0: the output [1] of <lambda> is int32[]")]
+    assert errors == [("VJP114", "bwd computes with a float0: the output [1] of <lambda> is int32[]")]
     assert message == (
-        "An integer has no derivative, so the cotangent that bwd gets for it has the type float0, and no arithmetic "
-        "takes it. JAX raised TypeError."
+        "An integer has no derivative, so bwd gets a float0 as its cotangent, which no arithmetic accepts. JAX raised "
+        "TypeError."
     )
-    assert fix == "use the cotangents of the floats alone in bwd"
+    assert fix == "use only the cotangents of the float outputs in bwd"
     errors, _, fix = told(INNER_FLOAT0)
     assert errors == [("VJP114", "the gradient of <lambda> with respect to n is float0, for n is int32[]")]
     assert fix == "differentiate with respect to floats alone"  # a lambda has no name to be called by
@@ -73,10 +73,8 @@ def test_what_jax_raises_is_not_the_functions(grad):
     """`has_aux` that is not kept: no line of the function raised."""
     errors, message, fix = told(f"def loss(w):\n    return (w * w).sum()\njax.{grad}(loss, has_aux=True)(jnp.ones(3))")
     assert errors == [("VJP111", f"{grad}(loss) raises TypeError")]
-    assert message.startswith(
-        "JAX raised it, and no line of loss, with w: float32[3]: expected function with aux output"
-    )
-    assert fix == "let loss return a pair, or leave has_aux out:  return value, aux"
+    assert message.startswith("JAX itself raised it, called with w: float32[3]: expected function with aux output")
+    assert fix == "return a pair from loss, or remove has_aux:  return value, aux"
 
 
 def test_what_the_function_raises_is_its_own():
@@ -89,21 +87,21 @@ def test_what_the_function_raises_is_its_own():
 def test_the_gradient_that_is_no_scalar_is_named():
     """Of `grad(grad(f))` it is `grad(f)` that is no scalar, or f itself."""
     errors, message, fix = told("def f(x):\n    return (x**3).sum()\njax.grad(jax.grad(f))(jnp.ones(3))")
-    assert errors == [("VJP124", "grad of grad(f), which returns float32[3]: a gradient is that of a scalar")]
+    assert errors == [("VJP124", "grad of grad(f), which returns float32[3]: jax.grad needs a scalar output")]
     assert message == "grad(f) was called with x: float32[3]."
     assert fix.startswith("reduce the output, as in grad(f)(...).sum()")
     errors, _, _ = told("def f(x):\n    return x**3\njax.grad(jax.grad(f))(jnp.ones(3))")
-    assert errors == [("VJP124", "grad of f, which returns float32[3]: a gradient is that of a scalar")]
+    assert errors == [("VJP124", "grad of f, which returns float32[3]: jax.grad needs a scalar output")]
 
 
 @pytest.mark.parametrize(
     ("call", "fix"),
     [
-        ("jax.grad(loss)(1.0, 2.0)", "give loss what it takes:  jax.grad(loss)(w, a, b)"),
-        ("jax.value_and_grad(loss)(1.0)", "give loss what it takes:  jax.value_and_grad(loss)(w, a, b)"),
-        ("jax.grad(loss)(1.0, 2.0, 3.0, 4.0)", "give loss what it takes:  jax.grad(loss)(w, a, b)"),
-        ("jax.vjp(loss, 1.0, 2.0)", "give loss what it takes:  jax.vjp(loss, w, a, b)"),
-        ("jax.vjp(loss, (1.0, 2.0, 3.0))", "give the primals one by one, not as a tuple:  jax.vjp(loss, w, a, b)"),
+        ("jax.grad(loss)(1.0, 2.0)", "pass all arguments of loss:  jax.grad(loss)(w, a, b)"),
+        ("jax.value_and_grad(loss)(1.0)", "pass all arguments of loss:  jax.value_and_grad(loss)(w, a, b)"),
+        ("jax.grad(loss)(1.0, 2.0, 3.0, 4.0)", "pass all arguments of loss:  jax.grad(loss)(w, a, b)"),
+        ("jax.vjp(loss, 1.0, 2.0)", "pass all arguments of loss:  jax.vjp(loss, w, a, b)"),
+        ("jax.vjp(loss, (1.0, 2.0, 3.0))", "pass the primals one by one, not as a tuple:  jax.vjp(loss, w, a, b)"),
     ],
 )
 def test_an_argument_that_is_missing(call, fix):

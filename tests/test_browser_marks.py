@@ -142,7 +142,10 @@ def test_the_message_and_the_fix_are_in_the_hover(server, page):
     hover = page.locator(".cm-tooltip-lint")
     hover.wait_for()
     assert "error NAM201: test_func was overwritten; test_func_fwd calls it" in hover.inner_text()
-    assert f"keep the original name: {OVERWRITTEN.replace('test_func', 'test_func_mapped', 1)}" in hover.inner_text()
+    assert (
+        f"give the new function its own name: {OVERWRITTEN.replace('test_func', 'test_func_mapped', 1)}"
+        in hover.inner_text()
+    )
     hover.get_by_role("button", name="Fix it").click()
     fixed = SEED.replace("test_func = ", "test_func_mapped = ").replace(
         "partial(test_func,", "partial(test_func_mapped,"

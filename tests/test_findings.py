@@ -54,7 +54,7 @@ def test_the_seed_bug_is_explained_by_the_overwritten_name():
         "test_func_fwd (line 6) calls test_func, and now gets jax.vmap(test_func, in_axes=(None, 0)) "
         "instead of the custom_vjp function."
     )
-    assert cause.fix == "keep the original name:  test_func_mapped = jax.vmap(test_func, in_axes=(None, 0))"
+    assert cause.fix == "give the new function its own name:  test_func_mapped = jax.vmap(test_func, in_axes=(None, 0))"
     assert [finding.new_name for finding in report.findings] == ["test_func_mapped", "", ""]
     assert (cause.snippet.text[cause.snippet.start : cause.snippet.end], cause.cause_of) == ("test_func", (1, 2))
     assert cause.explains_error
@@ -88,7 +88,7 @@ def test_fwd_without_a_pair():
     finding = only(check_program(SINE.format(fwd="jnp.sin(x)", bwd="(g,)") + "    jax.grad(f)(1.0)"))
     assert (finding.code, finding.line) == ("VJP102", 6)
     assert finding.title == "f_fwd returns one value, not a pair (output, residuals)"
-    assert finding.fix == "return both, with None where bwd needs nothing:  return output, residuals"
+    assert finding.fix == "return both, with None if bwd needs no residuals:  return output, residuals"
 
 
 def test_fwd_with_another_output_is_found_in_eager_mode():
@@ -101,8 +101,8 @@ def test_fwd_with_another_output_is_found_in_eager_mode():
     assert (finding.code, finding.line, report.error) == ("VJP101", 6, None)
     assert finding.title == "f_fwd returns float32[1,3], but f returns float32[3]"
     assert finding.message == (
-        "The first of the pair that f_fwd returns takes the place of f's output; it has shape (1, 3) instead of (3,) "
-        "(summed over axis 0 it would fit). JAX compares the two only where f itself has run too."
+        "The first element of the pair that f_fwd returns replaces f's output; it has shape (1, 3) instead of (3,) "
+        "(it would fit if summed over axis 0). JAX compares the two only if f itself has run, too."
     )
     assert finding.fix == "return from f_fwd what f returns:  return f(x), x"
 
@@ -135,7 +135,9 @@ def test_bwd_with_too_few_cotangents():
     finding = only(check_program(TWO.format(bwd="x.T @ g, g @ w.T")))
     assert (finding.code, finding.line) == ("VJP103", 9)
     assert finding.title == "bwd returns 2 cotangents, but linear takes 3 arguments: w, x and b"
-    assert finding.fix == "return one for each, None for an argument without gradient:  return x.T @ g, g @ w.T, None"
+    assert (
+        finding.fix == "return one for each argument, None where there is no gradient:  return x.T @ g, g @ w.T, None"
+    )
 
 
 def test_bwd_with_too_many_cotangents():
@@ -160,8 +162,10 @@ def test_bwd_with_wrong_shapes_says_what_would_fit():
         ("VJP104", "w", "float32[3,4]", "float32[4,3]"),
         ("VJP104", "b", "float32[4]", "float32[2,4]"),
     ]
-    assert report.findings[0].message == "A cotangent has the shape of its argument; transposed it would fit."
-    assert report.findings[1].message == "A cotangent has the shape of its argument; summed over axis 0 it would fit."
+    assert report.findings[0].message == "A cotangent has the shape of its argument; it would fit if transposed."
+    assert (
+        report.findings[1].message == "A cotangent has the shape of its argument; it would fit if summed over axis 0."
+    )
     assert report.findings[1].title == "bwd returns float32[2,4] for b, which is float32[4]"
 
 
@@ -251,14 +255,14 @@ def test_a_custom_vjp_function_in_a_class():
     """)
     finding = only(report)
     assert (finding.code, finding.line) == ("VJP108", 4)
-    assert "A custom_vjp object in a class binds no self" in finding.message
+    assert "A custom_vjp object in a class does not bind self" in finding.message
 
 
 def test_primals_given_as_a_tuple():
     """VJP111 with the advice for this very mistake."""
     finding = only(check_program("jax.vjp(lambda x, y: x * y, (1.0, 2.0))"))
     assert (finding.code, finding.line) == ("VJP111", 2)
-    assert finding.fix == "give the primals one by one, not as a tuple:  jax.vjp(f, x, y)"
+    assert finding.fix == "pass the primals one by one, not as a tuple:  jax.vjp(f, x, y)"
 
 
 def test_a_cotangent_of_another_dtype():
@@ -286,13 +290,13 @@ def test_findings_can_be_silenced_by_code_and_on_the_line():
 @pytest.mark.parametrize(
     ("expected", "got", "words"),
     [
-        ((3,), (2, 3), "summed over axis 0 it would fit"),
-        ((), (2, 3), "summed over axes 0 and 1 it would fit"),
-        ((1, 3), (2, 3), "summed over axis 0 with keepdims=True it would fit"),
-        ((3, 2), (2, 3), "transposed it would fit"),
-        ((3, 2, 4), (2, 3, 4), "with its axes in another order it would fit"),
-        ((6,), (2, 3), "reshaped it would fit"),
-        ((2, 3), (3,), "broadcast it would fit"),
+        ((3,), (2, 3), "it would fit if summed over axis 0"),
+        ((), (2, 3), "it would fit if summed over axes 0 and 1"),
+        ((1, 3), (2, 3), "it would fit if summed over axis 0 with keepdims=True"),
+        ((3, 2), (2, 3), "it would fit if transposed"),
+        ((3, 2, 4), (2, 3, 4), "it would fit if its axes were permuted"),
+        ((6,), (2, 3), "it would fit if reshaped"),
+        ((2, 3), (3,), "it would fit if broadcast"),
         ((2, 3), (4,), ""),
         ((2, 3), (2, 3), ""),
         (None, (2,), ""),

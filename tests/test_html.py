@@ -97,7 +97,7 @@ SEED_FINDINGS = (
     Finding(
         "NAM201", Severity.ERROR, "test_func was overwritten; test_func_fwd calls it",
         "test_func_fwd (line 9) calls test_func, and now gets vmap(test_func).",
-        fix="keep the original name:  test_func_mapped = vmap(test_func, in_axes=(None, 0))",
+        fix="give the new function its own name:  test_func_mapped = vmap(test_func, in_axes=(None, 0))",
         fix_code="test_func_mapped = vmap(test_func, in_axes=(None, 0))", line=17, cause_of=(1, 2),
         snippet=Snippet(17, "test_func = vmap(test_func, in_axes=(None, 0))", 0, 9), explains_error=True,
     ),

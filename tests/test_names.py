@@ -50,7 +50,7 @@ def test_a_name_in_a_closure_is_looked_at_too():
     """)
     finding = only(report, "NAM201")
     assert (finding.line, finding.severity) == (11, Severity.ERROR)
-    assert finding.fix == "keep the original name:  f_mapped = jax.vmap(f)"
+    assert finding.fix == "give the new function its own name:  f_mapped = jax.vmap(f)"
 
 
 def test_a_name_whose_uses_below_mean_the_function_has_no_new_name():
@@ -61,7 +61,7 @@ def test_a_name_whose_uses_below_mean_the_function_has_no_new_name():
         grad(jnp.cos)(1.0)
     """)
     finding = only(report, "NAM204")
-    assert finding.fix == "keep the original name:  grad_result = grad(jnp.sin)(1.0)"
+    assert finding.fix == "give the result its own name:  grad_result = grad(jnp.sin)(1.0)"
     assert finding.new_name == ""
 
 
@@ -144,7 +144,7 @@ def test_what_an_object_holds_is_a_name_too(make, name, in_function):
         f"fwd (line {9 if in_function else 8}) calls {name}, and now gets {now} instead of the custom_vjp function."
     )
     new = {"held.f": "held_f", "held.inner.f": "held_inner_f", "held['f']": "held_f", "held[0]": "held_0"}[name]
-    assert finding.fix == f"keep the original name:  {new}_mapped = {now}"
+    assert finding.fix == f"give the new function its own name:  {new}_mapped = {now}"
 
 
 @pytest.mark.parametrize("in_function", [False, True], ids=["at the top", "in a function"])
@@ -252,9 +252,9 @@ def test_a_helper_that_was_overwritten_is_the_cause_where_the_rules_would_fit_wi
     assert finding.title == "score was overwritten; fwd calls it"
     assert finding.message == (
         "fwd (line 7) calls score, and now gets jax.vmap(score, in_axes=(None, 0)) instead of the function that line 2 "
-        "defines. With that, function and rules would fit."
+        "defines. With that function, the rules would fit."
     )
-    assert finding.fix == "keep the original name:  score_mapped = jax.vmap(score, in_axes=(None, 0))"
+    assert finding.fix == "give the new function its own name:  score_mapped = jax.vmap(score, in_axes=(None, 0))"
     assert [other.code for other in report.findings[1:]] == ["VJP104", "VJP104"]
     assert finding.cause_of == (1, 2)
     assert finding.explains_error

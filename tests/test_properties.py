@@ -286,7 +286,7 @@ def shape_faults(program):
     """Every fault that types alone show."""
     leaves = program.float_leaves
     for leaf in leaves:
-        yield wrapped(leaf, "VJP104", "jnp.stack([{0}, {0}])", says="summed over axis 0 it would fit")
+        yield wrapped(leaf, "VJP104", "jnp.stack([{0}, {0}])", says="it would fit if summed over axis 0")
         yield wrapped(leaf, "VJP104", f"jnp.broadcast_to({{}}, {(2, *leaf.shape)})", says="summed over axis 0")
         yield wrapped(leaf, "VJP105", "{}.astype(jnp.float32)" if leaf.dtype != "float32" else "{}.astype('bfloat16')")
         if len(leaf.shape) == len("mn") and leaf.shape[0] != leaf.shape[1]:

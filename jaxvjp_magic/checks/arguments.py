@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from jaxvjp_magic.checks import wording
@@ -13,7 +14,7 @@ from jaxvjp_magic.results.model import Fix, Severity
 from jaxvjp_magic.source import bindings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from jaxvjp_magic.checks.view import CallView, Found, RecordView
     from jaxvjp_magic.record.calls import Failed
@@ -37,8 +38,8 @@ def needed_gradients_are_returned(view: CallView) -> Iterator[Found]:
             yield view.finding(
                 "VJP115", Severity.WARNING, view.returned(path),
                 f"{view.bwd_name} returns None for {path}, which is being differentiated",
-                f"The output of {view.name} depends on {path}. JAX takes None for zeros, and says nothing.",
-                fix=Fix("return its cotangent; where zeros are meant, say so", f"jnp.zeros_like({path})"),
+                f"The output of {view.name} depends on {path}. JAX treats None as zeros, and says nothing.",
+                fix=Fix("return its cotangent; if zeros are intended, return them", f"jnp.zeros_like({path})"),
                 phase="bwd", path=path, got="None",
             )  # fmt: skip
 
@@ -57,8 +58,8 @@ def closed_over_values(record: RecordView) -> Iterator[Found]:
         yield view.finding(
             "VJP116", Severity.ERROR, record.program.use_of(fact.rule.code, fact.name),
             f"{rule} closes over {fact.name}, which is being differentiated",
-            f"A rule returns cotangents for the arguments of {fact.function.name}. {fact.name} is none of them, so "
-            "its gradient has no way back; JAX raises UnexpectedTracerError and names no variable.",
+            f"A rule returns cotangents only for the arguments of {fact.function.name}. {fact.name} is not one of "
+            "them, so its gradient is lost. JAX raises UnexpectedTracerError without naming the variable.",
             fix=Fix("make it an argument, and return its cotangent too", f"def {fact.function.name}({arguments}): ..."),
             phase=fact.phase, path=fact.name,
         )  # fmt: skip
@@ -71,15 +72,15 @@ def static_arguments_are_static(view: CallView) -> Iterator[Found]:
     if not view.call.arrays:
         return
     names = wording.listed(view.call.arrays)
-    are = "is an array" if len(view.call.arrays) == 1 else "are arrays"
+    are = "is an array, but is" if len(view.call.arrays) == 1 else "are arrays, but are"
     raised = next((one.raised for one in view.uncaught if "nondiff_argnums" in one.raised.message), None)
-    effect = f"JAX raised {raised.type}" if raised else "In eager mode that works; below jit, vmap or grad JAX raises"
+    effect = f"JAX raised {raised.type}" if raised else "In eager mode that works; under jit, vmap or grad JAX raises"
     yield view.finding(
         "VJP117", Severity.ERROR if raised else Severity.NOTE, view.program.definition(view.call.function.code),
-        f"{names} of {view.name} {are}, and in nondiff_argnums",
-        f"What stands in nondiff_argnums is no part of what JAX traces and differentiates. {effect}.",
+        f"{names} of {view.name} {are} in nondiff_argnums",
+        f"JAX neither traces nor differentiates the arguments in nondiff_argnums. {effect}.",
         fix=Fix(
-            f"leave {names} out of nondiff_argnums; the bwd rule returns its cotangent, or None where it needs none"
+            f"remove {names} from nondiff_argnums, and return its cotangent from the bwd rule, or None"
         ),
         phase="call", path=view.call.arrays[0],
     )  # fmt: skip
@@ -103,17 +104,17 @@ def _no_array(view: CallView, raised: str) -> Iterator[Found]:
         for path, kind in _leaves(tree, "static"):
             spot = view.program.definition(view.call.function.code)
             where = f"the argument {path} of {view.name}"
-            fix = Fix(f"name its position in nondiff_argnums of {view.name}")
+            fix = _static(view, [path])
             defined = view.program.class_definition(kind)
             if defined is not None:  # arrays in an object that JAX does not know
-                spot, fix = defined, Fix("let JAX know it", f"jax.tree_util.register_dataclass({kind})")
+                spot, fix = defined, Fix("register it with JAX", f"jax.tree_util.register_dataclass({kind})")
             if fwd and defined is None:
                 spot = view.program.returning(view.fwd.code if view.fwd else None)
                 where = f"the residual {path} that {view.fwd_name} returns".replace("  ", " ")
-                fix = Fix("keep it out of the residuals: let it be an argument in nondiff_argnums, or a global")
+                fix = Fix("keep it out of the residuals: make it an argument in nondiff_argnums, or a global")
             yield view.finding(
-                "VJP118", Severity.ERROR, spot, f"{where} is a {kind}, which is nothing that JAX can trace",
-                f"Arguments and residuals are pytrees of arrays and numbers; JAX raised {raised}.",
+                "VJP118", Severity.ERROR, spot, f"{where} is a {kind}, which JAX cannot trace",
+                f"Arguments and residuals must be pytrees of arrays and numbers. JAX raised {raised}.",
                 fix=fix, phase="fwd" if fwd else "call", path=path, got=kind,
             )  # fmt: skip
             return
@@ -130,17 +131,30 @@ def _tracer_for_value(view: CallView, failed: Failed) -> Iterator[Found]:
     if not named:
         return
     where = f"residual {wording.listed(named)}" if residuals else wording.listed(named)
+    one = len(named) == 1
+    given = "was given as a Python value, and is a tracer" if one else "were given as Python values, and are tracers"
     yield view.finding(
         "VJP118", Severity.ERROR, view.program.spot(place),
-        f"{where} of {view.name} was given as a Python value, and is a tracer here",
-        f"Every argument of a custom_vjp function and every residual is traced, numbers too; "
-        f"JAX raised {failed.raised.type}.",
-        fix=Fix(
-            "let it be an argument in nondiff_argnums, which the bwd rule then takes first" if residuals
-            else f"name the position of {wording.listed(named)} in nondiff_argnums"
-        ),
+        f"{where} of {view.name} {given} here",
+        f"JAX traces every argument and every residual of a custom_vjp function, numbers too. It raised "
+        f"{failed.raised.type}.",
+        fix=Fix("make it an argument in nondiff_argnums, which bwd then takes first") if residuals
+        else _static(view, named),
         phase=failed.phase, path=named[0],
     )  # fmt: skip
+
+
+def _static(view: CallView, paths: Sequence[str]) -> Fix:
+    """Let these arguments be in nondiff_argnums, beside those that are."""
+    names = list(dict.fromkeys(re.split(r"[.\[]", path, maxsplit=1)[0] for path in paths))
+    arguments = view.call.function.arguments
+    static = {*(view.call.rule.nondiff_argnums if view.call.rule else ())}
+    if not set(names) <= set(arguments):
+        return Fix(f"add the position of {wording.listed(names)} to nondiff_argnums")
+    static |= {arguments.index(name) for name in names}
+    positions = f"({min(static)},)" if len(static) == 1 else str(tuple(sorted(static)))
+    first = wording.listed(arguments[index] for index in sorted(static))
+    return Fix(f"use @partial(jax.custom_vjp, nondiff_argnums={positions}), and take {first} first in bwd")
 
 
 def _leaves(tree: Tree | None, note: str) -> Iterator[tuple[str, str]]:

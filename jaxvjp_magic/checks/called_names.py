@@ -72,9 +72,9 @@ def leaked_tracers(record: RecordView) -> Iterator[Found]:
         yield found(
             "NAM205", severity, spot,
             f"{role(leak.rule, leak.phase, leak.function)} leaves a tracer in the global {leak.name}",
-            "Below jit, vmap and grad a value is a tracer, which is worth nothing when its trace has ended. "
-            "Residuals are the way from fwd to bwd; in eager mode a global seems to work.",
-            view=next(iter(of_function), None), fix=Fix("hand it over as a residual", "return output, value"),
+            "Under jit, vmap and grad the value is a tracer, which is invalid once its trace ends. In eager mode the "
+            "global seems to work. Residuals are the way from fwd to bwd.",
+            view=next(iter(of_function), None), fix=Fix("pass it as a residual", "return output, value"),
             function=leak.function.name, phase=leak.phase, got=leak.name,
         )  # fmt: skip
 
@@ -92,7 +92,8 @@ def deleted_names(view: CallView) -> Iterator[Found]:
                 yield view.finding(
                     "NAM201", Severity.ERROR, view.program.spot_in(text, *at),
                     f"{match[1]} was deleted; {role(rule, failed.phase, view.call.function)} calls it",
-                    f"{view.program.spot(failed.raised.place)} looks {match[1]} up when the rule runs, and it is gone.",
+                    f"The rule looks up {match[1]} when it runs ({view.program.spot(failed.raised.place)}), and there "
+                    "it no longer exists.",
                     fix=Fix(f"keep the name {match[1]}"), phase=failed.phase, expected="the custom_vjp function",
                 )  # fmt: skip
                 return
@@ -154,7 +155,7 @@ def _finding(use: NameUse, severity: Severity, at: _Overwriting, record: RecordV
     )
     effect, was = ".", "the custom_vjp function"
     if use.helper is not None:
-        effect = ". With that, function and rules would fit."
+        effect = ". With that function, the rules would fit."
         was = f"the function that {program.definition(use.helper.code)} defines"
     elif severity is Severity.NOTE:
         same = all(step in SAME_FUNCTION for step in use.chain)
@@ -200,8 +201,8 @@ def _fix(use: NameUse, at: _Overwriting) -> tuple[str, Fix]:
 def keep_original(new: str, value: str) -> Fix:
     """The fix for an overwritten name; in words alone where it is not known what overwrites it."""
     if "..." in value:
-        return Fix(f"keep the original name, and call the other one {new}")
-    return Fix("keep the original name", f"{new} = {value}")
+        return Fix(f"give the new value its own name, such as {new}")
+    return Fix("give the new function its own name", f"{new} = {value}")
 
 
 def new_name(name: str, made_by: str, text: str) -> str:

@@ -47,7 +47,7 @@ def _phase_failed(view: CallView, failed: Failed) -> Found:
     return view.finding(
         _CODES[phase], view.record.severity_of(raised), spot,
         f"{name} raises {raised.type}",
-        f"JAX raised it, and no line of {view.name}, with {given}: {_in_one_line(raised.message)}"
+        f"JAX itself raised it, called with {given}: {_in_one_line(raised.message)}"
         if by_jax
         else f"{name}{role} was called with {given} and raised {raised.type}: {_in_one_line(raised.message)}",
         fix=_advice(view, failed), phase=phase, got=raised.type,
@@ -85,17 +85,17 @@ def _in_one_line(message: str) -> str:
 _LONGEST_END = 400  # of a message that loses its middle
 _ADVICE_BY_TYPE = {
     "TracerArrayConversionError": (
-        "use jax.numpy in place of numpy: below jit, vmap and grad a value is a tracer, no array"
+        "use jax.numpy instead of numpy: under jit, vmap and grad a value is a tracer, not an array"
     ),
     "TracerBoolConversionError": (
-        "use jnp.where or jax.lax.cond: below jit, vmap and grad a value is a tracer, and has no truth"
+        "use jnp.where or jax.lax.cond: under jit, vmap and grad a value is a tracer, which has no truth value"
     ),
 }
 _ADVICE_BY_MESSAGE = {
     "Reverse-mode differentiation does not work": (
-        "use jax.lax.scan, or fori_loop with a known number of rounds; or give the function a custom_vjp rule"
+        "use jax.lax.scan, or fori_loop with static bounds; or give the function a custom_vjp rule"
     ),
-    "SymbolicZero": "with symbolic_zeros=True a cotangent may be a SymbolicZero: test for it, or leave the option out",
+    "SymbolicZero": "with symbolic_zeros=True a cotangent may be a SymbolicZero: check for it, or remove the option",
     "nondiff_argnums": "pass arrays as ordinary arguments, and return None for them from the bwd rule",
 }
 
@@ -116,16 +116,16 @@ def _advice(view: CallView, failed: Failed) -> Fix:
 def _advice_about_arguments(view: CallView, message: str) -> Fix:
     """What JAX calls a function with, and what it makes of what that returns."""
     if "aux output" in message:
-        return Fix(f"let {view.name} return a pair, or leave has_aux out", "return value, aux")
+        return Fix(f"return a pair from {view.name}, or remove has_aux", "return value, aux")
     primals, names = view.call.primals, ", ".join(view.call.function.arguments)
     function = view.name if view.name.isidentifier() else "f"
     if "positional argument" not in message or primals is None or not names:
         return NO_FIX
     if view.call.kind != "vjp":
-        return Fix(f"give {view.name} what it takes", f"jax.{view.call.kind}({function})({names})")
+        return Fix(f"pass all arguments of {view.name}", f"jax.{view.call.kind}({function})({names})")
     given = primals.structure.children
     is_tuple = len(given) == 1 and given[0].kind == "tuple"
-    words = "give the primals one by one, not as a tuple" if is_tuple else f"give {view.name} what it takes"
+    words = "pass the primals one by one, not as a tuple" if is_tuple else f"pass all arguments of {view.name}"
     return Fix(words, f"jax.vjp({function}, {names})")
 
 
@@ -140,8 +140,8 @@ def _call_failed(view: CallView, failed: Failed) -> Found:
         return view.finding(
             "VJP107", view.record.severity_of(raised), defined,
             f"{view.name} has no rule: defvjp was not called on this {view.name}",
-            f"{view.name} is called at {spot}, and JAX needs its rule for every call. A function that is "
-            "defined again is a new one, and has no rule until defvjp is called again.",
+            f"{view.name} is called at {spot}, and JAX needs its rules for every call. A function that is "
+            "defined again is a new one: it has no rules until defvjp is called again.",
             fix=Fix(
                 f"call it after each definition of {view.name}",
                 f"{view.name}.defvjp({view.name}_fwd, {view.name}_bwd)",
@@ -152,7 +152,9 @@ def _call_failed(view: CallView, failed: Failed) -> Found:
         reason = raised.message.strip().rsplit("\n", 1)[-1]
         takes = wording.listed(view.call.function.arguments) or "its arguments by position"
         in_class = "." in view.name or view.call.function.arguments[:1] == ("self",)
-        hint = " A custom_vjp object in a class binds no self: JAX counts self as an argument." if in_class else ""
+        hint = (
+            " A custom_vjp object in a class does not bind self, so JAX counts it as an argument." if in_class else ""
+        )
         return view.finding(
             "VJP108", view.record.severity_of(raised), defined if in_class else spot,
             f"the arguments of {view.name} do not fit its signature: {reason}",

@@ -40,7 +40,7 @@ def overwritten_names(record: RecordView) -> Iterator[Found]:
             continue
         spot = _spot(one, checked, program)
         rule_at = program.spot_in(history[rule.rule_text], rule.rule_line)
-        effect = "Both compute the same, so this is harmless." if harmless else "It has not run here."
+        effect = "Both compute the same, so this is harmless." if harmless else "The rule has not run here."
         new = called_names.new_name(one.name, one.transformation, checked.text)
         yield found(
             "NAM201", Severity.NOTE if harmless else Severity.WARNING, spot,
@@ -80,8 +80,8 @@ def repeated_transformations(record: RecordView) -> Iterator[Found]:
             "NAM202", Severity.WARNING if again else Severity.NOTE, spot,
             f"{one.transformation} has been applied to {one.name} {times} times" if again
             else f"running this cell again applies {one.transformation} to {one.name} again",
-            f"{one.name} is defined in {history[defined].source}, and this cell overwrites it by {one.value}; each "
-            "run of the cell takes what the last one has made.",
+            f"{one.name} is defined in {history[defined].source}, and this cell overwrites it with {one.value}. "
+            "Each run of the cell transforms the result of the previous run.",
             fix=called_names.keep_original(new, one.value), function=one.name, got=one.value, new_name=new,
         )  # fmt: skip
 
@@ -90,9 +90,9 @@ def _in_a_loop(one: Overwriting, checked: Text, record: RecordView) -> Found:
     spot, new = _spot(one, checked, record.program), called_names.new_name(one.name, one.transformation, checked.text)
     return found(
         "NAM202", Severity.ERROR if record.uncaught else Severity.WARNING, spot,
-        f"each round of the loop applies {one.transformation} to {one.name} once more",
-        f"{one.name} is overwritten by {one.value}, which takes what the round before has made.",
-        fix=Fix("do it once, before the loop, and under another name", f"{new} = {one.value}"),
+        f"each iteration of the loop applies {one.transformation} to {one.name} again",
+        f"{one.name} is overwritten with {one.value}, so each iteration transforms the result of the previous one.",
+        fix=Fix("apply it once, before the loop, under another name", f"{new} = {one.value}"),
         function=one.name, got=one.value,
     )  # fmt: skip
 
@@ -106,7 +106,7 @@ def imported_names(record: RecordView) -> Iterator[Found]:
         spot = program.spot_in(checked, *at)
         yield found(
             "NAM201", Severity.WARNING, spot, f"{name} was overwritten by an import",
-            f"The custom_vjp function {name} is defined above; a call of {name} below reaches what was imported.",
+            f"{name} is a custom_vjp function that is defined above. Below the import, {name} is what was imported.",
             fix=Fix("import it under another name", another), function=name,
             expected="the custom_vjp function",
         )  # fmt: skip
@@ -121,9 +121,9 @@ def repeated_tuples(record: RecordView) -> Iterator[Found]:
         spot = program.spot_in(checked, *at)
         yield found(
             "VJP120", Severity.WARNING, spot, f"{name} returns a tuple, and {text} repeats it",
-            "A pullback returns one gradient for each primal, a tuple also where there is only one. A whole number "
-            "times a tuple is a longer tuple, not a larger gradient.",
-            fix=Fix("take it apart first", f"(gradient,) = {name}(cotangent)"), function=name,
+            "A pullback returns a tuple with one gradient for each primal, even if there is only one. An integer times "
+            "a tuple repeats the tuple, and does not scale the gradient.",
+            fix=Fix("unpack it first", f"(gradient,) = {name}(cotangent)"), function=name,
             phase="pullback", expected="an array", got="a tuple",
         )  # fmt: skip
 

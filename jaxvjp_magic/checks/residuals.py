@@ -45,12 +45,12 @@ def unused_residuals(view: CallView) -> Iterator[Found]:
         total = sum(leaf.type.bytes or 0 for leaf in event.leaves)
         shown = [str(leaf) for leaf in event.leaves[:MOST_NAMED]]
         more = ", ..." if len(event.leaves) > len(shown) else ""
-        first = event.leaves[0]
+        first, their = event.leaves[0], "its value" if len(event.leaves) == 1 else "their values"
         yield view.finding(
             "RES401", Severity.NOTE, view.program.returning(view.fwd.code),
-            f"{view.fwd_name} saves {', '.join(shown)}{more}, and {view.bwd_name} uses no value of it",
-            f"What fwd saves is kept until bwd has run, here {size(total)} for nothing.",
-            fix=Fix("leave it out of the residuals; a shape or a dtype is known without the array"),
+            f"{view.fwd_name} saves {', '.join(shown)}{more}, but {view.bwd_name} does not use {their}",
+            f"Residuals are kept until bwd has run, here {size(total)} for nothing.",
+            fix=Fix("save less: a shape or a dtype is known without the array"),
             phase="fwd", path=first.path, got=str(first.type),
         )  # fmt: skip
 
@@ -67,8 +67,9 @@ def large_residuals(view: CallView) -> Iterator[Found]:
                 yield view.finding(
                     "RES404", Severity.NOTE, view.program.returning(view.fwd.code),
                     f"the residual {path}".rstrip() + f" of {view.name} is {one.text}: {size(one.bytes or 0)}",
-                    f"What {view.name} takes and returns has {size(around)}. The residual is kept until bwd has run.",
-                    fix=Fix(f"save what it is made of, and let {view.bwd_name} compute it again"),
+                    f"The arguments and the output of {view.name} have {size(around)}. Residuals are kept until bwd "
+                    "has run.",
+                    fix=Fix(f"save what it is computed from, and recompute it in {view.bwd_name}"),
                     phase="fwd", path=path, got=one.text,
                 )  # fmt: skip
 
@@ -83,8 +84,8 @@ def _first_stacked(outer: CallView, rules: Sequence[CallView], stack: ArrayType)
         yield view.finding(
             "RES402", Severity.NOTE, view.program.returning(view.fwd.code if view.fwd else None),
             f"{name} of {view.name}, {one}, is kept {stack.shape[0]} times: {size(stack.bytes or 0)}",
-            f"The pullback of {outer.name} keeps one for each step, {stack.text}; what {outer.name} takes has "
-            f"{size(_bytes(outer.call.primals))}. What bwd can compute again need not be saved.",
+            f"The pullback of {outer.name} keeps one for each step, {stack.text}; the arguments of {outer.name} have "
+            f"{size(_bytes(outer.call.primals))}. Do not save what bwd can recompute.",
             phase="fwd", path=paths[-1], got=stack.text,
         )  # fmt: skip
         return

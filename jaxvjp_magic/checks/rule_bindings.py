@@ -29,10 +29,10 @@ def rules_defined_again(record: RecordView) -> Iterator[Found]:
         view = next((one for one in record.of_function(fact.function) if one.is_custom), None)
         again = f"{name}.defvjp({view.fwd_name}, {view.bwd_name})" if view else ""
         yield found(
-            "NAM203", Severity.WARNING, spot, f"{fact.name} was defined again, and {name} still uses the old one",
-            f"defvjp was given the {fact.name} of {record.program.definition(fact.rule.code)}. It takes the function, "
-            f"not its name, and no custom_vjp function has the {fact.name} of {spot}.",
-            view=view, fix=Fix("call defvjp again after it", again), function=name, phase=fact.phase,
+            "NAM203", Severity.WARNING, spot, f"{fact.name} was defined again, but {name} still uses the old one",
+            f"defvjp was called with the {fact.name} of {record.program.definition(fact.rule.code)}. It keeps the "
+            f"function, not the name, so no custom_vjp function uses the {fact.name} of {spot}.",
+            view=view, fix=Fix("call defvjp again after the new definition", again), function=name, phase=fact.phase,
         )  # fmt: skip
 
 
@@ -46,10 +46,10 @@ def late_bound_names(record: RecordView) -> Iterator[Found]:
         rule = role(fact.rule, fact.phase, fact.function)
         yield found(
             "NAM206", Severity.WARNING, spot, f"{rule} reads {name} when it runs, after the loop has ended",
-            f"The loop makes one {fact.function.name} for each {name}, and all of them read the same {name}: the "
-            "last one. Python looks a name up when a function runs, not when it is made.",
+            f"The loop makes one {fact.function.name} for each {name}, but all of them read the same {name}: its last "
+            "value. Python looks up a name when a function runs, not when it is defined.",
             view=next(iter(record.of_function(fact.function)), None),
-            fix=Fix(f"make them in a function that takes {name}", f"def make_{_word(fact.function)}({name}): ..."),
+            fix=Fix(f"create them in a function that takes {name}", f"def make_{_word(fact.function)}({name}): ..."),
             function=fact.function.name, phase=fact.phase, got=wording.listed(fact.names),
         )  # fmt: skip
 
@@ -69,12 +69,13 @@ def changed_globals(record: RecordView) -> Iterator[Found]:
             if bound and not fact.before.startswith(("{", "[")):  # what is in a container changes elsewhere
                 spot = program.spot_in(text, bound[-1].line, bound[-1].start, bound[-1].end)
                 break
-        values = f"{fact.before}, and is {fact.now} now" if fact.before != fact.now else "another one"
+        was = f"{fact.name} was {fact.before} when {rule} ({reads}) was traced, and is {fact.now} now."
+        if fact.before == fact.now:
+            was = f"{fact.name} was another one when {rule} ({reads}) was traced."
         yield found(
             "NAM207", Severity.NOTE, spot, f"{fact.name} was changed after {fact.function.name} was traced with it",
-            f"When {rule} ({reads}) was traced, {fact.name} was {values}. A jitted function keeps the value that "
-            "it was traced with.",
-            view=next(iter(record.of_function(fact.function)), None), fix=Fix(f"hand {fact.name} over as an argument"),
+            f"{was} A jitted function keeps the value that it was traced with.",
+            view=next(iter(record.of_function(fact.function)), None), fix=Fix(f"pass {fact.name} as an argument"),
             function=fact.function.name, phase=fact.phase, got=fact.now,
         )  # fmt: skip
 
@@ -92,10 +93,10 @@ def state_beside_residuals(view: CallView) -> Iterator[Found]:
         yield view.finding(
             "NAM208", Severity.WARNING,
             view.program.spot_in(view.program.sources.text_of(view.fwd.code.co_filename), line),
-            f"{view.fwd_name} keeps a value in {name}, and {view.bwd_name} reads it there",
-            f"bwd runs later, and for all calls of {view.name}: in between another call may have written there. "
-            "Below jit what is kept is a tracer, and is worth nothing afterwards.",
-            fix=Fix("hand it over as a residual", "return output, value"), phase="fwd", got=name,
+            f"{view.fwd_name} stores a value in {name}, and {view.bwd_name} reads it there",
+            f"bwd runs later, so another call of {view.name} may have overwritten the value by then. Under jit the "
+            "value is a tracer, which is invalid once its trace ends.",
+            fix=Fix("pass it as a residual", "return output, value"), phase="fwd", got=name,
         )  # fmt: skip
 
 

@@ -29,9 +29,9 @@ def fwd_returns_a_pair(view: CallView) -> Iterator[Found]:
         yield view.finding(
             "VJP102", ERROR, view.program.returning(view.fwd.code),
             f"{view.fwd_name} returns {fwd.got}, not a pair (output, residuals)",
-            f"JAX calls {view.fwd_name} in place of {view.name} when it differentiates. The first of the pair is "
-            f"{view.name}'s output, the second is kept for {view.bwd_name}.",
-            fix=Fix("return both, with None where bwd needs nothing", "return output, residuals"),
+            f"When JAX differentiates, it calls {view.fwd_name} instead of {view.name}. The first element of the pair "
+            f"is {view.name}'s output, the second is saved for {view.bwd_name}.",
+            fix=Fix("return both, with None if bwd needs no residuals", "return output, residuals"),
             phase="fwd", expected="(output, residuals)", got=fwd.got,
         )  # fmt: skip
         return
@@ -50,8 +50,8 @@ def fwd_fits_primal(view: CallView) -> Iterator[Found]:
         yield view.finding(
             "VJP101", ERROR, view.program.returning(view.fwd.code),
             f"{view.fwd_name} returns {fwd.output}, but {view.name} returns {expected}",
-            f"The first of the pair that {view.fwd_name} returns takes the place of {view.name}'s output; "
-            f"{_of_path('it', path)} {how}. JAX compares the two only where {view.name} itself has run too.",
+            f"The first element of the pair that {view.fwd_name} returns replaces {view.name}'s output; "
+            f"{_at_path('it', path)} {how}. JAX compares the two only if {view.name} itself has run, too.",
             fix=Fix(f"return from {view.fwd_name} what {view.name} returns", _first_of_pair(view)),
             phase="fwd", path=path, expected=str(expected), got=str(fwd.output),
         )  # fmt: skip
@@ -101,7 +101,7 @@ def _bwd_structure(view: CallView, primals: Tree, bwd: Bwd) -> Iterator[Found]:
             f"{view.bwd_name} returns one tuple level too many: a tuple of 1, and in it {got.children[0].described}"
         )
         reason = f"{view.name} takes {wording.number(count, 'argument')} ({needed}), and bwd returns one for each."
-        fix = Fix("take off the outer parentheses")
+        fix = Fix("remove the outer parentheses")
     elif len(got.children) != count:
         problem = f"{view.bwd_name} returns {wording.number(len(got.children), 'cotangent')}, but {view.name} takes "
         problem += f"{wording.number(count, 'argument')}: {needed}"
@@ -112,8 +112,8 @@ def _bwd_structure(view: CallView, primals: Tree, bwd: Bwd) -> Iterator[Found]:
             return
         argument = _argument(primals, parted[0])
         problem = f"{view.bwd_name} returns another structure for {argument}: it {parted[1]}"
-        reason = f"A cotangent has the containers of its argument, {arguments.children[_index(parted[0])]}."
-        fix = Fix(f"return the same containers as {argument}, with zeros or None where there is no gradient")
+        reason = f"A cotangent has the pytree structure of its argument, {arguments.children[_index(parted[0])]}."
+        fix = Fix(f"return the same structure as {argument}, with zeros or None where there is no gradient")
     yield view.finding(
         "VJP103", ERROR, view.program.returning(view.bwd.code), problem, reason, fix=fix,
         phase="bwd", expected=str(arguments), got=str(got),
@@ -139,7 +139,7 @@ def _about_count(view: CallView, primals: Tree, got: Structure) -> tuple[str, Fi
         rule = view.program.rule_text(view.bwd.code) if view.bwd else None
         elements = rule_ast.elements(rule) if rule is not None else ()
         code = f"return {', '.join([*elements, *(['None'] * len(missing))])}" if elements else ""
-        return reason, Fix("return one for each, None for an argument without gradient", code)
+        return reason, Fix("return one for each argument, None where there is no gradient", code)
     if view.call.nondiff:
         static = wording.listed(name for name, _ in view.call.nondiff)
         return (
@@ -193,7 +193,7 @@ def _bwd_leaves(view: CallView, primals: Tree, bwd: Bwd) -> Iterator[Found]:
                 f"{view.bwd_name} returns {got.text} for {name}, which is {argument.text}",
                 f"JAX accepts a cotangent of another dtype without a word, and raised {raised} where it was used."
                 if raised else
-                "JAX accepts a cotangent of another dtype without a word, and hands it on as the gradient.",
+                "JAX silently accepts a cotangent of another dtype, and returns it as the gradient.",
                 fix=Fix(f"return it as {argument.dtype}", f'{view.made(path)}.astype("{argument.dtype}")'),
                 phase="bwd", path=path,
                 expected=argument.text, got=got.text,
@@ -231,7 +231,7 @@ def _cotangent_mismatch(view: CallView, output: Tree, pullback: Pullback) -> Ite
     yield view.finding(
         "VJP106", view.record.severity_of(raised), view.program.spot(raised.place or view.call.place),
         f"the pullback of {view.name} was given {got}, but the output is {output}",
-        f"A pullback takes a cotangent of the output's type; {_of_path('this one', path)} {how}.",
+        f"A pullback takes a cotangent of the output's type; {_at_path('this one', path)} {how}.",
         fix=Fix(f"call it with a cotangent like the output: {output}"),
         phase="pullback", path=path, expected=str(output), got=str(got),
     )  # fmt: skip
@@ -253,9 +253,9 @@ def primals_have_gradients(view: CallView) -> Iterator[Found]:
         return
     yield view.finding(
         "VJP114", WARNING, view.program.spot(view.call.place),
-        f"the gradient of {view.name} with respect to {path} is float0, for {path} is {one.text}",
-        "An integer has no derivative: what the pullback returns for it has the type float0, and no arithmetic "
-        "takes it. jax.grad raises here, jax.vjp does not.",
+        f"the gradient of {view.name} with respect to {path} is float0, because {path} is {one.text}",
+        "An integer has no derivative, so the pullback returns a float0 for it, which no arithmetic accepts. jax.grad "
+        "raises here, jax.vjp does not.",
         fix=Fix("differentiate with respect to floats", f"{path}.astype(jnp.float32)"),
         phase="pullback", path=path, got=one.text,
     )  # fmt: skip
@@ -276,5 +276,5 @@ def tree_difference(expected: Tree, got: Tree, *, cotangent: bool = False) -> tu
     return "", ""
 
 
-def _of_path(subject: str, path: str) -> str:
-    return f"{subject}{path}" if path else subject
+def _at_path(subject: str, path: str) -> str:
+    return f"its leaf {path}" if path else subject

@@ -28,8 +28,8 @@ def shared_outputs(view: CallView) -> Iterator[Found]:
         "VJP121", Severity.ERROR if raised else Severity.WARNING,
         view.program.definition(view.call.function.code),
         f"{outputs} of {view.name} {'is' if one else 'are'} shared by all examples of the vmap",
-        f"{'Its cotangent is' if one else 'Their cotangents are'} given to the bwd rule with every example, and the "
-        f"sum over the examples counts {'it' if one else 'them'} {size}. Since 0.12 JAX raises here.",
+        f"The bwd rule gets {'its cotangent' if one else 'their cotangents'} with every example, so the sum over the "
+        f"examples counts {'it' if one else 'them'} {size}. Since 0.12 JAX raises here.",
         fix=Fix(f"compute {'it' if one else 'them'} outside of {view.name}, or where the function is not mapped"),
         phase="bwd", path=paths[0],
     )  # fmt: skip

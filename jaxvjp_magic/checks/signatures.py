@@ -48,10 +48,10 @@ def residuals_are_unpacked_as_packed(view: CallView) -> Iterator[Found]:
     text = view.program.sources.text_of(view.bwd.code.co_filename) if view.bwd.code else None
     yield view.finding(
         "VJP123", _severity(view), view.program.spot_in(text, unpacked[1]) if text else view.program.definition(None),
-        f"{view.bwd_name} takes the residuals apart as {wording.listed(unpacked[0])}, but {view.fwd_name} saves "
+        f"{view.bwd_name} unpacks the residuals as {wording.listed(unpacked[0])}, but {view.fwd_name} saves "
         f"{wording.listed(packed[0])}",
-        "Residuals are taken by position: a name that stands elsewhere than in the fwd rule holds another value.",
-        fix=Fix("take them in the same order", f"{', '.join(packed[0])} = {rule_ast.parameters(bwd)[at]}"),
+        "Residuals are matched by position, so a name in another position holds another value.",
+        fix=Fix("unpack them in the same order", f"{', '.join(packed[0])} = {rule_ast.parameters(bwd)[at]}"),
         phase="bwd", expected=wording.listed(packed[0]), got=wording.listed(unpacked[0]),
     )  # fmt: skip
 
@@ -75,9 +75,9 @@ def _exchanged(view: CallView) -> Found:
     fwd, bwd = view.fwd_name, view.bwd_name
     return view.finding(
         "VJP119", Severity.ERROR, _defvjp(view),
-        f"defvjp was given {fwd} as the fwd rule and {bwd} as the bwd rule: they are in each other's place",
+        f"defvjp was given {fwd} as the fwd rule and {bwd} as the bwd rule: they are swapped",
         f"{bwd} takes the arguments of {view.name}, and {fwd} takes residuals and a cotangent.",
-        fix=Fix("give it the fwd rule first", f"{view.name}.defvjp({bwd}, {fwd})"), phase="fwd",
+        fix=Fix("pass the fwd rule first", f"{view.name}.defvjp({bwd}, {fwd})"), phase="fwd",
     )  # fmt: skip
 
 
@@ -101,15 +101,15 @@ def _fwd(view: CallView, rule: CustomRule, count: int) -> Iterator[Found]:
         yield view.finding(
             "VJP119", Severity.ERROR, view.program.definition(rule.fwd.code),
             f"{view.fwd_name} takes {taken}, but {view.name} is called with {count}",
-            f"The fwd rule takes what {view.name} takes, those in nondiff_argnums included, in the same order.",
+            f"The fwd rule takes the arguments of {view.name} in the same order, including those in nondiff_argnums.",
             fix=_signature(rule.fwd.name, given), phase="fwd",
         )  # fmt: skip
     elif sorted(fwd.names) == sorted(given) and fwd.names != given:
         yield view.finding(
             "VJP119", _severity(view), view.program.definition(rule.fwd.code),
             f"{view.fwd_name} takes {_in_order(fwd)}, but {view.name} takes {wording.listed(given)}",
-            "JAX calls the fwd rule with the arguments in the order of the function, those in nondiff_argnums "
-            "included; only for the bwd rule do these come first.",
+            "JAX calls the fwd rule with the arguments in the order of the function, including those in "
+            "nondiff_argnums. Only the bwd rule takes these first.",
             fix=_signature(rule.fwd.name, given), phase="fwd",
         )  # fmt: skip
 
@@ -133,9 +133,9 @@ def _bwd(view: CallView, rule: CustomRule) -> Iterator[Found]:
     taken = wording.number(len(bwd.names), "argument") if not bwd.take(count) else _in_order(bwd)
     yield view.finding(
         "VJP119", _severity(view) if bwd.take(count) else Severity.ERROR, view.program.definition(rule.bwd.code),
-        f"{view.bwd_name} takes {taken}, but JAX hands it {wording.number(count, 'argument')}"
+        f"{view.bwd_name} takes {taken}, but JAX calls it with {wording.number(count, 'argument')}"
         if not bwd.take(count)
-        else f"{view.bwd_name} takes {taken}, but JAX hands it {wording.listed((*static, *_OF_BWD))}",
+        else f"{view.bwd_name} takes {taken}, but JAX calls it with {wording.listed((*static, *_OF_BWD))}",
         f"A bwd rule of {view.name} is called with {handed}.",
         fix=_signature(rule.bwd.name, (*static, *names)), phase="bwd",
     )  # fmt: skip

@@ -34,11 +34,11 @@ def gradients_of_scalars(view: CallView) -> Iterator[Found]:
         return
     yield view.finding(
         "VJP124", Severity.ERROR, view.program.spot(view.call.place),
-        f"{view.call.kind} of {view.name}, which returns {output}: a gradient is that of a scalar",
+        f"{view.call.kind} of {view.name}, which returns {output}: jax.{view.call.kind} needs a scalar output",
         f"{view.name} was called with {wording.typed(view.call.primals)}.",
         fix=Fix(
-            f"reduce the output, as in {view.name}(...).sum(); or take jax.vmap(jax.grad(f)) for one gradient each, "
-            "jax.jacrev(f) for all derivatives"
+            f"reduce the output, as in {view.name}(...).sum(); or use jax.vmap(jax.grad(f)) for one gradient per "
+            "example, jax.jacrev(f) for the Jacobian"
         ),
         phase="forward", expected="float32[]", got=str(output),
     )  # fmt: skip
@@ -58,10 +58,10 @@ def zero_size_gradients(view: CallView) -> Iterator[Found]:
         if one.is_integer:
             yield view.finding(
                 "VJP114", Severity.ERROR, view.program.spot(view.call.place),
-                f"the gradient of {view.name} with respect to {path} is float0, for {path} is {one.text}",
-                "An integer has no derivative: what the pullback returns for it has the type float0, and no arithmetic "
-                "takes it. That ended the program.",
-                fix=Fix("differentiate with respect to floats alone", _of_floats(view)),
+                f"the gradient of {view.name} with respect to {path} is float0, because {path} is {one.text}",
+                "An integer has no derivative, so the pullback returns a float0 for it, which no arithmetic accepts. "
+                "That ended the program.",
+                fix=Fix("differentiate with respect to the floats only", _of_floats(view)),
                 phase="pullback", path=path, got=one.text,
             )  # fmt: skip
             return
@@ -88,10 +88,11 @@ def _zero_size_cotangent(view: CallView) -> Iterator[Found]:
     which = f"the output {path} of {view.name}" if path else f"the output of {view.name}"
     yield view.finding(
         "VJP114", Severity.ERROR, view.program.spot(failed.raised.place),
-        f"{view.bwd_name} calculates with a float0: {which} is {got}",
-        f"An integer has no derivative, so the cotangent that {view.bwd_name} gets for it has the type float0, and no "
-        f"arithmetic takes it. JAX raised {failed.raised.type}.",
-        fix=Fix(f"use the cotangents of the floats alone in {view.bwd_name}"), phase="bwd", path=path, got=str(got),
+        f"{view.bwd_name} computes with a float0: {which} is {got}",
+        f"An integer has no derivative, so {view.bwd_name} gets a float0 as its cotangent, which no arithmetic "
+        f"accepts. JAX raised {failed.raised.type}.",
+        fix=Fix(f"use only the cotangents of the float outputs in {view.bwd_name}"),
+        phase="bwd", path=path, got=str(got),
     )  # fmt: skip
 
 
@@ -129,10 +130,10 @@ def _overwritten_by_a_result(name: str, error: ErrorFact, program: Program) -> I
         for binding in bindings.bindings(text.text, name):
             if binding.value and bindings.uses(binding.value, name):
                 spot = program.spot_in(text, binding.line, binding.start, binding.end)
-                message = f"{name} is {error.not_callable[name]} since then, and {program.spot(place)} calls it."
+                message = f"It is now {error.not_callable[name]}, and {program.spot(place)} calls it."
                 yield found(
                     "NAM204", Severity.ERROR, spot, f"{name} was overwritten by a result of its own", message,
-                    fix=Fix("keep the original name", f"{name}_result = {binding.value}"), function=name,
+                    fix=Fix("give the result its own name", f"{name}_result = {binding.value}"), function=name,
                     phase="call", expected="a function", got=error.not_callable[name],
                 )  # fmt: skip
                 return
@@ -148,7 +149,7 @@ def _overwritten_by_its_pullback(name: str, error: ErrorFact, program: Program) 
                     "NAM204", Severity.ERROR, spot, f"{name} was overwritten by its own pullback",
                     f"{name} is what {binding.whole} returned, and {program.spot(error.raised.place)} takes it for "
                     "the function.",
-                    fix=Fix("keep the original name", f"pullback = {binding.whole}[1]"), function=name,
+                    fix=Fix("give the pullback its own name", f"pullback = {binding.whole}[1]"), function=name,
                     phase="call", expected="the function", got="a pullback",
                 )  # fmt: skip
                 return
@@ -163,7 +164,7 @@ def _gradient_of_an_integer(error: ErrorFact, program: Program) -> Found:
         "VJP114", Severity.ERROR, spot, f"the gradient with respect to an argument of type {taken}",
         "An integer has no derivative. jax.grad differentiates with respect to the first argument, unless argnums "
         "says otherwise.",
-        fix=Fix("give it as a float, or choose another argument with argnums"), function=function,
+        fix=Fix("pass a float, or choose another argument with argnums"), function=function,
         phase="forward", expected="a float", got=taken,
     )  # fmt: skip
 
@@ -177,9 +178,9 @@ def _decorated_in_the_wrong_order(name: str, error: ErrorFact, program: Program)
             spot = program.spot_in(text, definition.first_line)
             break
     return found(
-        "VJP109", Severity.ERROR, spot, f"{name} is no custom_vjp function: {made_by} is around it",
-        f"defvjp belongs to the custom_vjp object, and {name} is what {made_by} made of it.",
-        fix=Fix(f"let custom_vjp be the outermost, call {name}.defvjp(...), and apply {made_by} where {name} is used"),
+        "VJP109", Severity.ERROR, spot, f"{name} is not a custom_vjp function: {made_by} wraps it",
+        f"defvjp is a method of the custom_vjp object, and {name} is what {made_by} returned.",
+        fix=Fix(f"make custom_vjp the outermost, call {name}.defvjp(...), and apply {made_by} where {name} is used"),
         function=name, phase="call", expected="a custom_vjp function", got=made_by,
     )  # fmt: skip
 
@@ -197,8 +198,8 @@ def _tuple_as_array(error: ErrorFact, place: Place, program: Program) -> Iterato
     if pullback:
         yield found(
             "VJP120", Severity.ERROR, spot, f"{pullback} returns a tuple, with one gradient for each primal",
-            f"{program.spot(place)} uses it as an array, and raised {error.raised.type}. A pullback of one primal "
-            "returns a tuple of one.",
-            fix=Fix("take it apart", f"(gradient,) = {pullback}(cotangent)"), function=pullback,
+            f"It is used as an array ({program.spot(place)}), which raised {error.raised.type}. A pullback of one "
+            "primal returns a tuple of one.",
+            fix=Fix("unpack it", f"(gradient,) = {pullback}(cotangent)"), function=pullback,
             phase="pullback", expected="an array", got="a tuple",
         )  # fmt: skip

@@ -23,7 +23,7 @@ _PATTERNS = {
     "sign": ("has the wrong sign", "its negative agrees with autodiff of {f}"),
     "transpose": ("is transposed", "its transpose agrees with autodiff of {f}"),
     "conjugate": ("is the complex conjugate", "its conjugate agrees with autodiff of {f}"),
-    "stopped": ("is not zero, where {f} stops the gradient", "in {f} nothing flows back to it, and the rule decides"),
+    "stopped": ("is not zero, but {f} stops the gradient", "autodiff of {f} gives zero for it"),
 }
 _FEW_DIGITS = 1e-3  # a factor is written with four digits
 
@@ -66,7 +66,7 @@ def _fwd_value(view: CallView, fact: ValueFact) -> Found:
     return view.finding(
         "VAL301", Severity.WARNING, view.program.returning(view.fwd.code if view.fwd else None),
         f"{rule} returns another value than {view.name}",
-        f"Both were run {_at(fact)}. What the program gets depends on whether it is differentiated.",
+        f"Both were run {_at(fact)}. The program's result depends on whether it is differentiated.",
         fix=Fix(f"return from {rule} what {view.name} returns"), phase="fwd",
     )  # fmt: skip
 
@@ -79,32 +79,32 @@ def _gradient(view: CallView, fact: ValueFact) -> Found:
         return view.finding(
             "VAL303", Severity.WARNING, spot,
             f"{rule} does not use the incoming cotangent",
-            f"Two different cotangents gave the same result, {_at(fact)}. This is right where the cotangent is 1, as "
-            f"in jax.grad({view.name}), and wrong in every chain.",
+            f"Two different cotangents gave the same result, {_at(fact)}. This is right only if the cotangent is 1, as "
+            f"in jax.grad({view.name}), and wrong where {view.name} is part of a larger function.",
             fix=Fix("multiply by the incoming cotangent"), phase="bwd",
         )  # fmt: skip
     if kind == "offset":
         return view.finding(
             "VAL303", Severity.WARNING, spot,
             f"what {rule} returns{of} has a term without the incoming cotangent",
-            "Of a cotangent that is all zeros every derivative gives zeros. Here something is left, "
-            f"{_at(fact)}: a term that is added, and not multiplied by the cotangent. A rule that does so on purpose "
-            "can say so on this line: # vjpcheck: ignore[VAL303]",
+            "For a cotangent of zeros every derivative gives zeros. Here something is left, "
+            f"{_at(fact)}: a term that is added, and not multiplied by the cotangent. If this is intended, say so on "
+            "this line: # vjpcheck: ignore[VAL303]",
             fix=Fix("multiply each term by the incoming cotangent"), phase="bwd", path=fact.path,
         )  # fmt: skip
     if kind == "nonlinear":
         return view.finding(
             "VAL305", Severity.WARNING, spot,
             f"what {rule} returns{of} is not linear in the incoming cotangent",
-            f"A derivative is: for the sum of two cotangents it gives the sum of the two results. Here it does not, "
-            f"{_at(fact)}; a cotangent that is clipped, normalised or squared is the usual reason. A rule that "
-            "does so on purpose can say so on this line: # vjpcheck: ignore[VAL305]",
+            f"A derivative is linear: for the sum of two cotangents it gives the sum of the two results. Here it does "
+            f"not, {_at(fact)}. Usually the cotangent is clipped, normalised or squared. If this is intended, say so "
+            "on this line: # vjpcheck: ignore[VAL305]",
             phase="bwd", path=fact.path,
         )  # fmt: skip
     if kind == "swapped":
         of = "" if view.call.primals is None or len(view.call.primals.leaves) == len("xy") else f" for {fact.path}"
-        what = "has two cotangents in each other's place"
-        why = f"exchanged, those of {fact.path} and {fact.other} agree with autodiff of {{f}}"
+        what = "has two cotangents swapped"
+        why = f"if exchanged, those of {fact.path} and {fact.other} agree with autodiff of {{f}}"
     elif kind == "factor":
         what = f"is {factor} times the derivative of {{f}}"
         why = f"divided by it, it agrees with autodiff of {{f}}{_size_of(fact.factor, view)}"
@@ -116,7 +116,7 @@ def _gradient(view: CallView, fact: ValueFact) -> Found:
     return view.finding(
         "VAL302", Severity.WARNING, spot,
         f"the gradient that {rule} returns{of} {what.format(f=view.name)}",
-        f"Compared {_at(fact)}: {why.format(f=view.name)}. A rule that differs on purpose can say so on this line: "
+        f"Compared {_at(fact)}: {why.format(f=view.name)}. If this is intended, say so on this line: "
         "# vjpcheck: ignore[VAL302]",
         phase="bwd", path=fact.path,
     )  # fmt: skip
@@ -134,7 +134,7 @@ def _size_of(factor: float, view: CallView) -> str:
     axes += ["a mapped axis"] * (number in view.call.vmap)
     if not axes:
         return ""
-    for_what = "a sum in the place of a mean" if abs(factor) > 1 else "a mean in the place of a sum"
+    for_what = "a sum instead of a mean" if abs(factor) > 1 else "a mean instead of a sum"
     return f"; {number} is the size of {axes[0]}, so this may be {for_what}"
 
 
@@ -142,14 +142,14 @@ def _nan(view: CallView, fact: ValueFact) -> Found:
     spot, begins = view.program.definition(view.call.function.code), ""
     rule = _rule_at(fact.place, view)
     if rule is not None and rule.bwd is not None:
-        spot, begins = rule.returned(fact.path), f"The first NaN of the backward pass is made in {rule.bwd_name}. "
+        spot, begins = rule.returned(fact.path), f"The first NaN of the backward pass appears in {rule.bwd_name}. "
     elif fact.place is not None:
-        spot, begins = view.program.spot(fact.place), "The first NaN of the backward pass is made here. "
+        spot, begins = view.program.spot(fact.place), "The first NaN of the backward pass appears here. "
     return view.finding(
         "VAL304", Severity.WARNING, spot,
         f"the gradient of {view.name} with respect to {fact.path or 'its argument'} is NaN",
-        f"{begins}The cotangent has none. A derivative that is infinite, even in a branch which jnp.where does not "
-        "take, is multiplied by zero, and 0 * inf is NaN.",
+        f"{begins}The cotangent has none. An infinite derivative, even in a branch that jnp.where does not take, "
+        "is multiplied by zero, and 0 * inf is NaN.",
         fix=Fix("make the argument safe before the branch", "jnp.where(ok, f(jnp.where(ok, x, 1.0)), 0.0)"),
         phase="pullback", path=fact.path,
     )  # fmt: skip
@@ -173,9 +173,9 @@ def _nan_of_rule(view: CallView, fact: ValueFact) -> Found:
     return view.finding(
         "VAL304", Severity.WARNING, view.program.returning(view.bwd.code if view.bwd else None),
         f"the gradient that {rule} returns for {fact.path or 'the argument'} is NaN",
-        f"It begins here: at the values of this run neither the arguments of {view.name}, nor its output, nor the "
-        f"residuals, nor the cotangent have a NaN.",
-        fix=Fix("divide by what cannot be zero", "jnp.where(ok, g / jnp.where(ok, d, 1.0), 0.0)"),
+        f"It starts here: at the values of this run neither the arguments of {view.name}, nor its output, nor the "
+        "residuals, nor the cotangent contain a NaN.",
+        fix=Fix("divide by a value that cannot be zero", "jnp.where(ok, g / jnp.where(ok, d, 1.0), 0.0)"),
         phase="bwd", path=fact.path,
     )  # fmt: skip
 
@@ -184,9 +184,9 @@ def _zeros(view: CallView) -> Found:
     return view.finding(
         "RES403", Severity.NOTE, view.program.definition(view.bwd.code if view.bwd else None),
         f"{view.rule_name('bwd')} was given a large cotangent that is all zeros",
-        f"An output of {view.name} is not used, and its cotangent was built and calculated with all the same.",
+        f"An output of {view.name} is not used, but its cotangent was still built and computed with.",
         fix=Fix(
-            "have the rule told which cotangents are zeros",
+            "let the rule know which cotangents are zeros",
             f"{view.name}.defvjp({view.fwd_name}, {view.bwd_name}, symbolic_zeros=True)",
         ),
         phase="bwd",

@@ -202,6 +202,7 @@ def found(
 ) -> Found:
     """A finding at a place of the program. Code of its fix that does not parse, for it names a lambda, is left out."""
     fix = fix if is_code(fix.code) else Fix(fix.words)
+    message = f"T{message[1:]}" if message.startswith("the ") else message  # the fwd rule of a lambda
     function = function or (view.name if view is not None else "")
     return Found(
         Finding(

@@ -56,7 +56,7 @@ def is_code(text: str) -> bool:
 def near_fit(expected: Shape | None, got: Shape | None) -> str:
     """How the one shape could become the other: "summed over axis 0 it would fit", or ""."""
     change, _ = _change(expected, got)
-    return f"{change} it would fit" if change else ""
+    return f"it would fit if {change}" if change else ""
 
 
 def fitting(expected: Shape | None, got: Shape | None, value: str) -> str:
@@ -104,7 +104,7 @@ def _rearranged(expected: Shape, got: Shape) -> _Change:
         return _NO_CHANGE
     orders = itertools.permutations(range(len(got)))
     order = next((one for one in orders if tuple(got[axis] for axis in one) == expected), None)
-    return "with its axes in another order", f"jnp.transpose({{}}, {order})" if order else ""
+    return "its axes were permuted", f"jnp.transpose({{}}, {order})" if order else ""
 
 
 def _resized(expected: Shape, got: Shape) -> _Change:
@@ -146,7 +146,7 @@ def structure_difference(expected: Structure, got: Structure, path: str = "") ->
         missing = [key[1:-1] for key in expected.keys if key not in got.keys]
         extra = [key[1:-1] for key in got.keys if key not in expected.keys]
         words = [f"lacks the {'key' if len(missing) == 1 else 'keys'} {listed(missing)}"] if missing else []
-        words += [f"has {listed(extra)}, which the argument has not"] if extra else []
+        words += [f"has {listed(extra)}, which the argument does not have"] if extra else []
         return path, listed(words)
     if len(got.children) != len(expected.children):
         return path, f"has {number(len(got.children), 'element')}, not {len(expected.children)}"
