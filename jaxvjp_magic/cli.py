@@ -81,11 +81,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.usage = "%(prog)s [options] PATH ... [-- ARG ...]"
     parser.add_argument("paths", metavar="PATH", nargs="*", help="a Python script or a notebook; ARG is for the script")
-    parser.add_argument("--json", metavar="PATH", help="write the report as JSON; - for the last line of the output")
-    parser.add_argument("--explain", metavar="CODE", help="show what a rule is about, and run nothing")
-    parser.add_argument("--verify", action="store_true", help="compare the rules' values too")
+    parser.add_argument("--json", metavar="PATH", help="write the report as JSON; - prints it as the last line")
+    parser.add_argument("--explain", metavar="CODE", help="explain a code, and run nothing")
+    parser.add_argument("--verify", action="store_true", help="compare the values of the rules, too")
     parser.add_argument(
-        "--ignore", metavar="CODE[,CODE]", action="append", default=[], help="do not report these; may be repeated"
+        "--ignore",
+        metavar="CODE[,CODE]",
+        action="append",
+        default=[],
+        help="do not report these codes; repeatable",
     )
     parser.add_argument("--fail-on", choices=("never", "error", "warning"), default="error", help="default: error")
     parser.add_argument(
@@ -96,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--no-text", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--no-retrace", action="store_true", help="short for --retrace none")
-    parser.add_argument("--libraries", action="store_true", help="warnings about libraries' own files, too")
+    parser.add_argument("--libraries", action="store_true", help="show warnings about library files, too")
     return parser
 
 
@@ -119,7 +123,7 @@ def _writable(json_path: str | None) -> None:
 def _existing(name: str) -> Path:
     path = Path(name)
     if not path.exists():
-        message = f"no such file: {path} (what is for the program itself stands after --)"
+        message = f"no such file: {path} (arguments for the program itself go after --)"
         raise CannotRunError(message)
     if path.is_dir():
         message = f"{path} is a folder"

@@ -104,7 +104,7 @@ FAIL_ON = ("never", "error", "warning", "note")
 
 def _one_of(words: tuple[str, ...], given: str, option: str) -> str:
     if given not in words:
-        message = f"{option} is one of {', '.join(words)}, and not {given!r}"
+        message = f"{option} must be one of {', '.join(words)}, not {given!r}"
         raise ValueError(message)
     return given
 
@@ -162,7 +162,7 @@ def vjpcheck(  # noqa: PLR0913 (options, all of them by name)
     RuntimeError for a block that is entered again.
     """
     if function is not None and not callable(function):
-        message = f"vjpcheck checks a function, and not {function!r}; options have names: vjpcheck(verify=True)"
+        message = f"vjpcheck checks functions, not {function!r}; pass options by name: vjpcheck(verify=True)"
         raise TypeError(message)
     if isinstance(retrace, bool):
         retrace = "pure" if retrace else "none"  # what it was before it was a word
@@ -212,7 +212,7 @@ class Block(contextlib._GeneratorContextManager["Report"]):  # noqa: SLF001 (an 
     def __enter__(self) -> Report:
         """Record from now on."""
         if self._is_used:
-            message = "a vjpcheck block is checked once: call vjpcheck() again for the next one"
+            message = "a vjpcheck block can be entered only once; call vjpcheck() for each block"
             raise RuntimeError(message)
         self._is_used = True
         return super().__enter__()

@@ -18,9 +18,9 @@ def is_untested(version: tuple[int, ...]) -> bool:
 
 def too_old_message(version: str) -> str:
     """What to say to a person who has an older JAX."""
-    return f"JAX {version} is not supported, nothing is traced: install JAX {SUPPORTED}"
+    return f"JAX {version} is not supported, so nothing is traced. Install JAX {SUPPORTED}"
 
 
 def untested_message(version: str) -> str:
     """What to say to a person who has a newer JAX: nothing in it is known to have moved."""
-    return f"JAX {version} is newer than what is tested ({SUPPORTED}): the check tries, and says what it cannot see"
+    return f"JAX {version} is newer than the tested versions ({SUPPORTED}). The check notes what it cannot see"

@@ -64,8 +64,8 @@ def test_a_float0_is_the_cause_of_what_it_ends():
     )
     assert fix == "use only the cotangents of the float outputs in bwd"
     errors, _, fix = told(INNER_FLOAT0)
-    assert errors == [("VJP114", "the gradient of <lambda> with respect to n is float0, for n is int32[]")]
-    assert fix == "differentiate with respect to floats alone"  # a lambda has no name to be called by
+    assert errors == [("VJP114", "the gradient of <lambda> with respect to n is float0, because n is int32[]")]
+    assert fix == "differentiate with respect to the floats only"  # a lambda has no name to be called by
 
 
 @pytest.mark.parametrize("grad", ["grad", "value_and_grad"])

@@ -100,7 +100,7 @@ def test_fail_on_raises_when_the_block_ends():
         jax.grad(jnp.sin)(1.0)
     with pytest.raises(ZeroDivisionError), vjpcheck(fail_on="note"):
         1 / 0  # noqa: B018
-    with pytest.raises(ValueError, match="fail_on is one of never, error, warning, note, and not 'all'"):
+    with pytest.raises(ValueError, match="fail_on must be one of never, error, warning, note, not 'all'"):
         vjpcheck(fail_on="all")
 
 
@@ -122,7 +122,7 @@ def test_a_block_is_for_one_time():
     """Entered again, inside itself or after it, it says what to do."""
     block = vjpcheck()
     with block as report:
-        again = pytest.raises(RuntimeError, match=r"checked once: call vjpcheck\(\) again for the next one")
+        again = pytest.raises(RuntimeError, match=r"entered only once; call vjpcheck\(\) for each block")
         with again, block:
             pass
         jax.grad(jnp.sin)(1.0)
@@ -221,7 +221,7 @@ class TestFunction:
 
     def test_what_is_no_function_is_told(self):
         """An option without its name, say."""
-        with pytest.raises(TypeError, match="vjpcheck checks a function, and not True; options have names"):
+        with pytest.raises(TypeError, match="vjpcheck checks functions, not True; pass options by name"):
             vjpcheck(True)  # noqa: FBT003 (that is the mistake)
 
     def test_bare(self):

@@ -92,7 +92,7 @@ def test_an_older_jax_is_left_alone(start_kernel: Callable[..., Kernel]):
     """The cell runs, nothing is patched; loading and the report say which versions there are hooks for."""
     kernel = start_kernel()
     kernel.run(OTHER_JAX.format("0.7.2"))
-    said = "JAX 0.7.2 is not supported, nothing is traced: install JAX 0.8 to 0.12"
+    said = "JAX 0.7.2 is not supported, so nothing is traced. Install JAX 0.8 to 0.12"
     assert kernel.run(LOAD).stream("stdout") == f"vjpcheck: {said}\n"
     outcome = kernel.run(f"%%vjpcheck\nprint({HOOKED})\njax.grad(lambda x: x * x)(2.)")
     assert outcome.stream("stdout") == "0\n"
@@ -105,7 +105,7 @@ def test_a_newer_jax_is_tried(start_kernel: Callable[..., Kernel]):
     """One line says that nobody has tested it; what can be seen is seen, and JAX is its own again afterwards."""
     kernel = start_kernel()
     kernel.run(OTHER_JAX.format("0.99.1"))
-    said = "JAX 0.99.1 is newer than what is tested (0.8 to 0.12): the check tries, and says what it cannot see"
+    said = "JAX 0.99.1 is newer than the tested versions (0.8 to 0.12). The check notes what it cannot see"
     assert kernel.run(LOAD).stream("stdout") == f"vjpcheck: {said}\n"
     outcome = kernel.run("%%vjpcheck\njax.grad(lambda x: x * x)(2.)")
     assert outcome.value == "Array(4., dtype=float32, weak_type=True)"

@@ -182,7 +182,7 @@ def test_an_older_jax_is_named_and_left_alone(script):
         """
     )
     assert done.stdout.startswith(
-        "1.0\n('JAX 0.7.2 is not supported, nothing is traced: install JAX 0.8 to 0.12',) ()\n"
+        "1.0\n('JAX 0.7.2 is not supported, so nothing is traced. Install JAX 0.8 to 0.12',) ()\n"
     )
 
 
@@ -205,8 +205,8 @@ def test_an_older_jax_is_exit_status_2(tmp_path):
         ([], "the following arguments are required: PATH"),
         (["empty.py", "--ignore", "NAM2O1"], "unknown code NAM2O1; did you mean NAM201?"),
         (["empty.py", "--json", "no/such/folder.json"], "no folder for --json no/such/folder.json"),
-        (["damaged.ipynb"], "damaged.ipynb is no notebook that can be read: "),
-        (["list.ipynb"], "list.ipynb is no notebook that can be read: "),
+        (["damaged.ipynb"], "damaged.ipynb is not a readable notebook: "),
+        (["list.ipynb"], "list.ipynb is not a readable notebook: "),
     ],
 )
 def test_what_cannot_be_run_is_told_in_one_line(tmp_path, arguments, message):
@@ -226,7 +226,7 @@ def test_the_installed_command_is_the_same(tmp_path):
     done = run("missing.py", cwd=tmp_path, program=(str(Path(sys.executable).parent / "vjpcheck"),))
     assert (done.returncode, done.stderr) == (
         2,
-        "vjpcheck: no such file: missing.py (what is for the program itself stands after --)\n",
+        "vjpcheck: no such file: missing.py (arguments for the program itself go after --)\n",
     )
 
 
@@ -334,10 +334,10 @@ def test_what_cannot_be_run_among_several_is_the_exit_status(tmp_path):
     assert done.returncode == 2
     assert "== 2 programs, damaged.ipynb with something wrong" in done.stdout
     report = Report.from_json((tmp_path / "all.json").read_text())
-    assert (report.complete, report.notes) == (False, ("damaged.ipynb: there is no report of it",))
+    assert (report.complete, report.notes) == (False, ("damaged.ipynb: it left no report",))
     done = run("right.py", "3", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.endswith("no such file: 3 (what is for the program itself stands after --)\n")
+    assert done.stderr.endswith("no such file: 3 (arguments for the program itself go after --)\n")
 
 
 def test_a_notebook_takes_no_arguments(tmp_path):

@@ -36,13 +36,16 @@ RAISED = ProgramError("KeyError", "x", 3)
         (Report(calls=(CALL,), not_checked=(ONE,)), "no problems found in 2 calls; not all values compared"),
         (
             Report(calls=(CALL,), not_checked=(OUTPUT, VALUES)),
-            "no problems found in 2 calls; values not compared (--verify); not all was looked at",
+            "no problems found in 2 calls; values not compared (--verify); some parts were not looked at",
         ),
         (Report(calls=(CALL,), error=RAISED), "the program ended early, after 2 calls"),
         (Report(calls=(CALL,), error=ProgramError("SystemExit", "3")), "the program ended early, after 2 calls"),
         (Report(calls=(CALL,), findings=(WARNING,), not_checked=(VALUES,)), "1 warning, 2 calls"),
         (Report(), "no call of jax.vjp or of a custom_vjp function"),
-        (Report(not_checked=(OUTPUT,)), "no call of jax.vjp or of a custom_vjp function; not all was looked at"),
+        (
+            Report(not_checked=(OUTPUT,)),
+            "no call of jax.vjp or of a custom_vjp function; some parts were not looked at",
+        ),
         (Report(calls=(CALL,), complete=False), "the check is not finished"),
         (Report(complete=False, notes=("x",)), "the check could not be done"),
     ],
@@ -68,7 +71,7 @@ def test_what_was_silenced_is_counted_and_can_be_unfolded():
     elsewhere = Finding("VJP115", Severity.WARNING, "none", "m", line=3, source="lib/flax.py", in_library=True)
     report = Report(calls=(CALL,), silenced=(ERROR, WARNING, elsewhere))
     ignored = "ignored: 1 error VJP104; 1 warning VJP105"
-    libraries = "in libraries' own files (--libraries): 1 warning VJP115"
+    libraries = "in library files (--libraries): 1 warning VJP115"
     assert str(report).splitlines()[-2:] == [ignored, libraries]
     assert [(one.summary, one.lines) for one in quiet(report)] == [
         (ignored, ("VJP104 line 9: wrong", "VJP105 line 7: title")),
@@ -168,7 +171,7 @@ def test_what_stands_in_a_librarys_file_is_for_its_authors(library, libraries):
     shown, silenced = ((one.code, one.in_library) for one in (*report.findings, *report.silenced)), report.silenced
     assert list(shown) == [("VJP105", True)]
     assert bool(silenced) is not libraries
-    assert ("in libraries' own files (--libraries): 1 warning VJP105" in str(report)) is not libraries
+    assert ("in library files (--libraries): 1 warning VJP105" in str(report)) is not libraries
 
 
 # Rules of other kinds -----------------------------------------------------------------------------
@@ -189,7 +192,7 @@ def test_a_custom_jvp_rule_that_is_differentiated_is_told():
     run = "jax.grad(lambda x: soft(jax.nn.relu(x)) + soft(x))(1.0)"
     report = check_program(CUSTOM_JVP.format(run=run))
     assert report.not_checked == (NotChecked("rules", "soft", 3, "", "custom_jvp rules are not traced"),)
-    assert headline(report) == "no problems found in 1 call; not all was looked at"
+    assert headline(report) == "no problems found in 1 call; some parts were not looked at"
     assert check_program(CUSTOM_JVP.format(run="soft(1.0)")).not_checked == ()
 
 
@@ -209,9 +212,9 @@ def test_what_custom_vjp3_makes_is_told():
         assert [call.fwd_outputs[0].type for call in report.calls[1:]] == ["float32[]"] * 2
         assert report.not_checked == (NotChecked("values", why="--verify"),)
         return
-    why = "JAX_CUSTOM_VJP3 is on, and what it makes is not traced"
+    why = "functions made with JAX_CUSTOM_VJP3 are not traced"
     assert report.not_checked == (NotChecked("rules", "<lambda>", 2, "", why),)
-    assert headline(report) == "no problems found in 1 call; not all was looked at"
+    assert headline(report) == "no problems found in 1 call; some parts were not looked at"
 
 
 def test_retrace_none_says_what_it_does_not_see():
@@ -219,7 +222,7 @@ def test_retrace_none_says_what_it_does_not_see():
     with vjpcheck(retrace="none") as report:
         jax.grad(lambda x: x * 2)(1.0)
     assert report.not_checked == (NotChecked("calls", why="--retrace none"),)
-    assert "not looked at: the calls inside what JAX had traced before (--retrace none)" in str(report)
+    assert "not looked at: the calls inside functions that JAX had traced before (--retrace none)" in str(report)
 
 
 # Values -------------------------------------------------------------------------------------------
@@ -248,7 +251,7 @@ def verified(function, bwd, run, names="x"):
 
 
 HERE, THERE = "at the values of this run", "at the random values that were tried"
-ZERO = "autodiff gives zero for {}, as for what is searched or rounded"
+ZERO = "autodiff gives zero for {}, as in a search or a rounding"
 VAL302 = ["VAL302"]
 STOP = "jax.lax.stop_gradient(x)"
 
@@ -315,7 +318,10 @@ def test_a_rule_that_needs_an_axis_of_the_program_is_told():
     """Outside of the vmap there is none."""
     run = f'jax.vmap(jax.grad(lambda x: f(x).sum()), axis_name="rows")(jnp.ones((2, 3)) * {X})'
     function = 'jax.lax.psum(x, "rows")'
-    assert verified(function, "(g * 2,)", run) == ([], [("f", "it needs the axis rows, which only the program has")])
+    assert verified(function, "(g * 2,)", run) == (
+        [],
+        [("f", "it needs the axis rows, which exists only in the program")],
+    )
 
 
 def test_more_rules_than_are_compared_are_told(monkeypatch):

@@ -199,21 +199,21 @@ def test_random_numbers_are_those_that_the_program_would_get():
         ("os.mkdir(path + 'd')", "it would make a folder"),
         ("os.chmod(path, 0)", "it would use os.chmod"),
         ("os.utime(path)", "it would use os.utime"),
-        ("os.mkfifo(path + 'f')", "it would reach out of its process"),  # of which Python does not tell
+        ("os.mkfifo(path + 'f')", "it would act outside its process"),  # of which Python does not tell
         ("os.system('true')", "it would run a shell command"),
         ("subprocess.run(['true'])", "it would start a process"),
         ("os.fork()", "it would start a process"),
         ("os.kill(os.getppid(), 9)", "it would send a signal"),
-        ("signal.pidfd_send_signal(os.pidfd_open(os.getppid()), 9)", "it would reach out of its process"),
+        ("signal.pidfd_send_signal(os.pidfd_open(os.getppid()), 9)", "it would act outside its process"),
         ("socket.create_connection(('127.0.0.1', 9))", "it would use socket.getaddrinfo"),
         ("socket.socket()", "it would open a socket"),
         ("ctypes.CDLL(None).unlink(path.encode())", "it would load a library of C"),
-        ("libc.unlink(path.encode())", "it would reach out of its process"),  # found before
-        ("libc.creat(path.encode(), 0)", "it would reach out of its process"),
+        ("libc.unlink(path.encode())", "it would act outside its process"),  # found before
+        ("libc.creat(path.encode(), 0)", "it would act outside its process"),
         ("tempfile.mkdtemp()", "it would use tempfile.mkdtemp"),
         ("shutil.rmtree(os.path.dirname(path))", "it would use shutil.rmtree"),
         ("sqlite3.connect(path)", "it would use sqlite3.connect"),
-        ("multiprocessing.shared_memory.SharedMemory(create=True, size=9)", "it would reach out of its process"),
+        ("multiprocessing.shared_memory.SharedMemory(create=True, size=9)", "it would act outside its process"),
         ("np.memmap(path, mode='r+')", "it would open '{path}' for writing"),
         ("sys.audit('some.event')", "it would use some.event"),
     ],
@@ -289,7 +289,7 @@ def test_open_files_and_sockets_lead_nowhere(tmp_path):
                 poll.unregister(other)
             return "done"
 
-        assert look(work) == "it would reach out of its process"
+        assert look(work) == "it would act outside its process"
         one.send(b"x")
         assert poll.poll(1)
         assert other.recv(9) == b"x"
@@ -323,7 +323,7 @@ def test_shared_memory_is_read_only_in_the_child(tmp_path):
         assert look(lambda: anonymous.__setitem__(1, 1)) == fault
         assert look(lambda: shared.buf.__setitem__(1, 1)) == fault
         assert look(lock.acquire) == fault
-        assert look(shared.unlink) == "it would reach out of its process"
+        assert look(shared.unlink) == "it would act outside its process"
         mapped[1] = anonymous[1] = shared.buf[1] = 2  # the parent may, as ever
         assert lock.acquire(timeout=1)
     finally:
@@ -338,8 +338,8 @@ def test_shared_memory_is_read_only_in_the_child(tmp_path):
 def test_a_lock_that_is_held_costs_the_budget_once():
     lock = threading.Lock()
     with lock:
-        assert look(lock.acquire, 0.5) == "it did not come back within 0.5 s, in which it waited"
-    why = "a child process did not come back (within 0.5 s, in which it waited)"
+        assert look(lock.acquire, 0.5) == "it did not answer within 0.5 s (it was waiting)"
+    why = "a child process did not answer within 0.5 s (it was waiting)"
     assert can_fork() == why
     assert in_child(lambda: b"", BUDGET) == Outcome(None, why)
     assert lock.acquire(timeout=1)
@@ -422,7 +422,10 @@ def test_children_that_nobody_waits_for():
         signal.signal(signal.SIGCHLD, old)
 
 
-@pytest.mark.parametrize(("name", "why"), [("darwin", "only on Linux"), ("win32", "only on Linux")])
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("darwin", "forked children are used only on Linux"), ("win32", "forked children are used only on Linux")],
+)
 def test_other_systems(monkeypatch, name, why):
     monkeypatch.setattr(sys, "platform", name)
     assert can_fork().startswith(why)
@@ -438,7 +441,7 @@ def test_where_the_system_has_no_process_to_give(monkeypatch):
         print(in_child(lambda: b"", 5).why, can_fork(), os.listdir("/proc/self/fd"))
     """
     assert in_python(program) == (
-        "the system gave no child process: Resource temporarily unavailable  ['0', '1', '2', '3']\n"
+        "the system could not start a child process: Resource temporarily unavailable  ['0', '1', '2', '3']\n"
     )
 
 

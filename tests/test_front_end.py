@@ -82,7 +82,7 @@ def test_options_are_those_of_the_line(kernel: Kernel):
     ask(kernel, "check_next(['cell'], '--ignore VJP101 --into seen')")
     assert "VJP101" not in run(kernel, WRONG).codes
     assert kernel.evaluate("type(seen).__name__") == "'Report'"
-    for wrong, words in (("--nonsense", "unrecognized arguments"), ("last", "only the options")):
+    for wrong, words in (("--nonsense", "unrecognized arguments"), ("last", "only options")):
         request = kernel.client.execute("", silent=True, user_expressions={"it": f"{MODULE}.check_next([], {wrong!r})"})
         answer = kernel.outcome(request).reply["user_expressions"]["it"]
         assert answer["ename"] == "UsageError"

@@ -239,7 +239,7 @@ def test_findings_come_before_the_table_and_the_cause_first():
             "ended in ValueError at line 19: NAM201 explains it",
             "× error NAM201 line 17: test_func was overwritten; test_func_fwd calls it (cause of VJP101, VJP106)",  # noqa: RUF001 (the sign of an error)
             "× error VJP101 line 10: test_func_fwd returns float32[3], but test_func returns float32[] (follows from",  # noqa: RUF001 (the sign of an error)
-            "Calls, each",
+            "Calls, nested",
             "not looked at: what decode returns: it calls table (line 12), an lru_cache; which residuals decode_bwd",
             "note: a rule was not traced",
         )

@@ -42,10 +42,10 @@ def assert_one_line(outcome: Outcome, message: str) -> None:
         ("%%vjpcheck --into\nprint(1)", "argument --into: expected one argument"),
         ('%%vjpcheck --into "x\nprint(1)', "No closing quotation in the options of vjpcheck"),
         ("%vjpcheck ignore VJP1044", "unknown code VJP1044; did you mean VJP104?"),
-        ("%vjpcheck explain", "%vjpcheck explain takes the code of a rule, as in: %vjpcheck explain NAM201"),
+        ("%vjpcheck explain", "%vjpcheck explain takes a code, as in: %vjpcheck explain NAM201"),
         ("%vjpcheck last VJP104", "%vjpcheck last takes options only"),
         ("%%vjpcheck on\nprint(1)", "%%vjpcheck takes options only; without a cell: %vjpcheck on"),
-        ("%%vjpcheck\n  \n\n", "%%vjpcheck stands on top of an empty cell"),
+        ("%%vjpcheck\n  \n\n", "the cell below %%vjpcheck is empty"),
         (
             "%%vjpcheck",
             "%%vjpcheck is a cell magic, but the cell body is empty. Did you mean the line magic %vjpcheck (single %)?",

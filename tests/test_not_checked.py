@@ -128,14 +128,14 @@ def test_it_is_no_finding():
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("3", "not_checked is no list"),
-        ("null", "not_checked is no list"),
-        ("[3]", "not_checked[0] is no object"),
+        ("3", "not_checked is not a list"),
+        ("null", "not_checked is not a list"),
+        ("[3]", "not_checked[0] is not an object"),
         ("[{}]", "not_checked[0].what is missing"),
-        ('[{"what": 3}]', "not_checked[0].what is no text"),
-        ('[{"what": "calls", "line": "4"}]', "not_checked[0].line is no whole number"),
-        ('[{"what": "calls", "line": true}]', "not_checked[0].line is no whole number"),
-        ('[{"what": "calls", "why": "\\ud800"}]', "not_checked[0].why has half a character"),
+        ('[{"what": 3}]', "not_checked[0].what is not a string"),
+        ('[{"what": "calls", "line": "4"}]', "not_checked[0].line is not an integer"),
+        ('[{"what": "calls", "line": true}]', "not_checked[0].line is not an integer"),
+        ('[{"what": "calls", "why": "\\ud800"}]', "not_checked[0].why has half of a surrogate pair"),
         (json.dumps([{"what": "calls", "why": "x" * 1_000_001}]), "not_checked[0].why has 1,000,001 characters, more"),
         (json.dumps([{}] * 500_001), "not_checked has 500,001 entries, more than 500,000"),
     ],
@@ -162,7 +162,7 @@ def test_damaged_json_is_told_in_one_line(value, message):
 )
 def test_the_words(what, of_one, of_several):
     """Of one function, and of several; a word that this version does not know stays a word."""
-    head = "not all values compared" if what == "values" else "not all was looked at"
+    head = "not all values compared" if what == "values" else "some parts were not looked at"
     line = "not compared" if what == "values" else "not looked at"
     for name, said in (("f", of_one), ("", of_several)):
         assert str(Report(not_checked=(NotChecked(what, name),))) == f"{PLAIN}; {head}\n\n{line}: {said}"
@@ -207,13 +207,13 @@ def test_a_few_are_one_line_and_nothing_is_folded(number):
     assert "more" not in line
     root = parse(report)
     assert [node.words for node in root.all("p")] == [
-        "vjpcheck: no problems found in 1 call; not all was looked at",
+        "vjpcheck: no problems found in 1 call; some parts were not looked at",
         line,
         "note: a note",
     ]
     assert [node.attributes for node in root.all("p")[1].all("span")] == [{"style": "opacity:.75"}]
     assert not root.all("details")
-    assert root.words.index("Calls, each") < root.words.index(line)
+    assert root.words.index("Calls, nested") < root.words.index(line)
     assert WidgetView(report).saved()["quiet"] == [{"summary": line, "lines": []}]
 
 
@@ -234,7 +234,7 @@ def test_hundreds_are_saved_in_part_and_counted_in_every_form():
     assert shortened(short) == short == Report.from_json(short.to_json())
     for one in (report, short):
         line = f"not looked at: {FIRST}; and 247 more"
-        assert render_text(one) == f"{PLAIN}; not all was looked at\n\n{line}"
+        assert render_text(one) == f"{PLAIN}; some parts were not looked at\n\n{line}"
         items = [node.words for node in parse(one).all("li")]
         assert items[-2:] == ["what f100 returns: reason 100", "and 150 more"]
         lines = WidgetView(one).saved()["quiet"][0]["lines"]
@@ -283,7 +283,7 @@ def test_a_report_of_empty_and_zero_things_goes_to_json_and_back():
 )
 def test_what_is_empty_but_no_object_is_damaged(key):
     """Nothing is read as if it were not there."""
-    with pytest.raises(ValueError, match=r"a damaged vjpcheck report: (error|omitted) is no object"):
+    with pytest.raises(ValueError, match=r"a damaged vjpcheck report: (error|omitted) is not an object"):
         Report.from_json(f'{{"schema": 1, "findings": [], "calls": [], {key}}}')
 
 
@@ -291,7 +291,7 @@ def test_what_is_empty_but_no_object_is_damaged(key):
 def test_leaves_that_are_empty_but_no_list_are_damaged(value):
     """Only null is a phase without leaves."""
     call = f'{{"id": 1, "kind": "vjp", "function": "f", "primals": {value}}}'
-    with pytest.raises(ValueError, match=r"a damaged vjpcheck report: calls\[0\].primals is no list"):
+    with pytest.raises(ValueError, match=r"a damaged vjpcheck report: calls\[0\].primals is not a list"):
         Report.from_json(f'{{"schema": 1, "findings": [], "calls": [{call}]}}')
 
 

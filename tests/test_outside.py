@@ -56,25 +56,25 @@ def changed(path, value):
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        (("calls", 0, "count"), "3", "calls[0].count is no whole number"),
-        (("calls", 0, "count"), True, "calls[0].count is no whole number"),
-        (("calls", 0, "line"), 10**30, "calls[0].line is no whole number"),
-        (("calls", 0, "line"), float("inf"), "calls[0].line is no whole number"),
-        (("calls", 0, "vmap"), 3, "calls[0].vmap is no list"),
-        (("calls", 1, "parent"), 9, "calls[1].parent is no call above it"),
-        (("calls", 1, "id"), 1, "calls[1].id is no new number"),
-        (("calls", 0, "function"), {"a": 1}, "calls[0].function is no text"),
-        (("calls", 0, "function"), "\ud800", "calls[0].function has half a character"),
-        (("calls", 0, "primals", 0, "bytes"), "12", "calls[0].primals[0].bytes is no whole number"),
-        (("calls", 0, "primals", 0), "x", "calls[0].primals[0] is no object"),
-        (("findings", 0, "severity"), "fatal", "findings[0].severity is none of error, warning, note"),
-        (("findings", 0, "severity"), ["error"], "findings[0].severity is none of error, warning, note"),
-        (("findings", 0, "cause_of"), [99], "findings[0].cause_of names a finding that is not there"),
-        (("findings", 0, "snippet", "line"), None, "findings[0].snippet.line is no whole number"),
+        (("calls", 0, "count"), "3", "calls[0].count is not an integer"),
+        (("calls", 0, "count"), True, "calls[0].count is not an integer"),
+        (("calls", 0, "line"), 10**30, "calls[0].line is not an integer"),
+        (("calls", 0, "line"), float("inf"), "calls[0].line is not an integer"),
+        (("calls", 0, "vmap"), 3, "calls[0].vmap is not a list"),
+        (("calls", 1, "parent"), 9, "calls[1].parent is not a call above it"),
+        (("calls", 1, "id"), 1, "calls[1].id is not a new number"),
+        (("calls", 0, "function"), {"a": 1}, "calls[0].function is not a string"),
+        (("calls", 0, "function"), "\ud800", "calls[0].function has half of a surrogate pair"),
+        (("calls", 0, "primals", 0, "bytes"), "12", "calls[0].primals[0].bytes is not an integer"),
+        (("calls", 0, "primals", 0), "x", "calls[0].primals[0] is not an object"),
+        (("findings", 0, "severity"), "fatal", "findings[0].severity is not one of error, warning, note"),
+        (("findings", 0, "severity"), ["error"], "findings[0].severity is not one of error, warning, note"),
+        (("findings", 0, "cause_of"), [99], "findings[0].cause_of names a finding that does not exist"),
+        (("findings", 0, "snippet", "line"), None, "findings[0].snippet.line is not an integer"),
         (("findings", 0, "explains_error"), 1, "findings[0].explains_error is neither true nor false"),
-        (("error",), "ValueError", "error is no object"),
-        (("notes",), "a note", "notes is no list"),
-        (("jax",), 0.1, "jax is no text"),
+        (("error",), "ValueError", "error is not an object"),
+        (("notes",), "a note", "notes is not a list"),
+        (("jax",), 0.1, "jax is not a string"),
     ],
 )
 def test_a_field_of_another_type_is_named(path, value, message):
@@ -87,7 +87,7 @@ def test_sizes_are_bounded(monkeypatch):
     assert said("[" * 100_000) == "not a vjpcheck report: it is nested too deeply"
     assert said(f'{{"schema": {"1" * 5000}}}').startswith("not a vjpcheck report: Exceeds the limit")
     assert said('{"schema": 1e400}') == "not a vjpcheck report of schema 1"
-    assert said(changed(("calls", 0, "line"), 1).replace('"line": 1,', '"line": 1e400,', 1)).endswith("no whole number")
+    assert said(changed(("calls", 0, "line"), 1).replace('"line": 1,', '"line": 1e400,', 1)).endswith("not an integer")
     monkeypatch.setattr(schema, "MOST_ENTRIES", 1)
     assert said(json.dumps(WHOLE)).endswith("entries, more than 1")
     monkeypatch.setattr(schema, "LONGEST_STRING", 5)
@@ -188,17 +188,17 @@ def test_a_file_that_is_no_notebook_is_told_in_one_line(tmp_path, content):
     (tmp_path / "other.ipynb").write_text(content)
     done = run_cli(tmp_path, "other.ipynb")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    assert done.stderr.startswith("python -m jaxvjp_magic: other.ipynb is no notebook that can be read: ")
+    assert done.stderr.startswith("python -m jaxvjp_magic: other.ipynb is not a readable notebook: ")
 
 
 def test_a_file_that_is_too_large_is_not_read(tmp_path, monkeypatch):
     """Nor is what is no file."""
     (tmp_path / "large.ipynb").write_text("[]")
     monkeypatch.setattr(notebook, "MOST_BYTES", 1)
-    with pytest.raises(notebook.CannotRunError, match=r"large.ipynb is no file of at most 1 bytes"):
+    with pytest.raises(notebook.CannotRunError, match=r"large.ipynb is not a file of at most 1 bytes"):
         notebook.run_notebook(tmp_path / "large.ipynb", None)
     monkeypatch.setattr(notebook, "MOST_BYTES", 10)
-    with pytest.raises(notebook.CannotRunError, match=r"is no file of at most 10 bytes"):
+    with pytest.raises(notebook.CannotRunError, match=r"is not a file of at most 10 bytes"):
         notebook.run_notebook(tmp_path, None)
 
 

@@ -224,15 +224,15 @@ def _counter():
 
 
 EFFECTS = {
-    "append": (appends, "it calls append{at} on a list that was there before"),
+    "append": (appends, "it calls append{at} on a list from outside"),
     "global": (writes_a_global, "it changes the global total{at}"),
     "outer variable": (_counter(), "it changes the outer variable n{at}"),
     "attribute": (layer.counts, "it sets the attribute calls{at}"),
     "lru_cache": (lambda x: x * table(3), "it calls table{at}, an lru_cache"),
     "cached property": (lambda x: x * layer.grid, "it fills the cached property grid{at}"),
-    "iterator": (lambda x: x * next(count), "it moves an iterator on{at}"),
-    "iterator in zip": (lambda x: x * len([a for a, _ in zip(count, [1], strict=False)]), "it moves a count on{at}"),
-    "view of an array": (changes_an_array, "it changes an item{at} of something that was there before"),
+    "iterator": (lambda x: x * next(count), "it advances an iterator{at}"),
+    "iterator in zip": (lambda x: x * len([a for a, _ in zip(count, [1], strict=False)]), "it advances a count{at}"),
+    "view of an array": (changes_an_array, "it changes an item{at} of something from outside"),
     "random": (lambda x: x * random.random(), "it calls Random.random{at}, which is not known to have no effects"),  # noqa: S311
     "generator": (lambda x: x * generator.normal(), None),
     "log": (lambda x: (logging.getLogger("a").info("x"), x)[1], None),
@@ -240,10 +240,10 @@ EFFECTS = {
     "print of a helper": (lambda x: debug_prints(x), "it prints{at}"),
     "input": (lambda x: (input(), x)[1], "it calls input{at}, which is not known to have no effects"),
     "exit": (lambda _: sys.exit(1), "it calls sys.exit{at}, which is not known to have no effects"),
-    "a rule with an effect": (lambda x: counting(x), "it calls append{at} on a list that was there before"),
+    "a rule with an effect": (lambda x: counting(x), "it calls append{at} on a list from outside"),
     "a type of which JAX warns": (
         lambda x: x + jnp.zeros(3, dtype="float64"),
-        "it calls zeros{at} with a type of 64 bits, of which JAX may warn",
+        "it calls zeros{at} with a 64-bit type, which JAX may warn about",
     ),
 }
 

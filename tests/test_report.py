@@ -81,10 +81,10 @@ def test_json_of_a_later_version_may_have_more_keys():
         ('{"schema": 1}', "a damaged vjpcheck report: findings is missing"),
         (
             '{"schema": 1, "findings": [{}], "calls": []}',
-            "a damaged vjpcheck report: findings[0].severity is none of error, warning, note",
+            "a damaged vjpcheck report: findings[0].severity is not one of error, warning, note",
         ),
-        ('{"schema": 1, "findings": 3, "calls": []}', "a damaged vjpcheck report: findings is no list"),
-        ('{"schema": 1, "findings": [], "calls": [3]}', "a damaged vjpcheck report: calls[0] is no object"),
+        ('{"schema": 1, "findings": 3, "calls": []}', "a damaged vjpcheck report: findings is not a list"),
+        ('{"schema": 1, "findings": [], "calls": [3]}', "a damaged vjpcheck report: calls[0] is not an object"),
     ],
 )
 def test_damaged_json_is_told_in_one_line(text, message):

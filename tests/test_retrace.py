@@ -199,7 +199,7 @@ def scaled(x):
 
 
 def test_a_global_that_changed_since_gives_what_it_gives_without_the_check():
-    """JAX goes on with what it compiled; so does the check, and it says what it could not show."""
+    """JAX keeps using the compiled version; so does the check, and it says what it could not show."""
     global scale  # noqa: PLW0603 (that is the point)
     compiled = jax.jit(scaled)
     before, gradient = compiled(X), jax.grad(compiled)(X)
@@ -212,8 +212,8 @@ def test_a_global_that_changed_since_gives_what_it_gives_without_the_check():
         scale = 2.0
     (note,) = report.notes
     assert note == (
-        "scaled was compiled before this check, and what it reads has changed since: "
-        "JAX goes on with what it compiled, and what happens inside is not shown"
+        "scaled was compiled before this check, and a value that it reads has changed since. "
+        "JAX keeps using the compiled version; the calls inside are not shown"
     )
 
 

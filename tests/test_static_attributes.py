@@ -248,7 +248,7 @@ def test_what_uses_a_proxy_is_not_known_to_be_pure(monkeypatch: pytest.MonkeyPat
     assert not LOADED
     one, _ = report.not_checked
     assert "it uses a Proxy (line " in str(one)
-    assert "which has a way of its own to give attributes" in str(one)
+    assert "whose class defines its own attribute access" in str(one)
 
 
 def test_what_is_veiled() -> None:

@@ -155,11 +155,7 @@ def test_a_rule_that_clips_the_cotangent_is_told():
     finding = only(verified("jnp.sin(x)", "jnp.clip(g, -1, 1) * jnp.cos(x),", GRAD))
     assert (finding.code, finding.severity, finding.line, finding.path) == ("VAL305", Severity.WARNING, 9, "x")
     assert finding.title == "what bwd returns for x is not linear in the incoming cotangent"
-    assert finding.message == (
-        "A derivative is: for the sum of two cotangents it gives the sum of the two results. Here it does not, at the "
-        "values of this run; a cotangent that is clipped, normalised or squared is the usual reason. A rule that does "
-        "so on purpose can say so on this line: # vjpcheck: ignore[VAL305]"
-    )
+    assert "clipped, normalised or squared" in finding.message
     silenced = "jnp.clip(g, -1, 1) * jnp.cos(x),  # vjpcheck: ignore[VAL305]"
     assert worse_than_notes(verified("jnp.sin(x)", silenced, GRAD)) == ()
 
@@ -220,12 +216,12 @@ def test_outputs_that_a_solver_does_not_differentiate_are_left_alone():
         (
             "x.mean()",
             "jnp.full_like(x, g),",
-            "4 is the size of axis 0 of x, so this may be a sum in the place of a mean.",
+            "4 is the size of axis 0 of x, so this may be a sum instead of a mean.",
         ),
         (
             "x.sum()",
             "jnp.full_like(x, g / 4),",
-            "4 is the size of axis 0 of x, so this may be a mean in the place of a",
+            "4 is the size of axis 0 of x, so this may be a mean instead of a",
         ),
     ],
 )
@@ -248,7 +244,7 @@ def test_two_of_three_arguments_in_each_others_place():
     finding = only(
         verified("x * y * z", "g * x * z, g * y * z, g * x * y", "jax.grad(f, (0, 1, 2))(2.0, 3.0, 4.0)", "x, y, z")
     )
-    assert finding.title == "the gradient that bwd returns for x has two cotangents in each other's place"
+    assert finding.title == "the gradient that bwd returns for x has two cotangents swapped"
     assert "exchanged, those of x and y agree with autodiff of f" in finding.message
 
 

@@ -142,7 +142,7 @@ class Without:
 
 CUSTOM = ("custom_vjp", "ok")
 MOVED = [  # where, what, the calls that are still seen, and what is said
-    ("api", ("vjp", "_vjp"), [CUSTOM], "uses of jax.vjp, grad and the like: not to be had with this JAX: "),
+    ("api", ("vjp", "_vjp"), [CUSTOM], "uses of jax.vjp, grad and the like: not available in this JAX version: "),
     ("batching", ("BatchTrace",), [("grad", "ok"), CUSTOM], "could not see the axes of vmap: AttributeError: "),
     ("core", ("trace_ctx",), [("grad", "ok"), CUSTOM], "could not see the axes of vmap: AttributeError: "),
     ("ad", ("JVPTracer",), [("grad", "ok"), CUSTOM], "could not see what is differentiated: AttributeError: "),
@@ -191,8 +191,8 @@ def test_what_is_said_when_the_extension_is_loaded(monkeypatch):
     assert tracer.about_jax() == []
     monkeypatch.setattr(patch_points, "pullback", lambda: Without(api, "VJP").VJP)
     (line,) = tracer.about_jax()
-    assert line.startswith("calls of pullbacks: not to be had with this JAX: AttributeError: JAX has no VJP")
+    assert line.startswith("calls of pullbacks: not available in this JAX version: AttributeError: JAX has no VJP")
     monkeypatch.setattr(jax, "__version__", "0.13.1.dev2")
     assert [line.split(":")[0] for line in tracer.about_jax()] == [
-        "JAX 0.13.1.dev2 is newer than what is tested (0.8 to 0.12)", "calls of pullbacks",
+        "JAX 0.13.1.dev2 is newer than the tested versions (0.8 to 0.12)", "calls of pullbacks",
     ]  # fmt: skip

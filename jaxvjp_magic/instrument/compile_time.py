@@ -9,8 +9,8 @@ import jax
 LONG = 10.0  # seconds
 _EVENT = "/jax/core/compile/backend_compile_duration"
 _NOTE = (
-    "compiling took {:.0f} s of this run; JAX keeps what it compiled until this session ends, and longer with its "
-    "cache on disk: %vjpcheck cache on, or jax_compilation_cache_dir in a script"
+    "compiling took {:.0f} s of this run. JAX keeps the result until this session ends; its cache on disk keeps it "
+    "longer: %vjpcheck cache on, or jax_compilation_cache_dir in a script"
 )
 
 

@@ -152,7 +152,7 @@ def _said(missing: dict[str, str]) -> list[str]:
     reasons: dict[str, list[str]] = {}
     for what, reason in missing.items():
         reasons.setdefault(reason, []).append(what)
-    return [f"{'; '.join(what)}: not to be had with this JAX: {reason}" for reason, what in reasons.items()]
+    return [f"{'; '.join(what)}: not available in this JAX version: {reason}" for reason, what in reasons.items()]
 
 
 class _Stay:

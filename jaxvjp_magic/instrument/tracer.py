@@ -84,7 +84,7 @@ class Tracer:
                 self._notes.append(versions.untested_message(jax.__version__))
             self._compilation = Compilation()
             if self._retrace != "none" and compiled_before:
-                with self._recorder.collector.noting("see what jit has compiled before"):
+                with self._recorder.collector.noting("see what jit compiled before"):
                     forget_the_fast_path()  # after `listen`: what runs from here on is told to the hooks
         except Exception as error:  # noqa: BLE001 (the program runs on without the check)
             self._could_begin = False

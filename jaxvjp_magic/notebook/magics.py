@@ -41,18 +41,22 @@ class VjpCheckMagics(Magics):
     @magic_arguments()
     @argument("command", nargs="?", choices=COMMANDS, help="%%vjpcheck only: on, off, last, ignore, explain, cache")
     @argument("codes", nargs="*", metavar="CODE", help="of ignore and explain; of cache: on or off")
-    @argument("--verify", action="store_true", help="compare the rules' values too")
+    @argument("--verify", action="store_true", help="compare the values of the rules, too")
     @argument(
-        "--ignore", metavar="CODE[,CODE]", action="append", default=[], help="do not report these; may be repeated"
+        "--ignore",
+        metavar="CODE[,CODE]",
+        action="append",
+        default=[],
+        help="do not report these codes; repeatable",
     )
     @argument("--into", metavar="NAME", default="", help="bind the report to this name")
-    @argument("--fail-on", choices=("never", "error", "warning"), default="never", help="let such findings end the run")
+    @argument("--fail-on", choices=("never", "error", "warning"), default="never", help="fail on such findings")
     @argument(
         "--retrace", choices=RETRACE, default="pure", help="which functions that JAX has traced before are traced again"
     )
     @argument("--no-retrace", action="store_true", help="short for --retrace none")
-    @argument("--libraries", action="store_true", help="warnings about libraries' own files, too")
-    @argument("--no-widget", action="store_true", help="the static table only")
+    @argument("--libraries", action="store_true", help="show warnings about library files, too")
+    @argument("--no-widget", action="store_true", help="show only the static table")
     @argument(BEGIN, action="store_true", help=SUPPRESS)
     @no_var_expand
     @line_cell_magic
@@ -113,7 +117,7 @@ class VjpCheckMagics(Magics):
         """What a line with options alone says."""
         arguments = _parsed(self.vjpcheck, line)
         if arguments.command or arguments.begin_cell:
-            message = f"{line.strip()}: only the options of %%vjpcheck stand here"
+            message = f"{line.strip()}: only options of %%vjpcheck may follow it"
             raise UsageError(message)
         return _options(arguments)
 
@@ -130,7 +134,7 @@ class VjpCheckMagics(Magics):
     def _run(self, options: Options, cell: str) -> None:
         """For `run_cell_magic('vjpcheck', ...)`, as nbconvert writes it: a cell inside the cell."""
         if not cell.strip():
-            message = "%%vjpcheck stands on top of an empty cell"
+            message = "the cell below %%vjpcheck is empty"
             raise UsageError(message)
         result = self._extension.run_inside(options, cell)
         error = result.error_in_exec or result.error_before_exec
@@ -155,7 +159,7 @@ def _codes(text: str) -> tuple[str, ...]:
 
 def _explain(codes: list[str]) -> None:
     if not codes:
-        message = "%vjpcheck explain takes the code of a rule, as in: %vjpcheck explain NAM201"
+        message = "%vjpcheck explain takes a code, as in: %vjpcheck explain NAM201"
         raise UsageError(message)
     for code in _codes(",".join(codes)):
         text = catalogue.section(code)
@@ -172,7 +176,7 @@ def _cache(words: list[str]) -> None:
 
     folder = (compile_time.kept_in() or user_cache_dir("jaxvjp_magic")) if words == ["on"] else None
     shortest = compile_time.keep_in(folder)
-    kept = f"keeps what takes longer than {shortest:g} s to compile in {folder}" if folder else "keeps nothing on disk"
+    kept = f"keeps in {folder} what takes longer than {shortest:g} s to compile" if folder else "keeps nothing on disk"
     print(f"vjpcheck: JAX {kept}")
 
 

@@ -223,7 +223,7 @@ class Recorder:
             if not self.collector.here.calls or code is None or not stack.is_user_code(code.co_filename):
                 return
         elif kind.__name__ == "custom_vjp3" and not isinstance(called, internals.HiPrimitive):
-            function, why = called.f, "JAX_CUSTOM_VJP3 is on, and what it makes is not traced"
+            function, why = called.f, "functions made with JAX_CUSTOM_VJP3 are not traced"
         else:
             if kind.__module__.partition(".")[0] == "jax":
                 return

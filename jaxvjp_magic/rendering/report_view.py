@@ -191,7 +191,7 @@ class ReportView:
     def caption(self) -> str:
         """What the table shows."""
         mapped = "; types inside a vmap are those of one example" if self.is_mapped else ""
-        return f"Calls, each below the one that it is part of{mapped}"
+        return f"Calls, nested under their callers{mapped}"
 
     def findings_of(self, call: int) -> tuple[int, ...]:
         """The findings about a call."""

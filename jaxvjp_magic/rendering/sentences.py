@@ -22,7 +22,7 @@ _NOT_CHECKED = {
     "rules": ("the rule of {}", "the rules of some functions"),
     "values": ("the values of {}", "values"),
 }
-_OF_AN_OPTION = {"calls": "the calls inside what JAX had traced before"}
+_OF_AN_OPTION = {"calls": "the calls inside functions that JAX had traced before"}
 
 
 def headline(report: ReportData) -> str:
@@ -54,7 +54,7 @@ def _limits(report: ReportData) -> Iterator[str]:
     elif any(one.what == "values" for one in report.not_checked):
         yield "not all values compared"
     if any(one.what != "values" for one in report.not_checked):
-        yield "not all was looked at"
+        yield "some parts were not looked at"
 
 
 def _values(report: ReportData) -> str:
@@ -114,7 +114,7 @@ def quiet(report: ReportData, most: int = MOST_TOLD) -> list[CoverageLine]:
         _folded("not looked at", [_thing(one) for one in seen], left_out if seen else 0, most),
         _folded("not compared", [_thing(one) for one in values], 0 if seen else left_out, most),
         _counted("ignored", asked, most),
-        _counted("in libraries' own files (--libraries)", of_libraries, most),
+        _counted("in library files (--libraries)", of_libraries, most),
     ]
     return [one for one in lines if one is not None]
 

@@ -125,20 +125,20 @@ def _report(data: dict[str, Any], make: type[R]) -> R:
     known: set[int] = set()
     for i, call in enumerate(report.calls):
         if call.id < 1 or call.id in known:
-            _wrong(f"calls[{i}].id", "is no new number")
+            _wrong(f"calls[{i}].id", "is not a new number")
         if not 0 <= call.parent < call.id:  # a call stands below the one that it is part of
-            _wrong(f"calls[{i}].parent", "is no call above it")
+            _wrong(f"calls[{i}].parent", "is not a call above it")
         known.add(call.id)
     for i, finding in enumerate(report.findings):
         if any(other == i or not 0 <= other < len(report.findings) for other in finding.cause_of):
-            _wrong(f"findings[{i}].cause_of", "names a finding that is not there")
+            _wrong(f"findings[{i}].cause_of", "names a finding that does not exist")
     return report
 
 
 def _finding(where: str, data: Any) -> Finding:
     if isinstance(data, dict):
         if data.get("severity") not in list(Severity):
-            _wrong(f"{where}.severity", f"is none of {', '.join(Severity)}")
+            _wrong(f"{where}.severity", f"is not one of {', '.join(Severity)}")
         data = {"title": "", "message": "", **data}
     finding: Finding = _load(Finding, where, data)
     return dataclasses.replace(finding, severity=Severity(finding.severity))
@@ -147,7 +147,7 @@ def _finding(where: str, data: Any) -> Finding:
 def _load(cls: Any, where: str, data: Any) -> Any:
     """A dataclass from a dict, each field by its type."""
     if not isinstance(data, dict):
-        _wrong(where, "is no object")
+        _wrong(where, "is not an object")
     values = {}
     for field in dataclasses.fields(cls):
         if field.name in data:
@@ -176,7 +176,7 @@ def _value(where: str, value: Any, kind: str) -> Any:
 
 def _list(where: str, value: Any) -> list[Any]:
     if not isinstance(value, list):
-        _wrong(where, "is no list")
+        _wrong(where, "is not a list")
     if len(value) > MOST_ENTRIES:
         _wrong(where, f"has {len(value):,} entries, more than {MOST_ENTRIES:,}")
     return value
@@ -184,15 +184,15 @@ def _list(where: str, value: Any) -> list[Any]:
 
 def _number(where: str, value: Any) -> int:
     if type(value) is not int or abs(value) > LARGEST_NUMBER:
-        _wrong(where, "is no whole number")
+        _wrong(where, "is not an integer")
     return value
 
 
 def _string(where: str, value: Any) -> str:
     if not isinstance(value, str):
-        _wrong(where, "is no text")
+        _wrong(where, "is not a string")
     if len(value) > LONGEST_STRING:
         _wrong(where, f"has {len(value):,} characters, more than {LONGEST_STRING:,}")
     if not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
-        _wrong(where, "has half a character")
+        _wrong(where, "has half of a surrogate pair")
     return value

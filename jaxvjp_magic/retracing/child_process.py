@@ -59,7 +59,7 @@ def can_fork() -> str:
     if _off:
         return _off
     if sys.platform != "linux":  # macOS's frameworks do not survive it, Windows has none
-        return "only on Linux can a look be left to a forked child"
+        return "forked children are used only on Linux"
     if sys.implementation.name != "cpython" or not getattr(sys, "_is_gil_enabled", lambda: True)():
         return "without CPython's global lock, a child cannot be forked safely"
     if signal.getsignal(signal.SIGCHLD) not in {signal.SIG_DFL, signal.SIG_IGN}:
@@ -76,7 +76,7 @@ def in_child(work: Callable[[], bytes], budget: float) -> Outcome:
     try:
         why = child.start(work) or child.listen(budget)
     except OSError as error:
-        why = f"the system gave no child process: {error.strerror}"
+        why = f"the system could not start a child process: {error.strerror}"
     finally:
         # An interrupt may come within, too; it goes on when all is tidy. No call stands outside of the inner `try`:
         # it is around calls that Python looks for signals.
@@ -136,8 +136,8 @@ class _Child:
         sleeping, used = _at_work(self._pids[0])
         if not sleeping or used >= _WORKING * budget or budget < _TELLING:
             return f"it took longer than {budget:.2g} s"
-        _off = f"a child process did not come back (within {budget:.2g} s, in which it waited)"
-        return f"it did not come back within {budget:.2g} s, in which it waited"
+        _off = f"a child process did not answer within {budget:.2g} s (it was waiting)"
+        return f"it did not answer within {budget:.2g} s (it was waiting)"
 
     def end(self) -> None:
         """End it if it is still there, wait for it, close the pipe; what was done before is not done again."""
@@ -161,7 +161,7 @@ class _Child:
             return Outcome(data, "") if kind == _DATA else Outcome(None, data.decode(errors="replace"))
         status = self._statuses[0][1]
         if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGSYS:
-            return Outcome(None, "it would reach out of its process")
+            return Outcome(None, "it would act outside its process")
         if os.WIFSIGNALED(status) and os.WTERMSIG(status) != signal.SIGKILL:
             return Outcome(None, f"its process ended by signal {os.WTERMSIG(status)}")
         return Outcome(None, "its process ended without an answer")

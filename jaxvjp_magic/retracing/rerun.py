@@ -33,8 +33,8 @@ SHARE = 0.5  # and of the time that the program itself took by then
 TRACES_AT_FIRST, TRACES_SHARE = 2.0, 1.0  # the same for what JAX has traced before and is traced in a child
 LEAST = 0.02  # seconds, of which the half is for the fork: with less left, none is begun
 LONGEST = 5.0  # seconds for one run in a child
-_NOT_ON_SHAPES = "it does not run on shapes alone"
-_NO_TIME = "second runs of the check had taken their share of the time"
+_NOT_ON_SHAPES = "it does not run on shapes only"
+_NO_TIME = "the time for second runs was used up"
 
 
 class Budget:
@@ -138,7 +138,7 @@ class Reruns:
             return None, True
         outcome = in_child(work, budget)
         if outcome.data is None:
-            because = f"{verdict.why}, and in a process of its own {outcome.why}" if verdict.why else outcome.why
+            because = f"{verdict.why}, and in a child process {outcome.why}" if verdict.why else outcome.why
             self.left_alone(what, function, because, verdict.place)
             return None, True
         return unpacked(outcome.data), False

@@ -48,8 +48,8 @@ if TYPE_CHECKING:
 _copies: weakref.WeakSet[Any] = weakref.WeakSet()
 _known = jaxpr_equality.Known()  # of loops that ran outside of jit; it keeps none of them alive
 _CHANGED = (
-    "{} was compiled before this check, and what it reads has changed since: "
-    "JAX goes on with what it compiled, and what happens inside is not shown"
+    "{} was compiled before this check, and a value that it reads has changed since. "
+    "JAX keeps using the compiled version; the calls inside are not shown"
 )
 
 
@@ -127,7 +127,7 @@ class Retracing:
         if outcome.data is not None:
             collector.take_in(rerun.unpacked(outcome.data))
             return
-        why = f"{verdict.why}, and in a process of its own {outcome.why}" if verdict.why else outcome.why
+        why = f"{verdict.why}, and in a child process {outcome.why}" if verdict.why else outcome.why
         asked.left_alone("calls", self._function(function), why, verdict.place)
 
     @staticmethod

@@ -61,7 +61,7 @@ def _read(path: Path) -> Any:
     import nbformat
 
     if not path.is_file() or path.stat().st_size > MOST_BYTES:
-        message = f"{path} is no file of at most {MOST_BYTES:,} bytes"
+        message = f"{path} is not a file of at most {MOST_BYTES:,} bytes"
         raise CannotRunError(message)
     try:
         text = path.read_text(encoding="utf-8")
@@ -72,7 +72,7 @@ def _read(path: Path) -> Any:
         raise CannotRunError(message) from None
     except Exception as error:  # noqa: BLE001 (nbformat raises many types for a damaged file)
         reason = str(error).strip().split("\n", 1)[0][:200]
-        message = f"{path} is no notebook that can be read: {reason}"
+        message = f"{path} is not a readable notebook: {reason}"
         raise CannotRunError(message) from None
     return notebook
 

@@ -37,7 +37,7 @@ def run_several(paths: Sequence[Path], options: Sequence[str], arguments: Sequen
             try:
                 report = _told_apart(str(path), Report.from_json(written.read_text(encoding="utf-8")))
             except (OSError, ValueError):  # it could not be run, and has said why; or it took the whole process along
-                report = Report(notes=(f"{path}: there is no report of it",), complete=False)
+                report = Report(notes=(f"{path}: it left no report",), complete=False)
             reports.append((str(path), report))
     return merged(reports), ended
 

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 _UNSURE = 0.1  # finite differences of two steps that differ by more say nothing
 _BESIDE = 1e-2
-_OUTSIDE = "outside of the program it raised {}"
+_OUTSIDE = "outside the program it raised {}"
 _FAR = 5e-2  # what a rule may differ by from finite differences alone
 
 
@@ -78,7 +78,9 @@ def verify_all(samples: list[Sample]) -> tuple[list[ValueFact], list[str], list[
 def _why_not(error: BaseException) -> str:
     """Why a rule could not be run outside of the program."""
     axis = re.search(r"(?i)unbound axis name:?\s*(\w+)", str(error))
-    return f"it needs the axis {axis[1]}, which only the program has" if axis else _OUTSIDE.format(type(error).__name__)
+    if axis:
+        return f"it needs the axis {axis[1]}, which exists only in the program"
+    return _OUTSIDE.format(type(error).__name__)
 
 
 def _may_not_run(sample: Sample) -> NotChecked | None:
@@ -265,9 +267,7 @@ class _Comparison:
                 if np.any(np.asarray(other)) or self.is_far(got, [index], moves=True):
                     yield index
                 else:
-                    reasons.append(
-                        f"autodiff gives zero for {self._argument(index)}, as for what is searched or rounded"
-                    )
+                    reasons.append(f"autodiff gives zero for {self._argument(index)}, as in a search or a rounding")
 
     def _argument(self, index: int) -> str:
         return self._path(index) or "its argument"
@@ -351,7 +351,7 @@ class _Comparison:
         leaves = tree_util.tree_leaves(self.sample.dynamic)
         moved = [i for i, (leaf, one) in enumerate(zip(leaves, got, strict=True)) if tolerance.can_be_moved(leaf, one)]
         if moved and self._precision_of(moved) is None:
-            return [], ["it has no reverse mode to compare with, and finite differences need float32 or wider"]
+            return [], ["it has no reverse mode to compare with, and finite differences need at least float32"]
         if not self.is_far(got, moved):
             return [], []
         used = dataclasses.replace(self, cotangent=self._used_cotangent())

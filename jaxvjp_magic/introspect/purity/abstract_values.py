@@ -167,7 +167,7 @@ def joined(*values: Value) -> Value:
     if len(union) > MOST_ATOMS:
         if all(is_data(atom) for atom in union):
             return ANY_DATA
-        message = "it has too many ways to go{at}"
+        message = "it has too many branches to follow{at}"
         raise NotKnownError(message)
     return union
 
@@ -182,7 +182,7 @@ def is_data(atom: Atom) -> bool:
 def seen_as(obj: Any) -> Value:
     """A live object as a value."""
     if is_veiled(obj):
-        message = f"it uses {one_of(type(obj))}{{at}}, which has a way of its own to give attributes"
+        message = f"it uses {one_of(type(obj))}{{at}}, whose class defines its own attribute access"
         raise NotKnownError(message)
     if isinstance(obj, np.ndarray):
         return one(VIEW)

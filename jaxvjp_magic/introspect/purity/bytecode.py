@@ -116,7 +116,7 @@ class State:
         """Take in what else may be here; whether there was anything."""
         changed = False
         if len(self.stack) != len(other.stack):
-            message = "its bytecode is not understood{at}"
+            message = "its bytecode is unknown{at}"
             raise NotKnownError(message)
         for i, value in enumerate(other.stack):
             if not value <= self.stack[i]:
@@ -156,7 +156,7 @@ class Frame:
             while True:
                 steps += 1
                 if steps > _MOST_STEPS:
-                    message = "it is too long to be followed{at}"
+                    message = "it is too long to follow{at}"
                     raise NotKnownError(message, self.place())
                 instruction = self.instruction = code.instructions[index]
                 for handler in code.handlers:
@@ -189,7 +189,7 @@ class Frame:
             return
         rounds = self._rounds[offset] = self._rounds.get(offset, 0) + 1
         if rounds > _MOST_ROUNDS:
-            message = "it has too many ways to go{at}"
+            message = "it has too many branches to follow{at}"
             raise NotKnownError(message, self.place())
         if offset not in self._waiting:
             self._waiting.append(offset)

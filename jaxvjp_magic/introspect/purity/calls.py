@@ -69,7 +69,7 @@ def call_one(
             return follower.call(frame, seen_as(function), [one(atom), *arguments], named, starred=starred)
     if isinstance(atom, Known) and callable(atom.obj):
         return _call_known(follower, frame, atom.obj, arguments, named, starred=starred)
-    message = "it calls a function that it is given{at}"
+    message = "it calls a function that is passed to it{at}"
     raise NotKnownError(message)
 
 
@@ -91,7 +91,7 @@ def _call_known(
             for one in constants_in(everything)
             if isinstance(one, (str, type, np.dtype))
         ):
-            message = f"it calls {known_functions.shown(obj)}{{at}} with a type of 64 bits, of which JAX may warn"
+            message = f"it calls {known_functions.shown(obj)}{{at}} with a 64-bit type, which JAX may warn about"
             raise NotKnownError(message)
         if kind in ("new", "view", "long") and "out" in named:
             _refuse(obj, " with out=")
@@ -276,7 +276,7 @@ def _reduce(follower: Follower, frame: Frame, arguments: list[Value], _: Named) 
 
 def _next(follower: Follower, frame: Frame, arguments: list[Value], _: Named) -> Value:
     if not all(isinstance(atom, Items) for atom in arguments[0]):
-        message = "it moves an iterator on{at}"
+        message = "it advances an iterator{at}"
         raise NotKnownError(message)
     return joined(follower.elements(frame, arguments[0]), *arguments[1:])
 
@@ -341,7 +341,7 @@ def _call_method(follower: Follower, frame: Frame, atom: Attribute, arguments: l
                 atom.name not in known_functions.CONTAINER_METHODS.get(type(owner.obj), set())
                 or atom.name in known_functions.CHANGES
             ):
-                message = f"it calls {atom.name}{{at}} on {one_of(type(owner.obj))} that was there before"
+                message = f"it calls {atom.name}{{at}} on {one_of(type(owner.obj))} from outside"
                 raise NotKnownError(message)
             found.append(_read_container(follower, frame, owner, atom.name, arguments))
         elif isinstance(owner, Known) and known_functions.is_jax(owner.obj):
@@ -360,7 +360,7 @@ def _call_method(follower: Follower, frame: Frame, atom: Attribute, arguments: l
             if any(
                 known_functions.may_warn_of(x) for x in constants_in(arguments) if isinstance(x, (str, type, np.dtype))
             ):
-                message = f"it calls {atom.name}{{at}} with a type of 64 bits, of which JAX may warn"
+                message = f"it calls {atom.name}{{at}} with a 64-bit type, which JAX may warn about"
                 raise NotKnownError(message)
             if "out" in named:
                 message = f"it calls {atom.name}{{at}} with out="
@@ -455,7 +455,7 @@ def _construct(
     """An object of a class of the user's, or of a library's."""
     follower.names.are_kept = False
     if type(kind).__call__ is not type.__call__:
-        message = f"it makes {one_of(kind)}{{at}}, whose class has a way of its own to make objects"
+        message = f"it creates {one_of(kind)}{{at}}, whose class defines its own construction"
         raise NotKnownError(message)
     new = inspect.getattr_static(kind, "__new__", None)
     if issubclass(kind, tuple) and hasattr(kind, "_fields"):
@@ -468,14 +468,14 @@ def _construct(
         return one(fresh)
     plain_new = new is inspect.getattr_static(object, "__new__")
     if not plain_new:
-        message = f"it makes {one_of(kind)}{{at}}, which is not followed"
+        message = f"it creates {one_of(kind)}{{at}}, which is not followed"
         raise NotKnownError(message)
     fresh = Fresh(frame.site(kind), kind)
     start = inspect.getattr_static(kind, "__init__", None)
     if isinstance(start, types.FunctionType):
         follower.call(frame, seen_as(start), [one(fresh), *arguments], named, starred=starred)
     elif start is not inspect.getattr_static(object, "__init__"):
-        message = f"it makes {one_of(kind)}{{at}}, which is not followed"
+        message = f"it creates {one_of(kind)}{{at}}, which is not followed"
         raise NotKnownError(message)
     return one(fresh)
 

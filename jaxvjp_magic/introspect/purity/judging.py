@@ -62,8 +62,8 @@ def _followed(follower: Follower, function: Any, given: list[Value] | None) -> V
         return Verdict(error.why, error.place)
     except RecursionError:
         follower.names.are_kept = False  # the stack may be less deep the next time
-        return Verdict("its calls go too deep to be followed{at}")
-    return Verdict("it has too many ways to go{at}")
+        return Verdict("its calls nest too deeply to follow{at}")
+    return Verdict("it has too many branches to follow{at}")
 
 
 def _own_code(function: Any) -> list[types.CodeType]:

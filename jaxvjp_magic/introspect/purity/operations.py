@@ -140,7 +140,7 @@ class Follower:
         made = []
         for atom in code:
             if not isinstance(atom, Known) or not isinstance(atom.obj, types.CodeType):
-                message = "it makes a function{at} in a way that is not followed"
+                message = "it creates a function{at} in a way that is not followed"
                 raise NotKnownError(message)
             scope = frame.made.scope if isinstance(frame.made, Made) else Known(frame.made.__globals__)
             own = [one for one in cells if isinstance(one, Tup)]
@@ -160,7 +160,7 @@ class Follower:
         found: list[Atom] = []
         for atom in function:
             if not isinstance(atom, Made):
-                message = "it makes a function{at} in a way that is not followed"
+                message = "it creates a function{at} in a way that is not followed"
                 raise NotKnownError(message)
             items = next((one.items for one in value if isinstance(one, Tup)), ())
             parts = list(_parts(atom))
@@ -205,7 +205,7 @@ class Follower:
         if isinstance(obj, types.ModuleType):
             self.names.is_in(obj, name)
             if name not in vars(obj):
-                _unknown(f"it reads {obj.__name__}.{name}{{at}}, which is made when it is asked for")
+                _unknown(f"it reads {obj.__name__}.{name}{{at}}, which is computed on access")
             return seen_as(vars(obj)[name])
         self.names.are_kept = self.names.are_kept and known_functions.is_jax(obj)
         if isinstance(obj, type):
@@ -227,7 +227,7 @@ class Follower:
                 if isinstance(obj, (*_EXACT_CONTAINERS, super))
                 else _unknown(
                     f"it reads {name} of {known_functions.shown(obj)}{{at}}, "
-                    "which has a way of its own to give attributes"
+                    "whose class defines its own attribute access"
                 )
             )
         held = held_by(obj).get(name, _ABSENT)
@@ -253,7 +253,7 @@ class Follower:
             if name in ("__dict__", "__class__", "__doc__", "__module__"):
                 return ANY_DATA
             if any("__getattr__" in vars(one_kind) for one_kind in kind.__mro__):
-                _unknown(f"it reads {name} of {one_of(kind)}{{at}}, which makes it when it is asked for")
+                _unknown(f"it reads {name} of {one_of(kind)}{{at}}, which computes it on access")
             return frozenset()  # an AttributeError
         return self._described(frame, kind, value, own, name)
 
@@ -318,7 +318,7 @@ class Follower:
             elif atom is DATA or isinstance(atom, (Attribute, Known, Items)):
                 found.append(ANY_DATA)
             else:
-                _unknown("it takes an item{at} of something that is not known")
+                _unknown("it takes an item{at} of something unknown")
         return joined(*found)
 
     def _item_of(self, frame: Frame, obj: Any, key: Value) -> Value:
@@ -352,7 +352,7 @@ class Follower:
         """`owner[...] = value`: in what was made here alone."""
         for atom in owner:
             if not isinstance(atom, Fresh) or atom.kind not in (list, dict, set, np.ndarray):
-                _unknown("it changes an item{at} of something that was there before")
+                _unknown("it changes an item{at} of something from outside")
             self.heap.put(atom, value)
 
     # Iteration --------------------------------------------------------------------------------------
@@ -378,7 +378,7 @@ class Follower:
             elif is_data(atom) or atom is DATA:
                 found.append(ANY_DATA)
             else:
-                _unknown("it iterates over something that is not known{at}")
+                _unknown("it iterates over something unknown{at}")
         return joined(*found)
 
     def elements_of_object(self, frame: Frame, obj: Any, *, values: bool = False) -> Value:
@@ -387,7 +387,7 @@ class Follower:
             function = inspect.getattr_static(type(obj), "__iter__", None)
             if isinstance(function, types.FunctionType) and function.__code__.co_flags & inspect.CO_GENERATOR:
                 return self.elements(frame, self.call(frame, seen_as(function), [one(Known(obj))], {}))
-            _unknown(f"it moves {one_of(type(obj))} on{{at}}")
+            _unknown(f"it advances {one_of(type(obj))}{{at}}")
         if isinstance(obj, (range, np.ndarray)):
             return ANY_DATA
         content = list(obj.values() if isinstance(obj, dict) and values else obj)[: 4 * MOST_ITEMS]
@@ -407,7 +407,7 @@ class Follower:
             elif isinstance(atom, Items):
                 found.append(atom.of)
             else:
-                _unknown("it takes in something that is not known{at}")
+                _unknown("it unpacks something unknown{at}")
         return joined(*found)
 
     def unpacked(self, frame: Frame, value: Value, count: int) -> list[Value]:
@@ -438,7 +438,7 @@ class Follower:
         if in_place:
             for atom in first:
                 if atom is VIEW or (isinstance(atom, Known) and not isinstance(atom.obj, PLAIN)):
-                    _unknown("it changes something that was there before{at}")
+                    _unknown("it changes something from outside{at}")
                 if isinstance(atom, Fresh):
                     self.heap.put(atom, self.elements(frame, second) if atom.kind is not np.ndarray else ANY_DATA)
                     return first
@@ -469,7 +469,7 @@ class Follower:
                 leave.append(self.attribute(frame, one(atom), "__exit__"))
                 given.append(self.call(frame, self.attribute(frame, one(atom), "__enter__"), [], {}))
             else:
-                what = known_functions.shown(atom.obj) if isinstance(atom, Known) else "something that is not known"
+                what = known_functions.shown(atom.obj) if isinstance(atom, Known) else "something unknown"
                 _unknown(f"it enters {what}{{at}}")
         return joined(*leave), joined(*given)
 
@@ -504,7 +504,7 @@ class Follower:
             self.is_long = self.is_long or not self.with_rules
             return self._going[key]
         if self._depth >= _DEEPEST:
-            _unknown("its calls go too deep to be followed{at}")
+            _unknown("its calls nest too deeply to follow{at}")
         cells = made.cells if isinstance(made, Made) else tuple(one(Known(cell)) for cell in made.__closure__ or ())
         variables |= dict(zip(code.co_freevars, cells, strict=False))
         if isinstance(made, types.FunctionType):
