@@ -36,7 +36,7 @@ def build_report(
 ) -> Report:
     """The report of one check; `error` is the exception that ended the program.
 
-    With `libraries`, also what is no error and stands in a library's file.
+    With `libraries`, also warnings and notes about a library's file.
     """
 
     def ignored(finding: Finding) -> bool:

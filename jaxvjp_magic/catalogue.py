@@ -34,14 +34,14 @@ _ALL = (
     Entry("NAM207", "a global was changed after a rule was traced with it", 61),
     Entry("NAM208", "a rule keeps state beside its residuals", 3),
     Entry("VJP101", "fwd's output is not the function's output", 10),
-    Entry("VJP102", "fwd returns no pair", 10),
-    Entry("VJP103", "bwd's result has not the structure of the arguments", 20),
-    Entry("VJP104", "a cotangent from bwd has not the shape of its argument", 20),
-    Entry("VJP105", "a cotangent from bwd has not the dtype of its argument", 21),
+    Entry("VJP102", "fwd does not return a pair", 10),
+    Entry("VJP103", "bwd's result does not have the structure of the arguments", 20),
+    Entry("VJP104", "a cotangent from bwd does not have the shape of its argument", 20),
+    Entry("VJP105", "a cotangent from bwd does not have the dtype of its argument", 21),
     Entry("VJP106", "the cotangent given to a pullback does not fit the output", 40, is_of_an_exception=True),
     Entry("VJP107", "a custom_vjp function has no rule", 5, is_of_an_exception=True),
     Entry("VJP108", "the arguments of a custom_vjp function do not fit its signature", 30, is_of_an_exception=True),
-    Entry("VJP109", "defvjp on what a transformation made of a custom_vjp function", 5, is_of_an_exception=True),
+    Entry("VJP109", "defvjp on a transformed custom_vjp function", 5, is_of_an_exception=True),
     Entry("VJP110", "a rule raises", 30, is_of_an_exception=True),
     Entry("VJP111", "a differentiated function raises", 45, is_of_an_exception=True),
     Entry("VJP112", "a call of a custom_vjp function raises", 31, is_of_an_exception=True),
@@ -51,12 +51,12 @@ _ALL = (
     Entry("VJP116", "a value that is differentiated is closed over", 4, is_of_an_exception=True),
     Entry("VJP117", "an array in nondiff_argnums", 6, is_of_an_exception=True),
     Entry("VJP118", "a Python value is traced", 7, is_of_an_exception=True),
-    Entry("VJP119", "a rule does not take what it is given", 6),
+    Entry("VJP119", "a rule does not take the arguments that JAX passes", 6),
     Entry("VJP120", "the tuple that a pullback returns is used as an array", 6, is_of_an_exception=True),
     Entry("VJP121", "an output is shared by all examples of a vmap", 12),
     Entry("VJP122", "a cotangent is not summed over the devices", 20, is_of_an_exception=True),
     Entry("VJP123", "residuals are unpacked in another order than packed", 8),
-    Entry("VJP124", "the gradient of what is no scalar", 42, is_of_an_exception=True),
+    Entry("VJP124", "the gradient of a function that is not scalar", 42, is_of_an_exception=True),
     Entry("VAL301", "fwd's value is not the function's", 12),
     Entry("VAL302", "bwd's gradient is not the derivative", 22),
     Entry("VAL303", "bwd does not use the incoming cotangent", 22),
@@ -83,7 +83,7 @@ def _sections() -> dict[str, str]:
 
 
 def section(code: str) -> str:
-    """What docs/rules.md says about a rule, as Markdown. Raises ValueError, in one line, for an unknown code."""
+    """What docs/rules.md says about a code, as Markdown. Raises ValueError, in one line, for an unknown code."""
     (known,) = parse_codes(code) or (code,)
     if known not in CATALOGUE:
         raise ValueError(unknown_code_message(code))
@@ -92,7 +92,7 @@ def section(code: str) -> str:
 
 
 def summary(code: str) -> str:
-    """The first paragraph of a rule's section, as plain text; "" where the documentation is not there."""
+    """The first paragraph of a code's section, as plain text; "" where the documentation is not there."""
     paragraph = _sections().get(code, "").strip().split("\n\n", 1)[0]
     return re.sub(r"[*`]", "", paragraph)
 

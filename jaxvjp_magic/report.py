@@ -40,7 +40,7 @@ class Report(ReportData):
         """Read what `to_json` wrote; keys that this version does not know are left out.
 
         The text may be anybody's: sizes and types are checked. Raises
-        ValueError, in one line, for text that is no report of schema 1.
+        ValueError, in one line, for text that is not a report of schema 1.
         """
         return schema.read(text, cls)
 

@@ -158,7 +158,7 @@ def vjpcheck(  # noqa: PLR0913 (options, all of them by name)
     alone can change.
 
     Raises ValueError for an unknown code in `ignore`, or an unknown word for
-    `retrace` or `fail_on`; TypeError for what is no function, or a generator;
+    `retrace` or `fail_on`; TypeError for something that is not a function, or for a generator;
     RuntimeError for a block that is entered again.
     """
     if function is not None and not callable(function):

@@ -1,1 +1,1 @@
-"""What stands in JAX's places during a check."""
+"""What runs in place of JAX's functions during a check."""

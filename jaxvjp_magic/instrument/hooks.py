@@ -1,4 +1,4 @@
-"""What stands in JAX's places during a check.
+"""What runs in place of JAX's functions during a check.
 
 Every hook here does the same: it asks who listens, notes what it is given,
 calls what stood there before, and notes what comes back. Nothing that goes
@@ -57,7 +57,7 @@ class Hooks:
     def listen(self, recorder: Recorder) -> tuple[str, ...]:
         """Tell this recorder from now on what happens; says what of it cannot be seen on this JAX.
 
-        A call is told to the last check that began in the same thread or task,
+        A call is recorded by the last check that began in the same thread or task,
         where there is one, and to the last that began at all where not.
         """
         with self._lock:
@@ -114,7 +114,7 @@ class Hooks:
         return tuple(_said(missing))
 
     def current(self) -> Recorder | None:
-        """The recorder that is to be told about a call that starts now in this thread."""
+        """The recorder for a call that starts now in this thread."""
         recorders = self._recorders
         try:
             recorder = next(reversed(recorders.values()), None)
@@ -178,7 +178,7 @@ class _Stay:
         return told
 
     def retracing(self) -> retrace.Retracing | None:
-        """What the check that is told does about functions that JAX has traced before."""
+        """The retracing of the check that records a call that starts now."""
         recorder = self.current()
         return None if recorder is None else recorder.retracing
 

@@ -85,7 +85,7 @@ class Tracer:
             self._compilation = Compilation()
             if self._retrace != "none" and compiled_before:
                 with self._recorder.collector.noting("see what jit compiled before"):
-                    forget_the_fast_path()  # after `listen`: what runs from here on is told to the hooks
+                    forget_the_fast_path()  # after `listen`: what runs from here on reaches the hooks
         except Exception as error:  # noqa: BLE001 (the program runs on without the check)
             self._could_begin = False
             self._could_not("trace JAX", error)
@@ -107,7 +107,7 @@ class Tracer:
         if recorder is None:
             self.abandon()
             return Record(notes=tuple(self._notes), complete=self._could_begin)
-        with recorder.collector.noting("tell how long compiling took"):
+        with recorder.collector.noting("note how long compiling took"):
             if self._compilation is not None and self._compilation.note:
                 recorder.collector.note(self._compilation.note)
         with recorder.collector.paused():  # a check around this one need not see our own runs
@@ -137,9 +137,9 @@ class Tracer:
         if recorder is not None:
             recorder.collector.active = False
             if recorder.retracing is not None:
-                steps.append(("let go of copies", recorder.retracing.close))
+                steps.append(("release copies", recorder.retracing.close))
             steps.append(("take the hooks out of JAX", lambda: _hooks().forget(recorder)))
-            steps.append(("let go of the program's arrays", recorder.let_go))
+            steps.append(("release the program's arrays", recorder.let_go))
         for what, undo in steps:
             try:
                 undo()

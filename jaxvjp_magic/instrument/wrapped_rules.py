@@ -48,7 +48,7 @@ def watch(rule: Any, phase: str, recorder: Recorder, call: CustomCall) -> Any:
 
 
 def is_wrapped(function: Any) -> bool:
-    """Whether this stands for a function of the user's."""
+    """Whether this wraps a function of the user's."""
     inner = function.func if type(function) is functools.partial else function
     return type(inner) is _WrappedRule
 

@@ -110,7 +110,7 @@ class Types:
         return known
 
     def of(self, leaf: Any) -> ArrayType:
-        """The type of one leaf; what is no array is described by its Python type."""
+        """The type of one leaf; what is not an array is described by its Python type."""
         if leaf is None:
             return NONE
         note = ""
@@ -178,7 +178,7 @@ def _structure(treedef: Any) -> Structure:
 
 
 def describe(value: Any) -> str:
-    """A value that is no array, in a few words: `function <lambda>`, `str`, `Config`."""
+    """A value that is not an array, in a few words: `function <lambda>`, `str`, `Config`."""
     name = name_of(value) if callable(value) else ""
     if name:
         return f"function {name}"

@@ -277,7 +277,7 @@ def _arguments(code: Any) -> tuple[str, ...]:
 
 
 def argument_names(function: Any) -> tuple[str, ...]:
-    """The names of the positional arguments, as far as they can be told."""
+    """The names of the positional arguments, as far as they are known."""
     if type(function) is types.FunctionType and "__wrapped__" not in function.__dict__:
         return _arguments(function.__code__)
     bound = 0
@@ -296,7 +296,7 @@ def argument_names(function: Any) -> tuple[str, ...]:
 
 
 def parameters(function: Any) -> Parameters | None:
-    """How a user's function may be called by position; None where that cannot be told, and for a library's."""
+    """How a user's function may be called by position; None if that is not known, and for a library's."""
     bound = 0
     while isinstance(function, functools.partial):
         if function.keywords:

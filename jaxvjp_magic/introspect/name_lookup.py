@@ -194,7 +194,7 @@ def defined_again(rule: Any) -> Any:
 
 
 def _text_of(code: types.CodeType) -> tuple[Any, ...]:
-    """What a function does, wherever it stands: the same for a cell that is run again unchanged."""
+    """What a function does, wherever it is defined: the same for a cell that is run again unchanged."""
     constants = tuple(_text_of(one) if isinstance(one, types.CodeType) else repr(one) for one in code.co_consts)
     return code.co_code, code.co_names, code.co_varnames, code.co_freevars, constants
 

@@ -63,7 +63,7 @@ def _place(filename: str, code: types.CodeType, instruction: int, line: int) -> 
 
 
 def place_of(frame: types.FrameType | None) -> Place | None:
-    """The line, and where it is known the columns, at which a frame stands."""
+    """The line, and where it is known the columns, at which a frame is."""
     return frame and _place(frame.f_code.co_filename, frame.f_code, frame.f_lasti, frame.f_lineno)
 
 

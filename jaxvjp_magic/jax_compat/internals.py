@@ -154,7 +154,7 @@ def avals_at_hand(leaves: Sequence[Any]) -> list[Any] | None:
 
 
 def aval_of(value: Any) -> Any:
-    """`jax.typeof`, or None for what is no array; an array on one device has its type at hand."""
+    """`jax.typeof`, or None for what is not an array; an array on one device has its type at hand."""
     if isinstance(value, core.AbstractValue):
         return value
     if isinstance(value, Tracer) or (isinstance(value, ArrayImpl) and isinstance(value.sharding, OneDevice)):
@@ -203,7 +203,7 @@ def is_pullback(value: Any) -> bool:
 
 
 def is_tracer(value: Any) -> bool:
-    """Whether this stands for a value that is not known yet."""
+    """Whether this is a placeholder for an unknown value."""
     return Tracer in type(value).__mro__  # and not `isinstance`, which asks what is none for its `__class__`
 
 

@@ -1,4 +1,4 @@
-"""Places where a function stands, and where another can stand instead."""
+"""Replace a function of JAX, and put it back."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class PatchPoint:
-    """A place in JAX where a function stands, and where another can stand instead."""
+    """A function of JAX that can be replaced, and put back."""
 
     def __init__(self, owner: Any, name: str) -> None:
         """The function `owner.name`."""
@@ -18,11 +18,11 @@ class PatchPoint:
         self._ours: Any = None
 
     def put(self, function: Callable[..., Any]) -> None:
-        """Let `function` stand here."""
+        """Replace the function."""
         self._ours = function
         setattr(self._owner, self._name, function)
 
     def restore(self) -> None:
-        """Put back what stood here when the slot was made, unless the program has put something else here since."""
+        """Put JAX's function back, unless the program has replaced it, too."""
         if self._ours is not None and getattr(self._owner, self._name) is self._ours:
             setattr(self._owner, self._name, self.original)

@@ -20,15 +20,15 @@ _TIMING = re.compile(r"%time(?:it)?\s+(?P<code>.*)")
 
 
 def is_timed(filename: str) -> bool:
-    """Whether code of this name stands below `%%time`, or on a line with `%timeit`."""
+    """Whether code of this name is below `%%time`, or on a line with `%timeit`."""
     return filename.startswith(_TIMED)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Cell:
-    """The text of one `run_cell`, and where it stands in the cell that the person sees.
+    """The text of one `run_cell`, and where it is in the cell that the person sees.
 
-    `%%capture` and the like run what stands below them as a cell of its own;
+    `%%capture` and the like run the code below them as a cell of its own;
     `seen` is the whole, and `above` the number of its lines above `text`.
     """
 
@@ -61,7 +61,7 @@ class CellSources:
     """The checked cell has no name; an earlier one is `In[3]`."""
 
     def __init__(self, typed: TypedCells, seen: str, lines_above: dict[str, int]) -> None:
-        """`seen` is the checked cell; `lines_above` what stands above code of it, by the name of the code."""
+        """`seen` is the checked cell; `lines_above` what is above code of it, by the name of the code."""
         self._typed, self._seen, self._lines_above = typed, seen, lines_above
         self._files = FileSources("")
         self._checked: Text | None = None

@@ -85,7 +85,7 @@ class _RunningCheck:
     """The check of a cell that runs.
 
     `depth` counts the nested `run_cell` calls at which it began; `lines_above`
-    has what stands above code of the cell, by the name of the code;
+    has what is above code of the cell, by the name of the code;
     `in_passing` is a check that nobody asked for at this cell, and `reports`
     whether it shows its report, should something be found; `error` is what a
     part of the cell raised that `%%capture` or the like ran, and kept to
@@ -180,7 +180,7 @@ class Extension:
     def begin(self, options: Options) -> None:
         """Check the rest of the cell that runs now.
 
-        Once: `%%timeit` runs the first line of what stands below it many times.
+        Once: `%%timeit` runs the first line below it many times.
         A silent cell is not checked: it may display nothing.
         """
         depth = len(self._going.cells)

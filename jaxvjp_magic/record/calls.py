@@ -140,7 +140,7 @@ class CustomRule:
     """The rules of a custom_vjp function, and how they were registered.
 
     The parameters are those of the function and of its rules, None where they
-    cannot be told (a wrapper, a library's own).
+    are not known (a wrapper, a library's own).
     """
 
     fwd: Function | None

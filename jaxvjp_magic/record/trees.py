@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class ArrayType:
     """The type of one leaf: `text` is JAX's own form, `float32[3]`.
 
-    `shape` is None for a leaf that is no array (a function, a string, None);
+    `shape` is None for a leaf that is not an array (a function, a string, None);
     `note` says what is special ("None", "symbolic zero", "Python float").
     `varying` has the mesh axes over which the value varies inside a shard_map.
     """

@@ -219,7 +219,7 @@ class Collector:
             self._graft(child, origin, rules)
 
     def close(self, jax_version: str) -> Record:
-        """Stop recording, let go of everything, and return the facts."""
+        """Stop recording, release everything, and return the facts."""
         self.active = False
         record = self.so_far(jax_version)
         self._tops, self._calls, self.types, self.here = {}, {}, Types(), _Local()

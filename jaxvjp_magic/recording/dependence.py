@@ -109,7 +109,7 @@ class Dependence:
             handle.add(Unused(left))
 
     def _used(self, function: Any, specs: tuple[Any, ...], outputs: list[int] | None = None) -> list[bool]:
-        """For each leaf of all arguments whether it is an array that is used; all are, where that cannot be told."""
+        """For each leaf of all arguments whether it is an array that is used; all are, if that is not known."""
         on_arrays, arrays, positions, count = avals.on_arrays(function, specs)
         with stack.UserCode(), self._aside():
             flags = internals.used_arguments(on_arrays, arrays, outputs)
@@ -131,7 +131,7 @@ class Dependence:
 
 
 def _has_gradient(function: Callable[..., Any], arguments: Any, index: int) -> bool:
-    """Whether the gradient of `function(*arguments)` by this leaf, an array or its shape, is no constant zero."""
+    """Whether the gradient of `function(*arguments)` by this leaf, an array or its shape, is not a constant zero."""
     leaves, treedef = tree_util.tree_flatten(arguments)
     positions = [i for i, leaf in enumerate(leaves) if hasattr(leaf, "dtype")]
 

@@ -25,7 +25,7 @@ class CustomCall(Handle):
 
     @property
     def custom(self) -> Any:
-        """The custom_vjp object; where the program let go of it, another one like it.
+        """The custom_vjp object; if the program has dropped it, another one like it.
 
         JAX keeps the rules in its caches, and with them this call: not the object.
         """

@@ -52,7 +52,7 @@ class Box:
     stack: int = 0
     missing: bool = False
     round: bool = False
-    aside: int = 0  # how far to the right its label stands, where an arrow comes from above
+    aside: int = 0  # how far its label moves to the right, if an arrow comes from above
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -283,7 +283,7 @@ def _marked_rectangle(box: Box) -> str:
 
 
 def _grey_texts(picture: Scene) -> Iterator[str]:
-    """What stands above the picture and above the boxes, and what did not run."""
+    """The texts above the picture and above the boxes, and what did not run."""
     if picture.above:
         yield f'<text x="1" y="13">{_text(picture.above)}</text>'
     for box in picture.boxes:

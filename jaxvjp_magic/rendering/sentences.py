@@ -102,7 +102,7 @@ def quiet(report: ReportData, most: int = MOST_TOLD) -> list[CoverageLine]:
         not compared: the values of g: it prints
         ignored: 1 error VJP104
 
-    Of each at most so many things are told; the last line counts the rest.
+    Each line lists at most `most` things; its last entry counts the rest.
     """
     left_out = report.omitted.not_checked if report.omitted else 0
     seen = [one for one in report.not_checked if one.what not in ("values", "jax")]  # of JAX a note tells

@@ -58,12 +58,12 @@ class ReportWidget(anywidget.AnyWidget):
         self.on_msg(self._answer)
 
     def close(self) -> None:
-        """Let go of the report as well."""
+        """Release the report as well."""
         self.release()
         super().close()
 
     def release(self) -> None:
-        """Let go of the whole report; what was saved stays shown."""
+        """Release the whole report; what was saved stays shown."""
         self._view = None
 
     def _answer(self, _: object, message: dict[str, Any], _buffers: object) -> None:

@@ -126,7 +126,7 @@ def _report(data: dict[str, Any], make: type[R]) -> R:
     for i, call in enumerate(report.calls):
         if call.id < 1 or call.id in known:
             _wrong(f"calls[{i}].id", "is not a new number")
-        if not 0 <= call.parent < call.id:  # a call stands below the one that it is part of
+        if not 0 <= call.parent < call.id:  # a call comes after its caller
             _wrong(f"calls[{i}].parent", "is not a call above it")
         known.add(call.id)
     for i, finding in enumerate(report.findings):

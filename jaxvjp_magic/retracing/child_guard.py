@@ -238,7 +238,7 @@ def _protect_shared_memory() -> None:
 
 
 def _audit(pipe: int, event: str, arguments: tuple[Any, ...]) -> None:
-    """End the child where Python tells of something that would reach out of it.
+    """End the child if an audit event says that something would act outside it.
 
     An exception would do too little: the program may catch it and go on, and what
     is seen then is not what it does.

@@ -63,7 +63,7 @@ class Budget:
 
 
 class Collector(Protocol):
-    """What a second run tells of itself: to the record of the check, or of a forked child."""
+    """What a second run reports to: the record of the check, or of a forked child."""
 
     def note(self, text: str) -> None:
         """Something of ours did not work."""
@@ -85,7 +85,7 @@ class Reruns:
     """The second runs of one check."""
 
     def __init__(self, collector: Collector) -> None:
-        """What is left alone is told to `collector`."""
+        """`collector` notes what is left alone."""
         self._collector = collector
         self.budget, self.traces = Budget(), Budget(TRACES_AT_FIRST, TRACES_SHARE)
 

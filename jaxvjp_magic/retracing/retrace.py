@@ -59,7 +59,7 @@ class Retracing:
     def __init__(
         self, collector: Collector | None = None, *, only_copies: bool = False, again: Reruns | None = None
     ) -> None:
-        """Nothing is copied yet; `collector` is told of what cannot be shown.
+        """Nothing is copied yet; `collector` notes what cannot be shown.
 
         With `again`, what is not known to be pure is traced in a forked child; without, it is traced here.
         """
@@ -288,9 +288,9 @@ def traced_once(custom: Any) -> Any:
 def places(
     current: Current, fault: Callable[[Exception], None]
 ) -> Iterator[Callable[[], Iterator[tuple[PatchPoint, Callable[..., Any]]]]]:
-    """Where a function is traced, a jaxpr lowered, a loop run: functions that give the points, and what stands there.
+    """Where a function is traced, a jaxpr lowered, a loop run: functions that give the points, and the hooks for them.
 
-    Nothing is touched by asking. `fault` is told of what fails here, and the program does not notice.
+    Nothing is touched by asking. `fault` gets what fails here, and the program does not notice.
     """
 
     def asked(ask: Callable[[Retracing], Any], instead: Any) -> Any:

@@ -76,7 +76,7 @@ def _main_module(file: str) -> types.ModuleType:
 
 
 def _without_runner(error: BaseException) -> None:
-    """Take off what stands before the script's own frames, also from the exceptions behind this one."""
+    """Remove the frames before the script's own, also from the exceptions behind this one."""
     seen, waiting = set(), [error]
     while waiting:
         one = waiting.pop()

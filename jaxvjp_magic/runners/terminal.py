@@ -12,7 +12,7 @@ _PLAIN = str.maketrans({"×": "x", "│": "|", "└": "`", "·": "-", "→": "->
 def said(text: str, end: str = "\n", *, errors: bool = False) -> None:
     """To standard output, or to that of errors, in letters that it can write.
 
-    Its reader may have gone: `head` has seen enough, and that is no mistake.
+    Its reader may have gone: `head` has seen enough, which is not a mistake.
     """
     stream = sys.stderr if errors else sys.stdout
     encoding = getattr(stream, "encoding", None) or "utf-8"

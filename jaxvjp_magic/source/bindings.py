@@ -39,7 +39,7 @@ class Binding:
 
 @functools.lru_cache(maxsize=64)
 def parse(text: str) -> ast.Module | None:
-    """The syntax tree, None where the text is no Python."""
+    """The syntax tree, None if the text is not Python."""
     try:
         try:
             return ast.parse(text)
@@ -52,13 +52,13 @@ def parse(text: str) -> ast.Module | None:
 
 @functools.lru_cache(maxsize=64)
 def nodes(text: str) -> tuple[ast.AST, ...]:
-    """Every node of the syntax tree, the outer ones first; none where the text is no Python."""
+    """Every node of the syntax tree, the outer ones first; none if the text is not Python."""
     tree = parse(text)
     return () if tree is None else tuple(ast.walk(tree))
 
 
 def comments(text: str) -> Iterator[tuple[int, str]]:
-    """The comments of a text with their lines, up to where it is no Python."""
+    """The comments of a text with their lines, up to where it is not Python."""
     with contextlib.suppress(tokenize.TokenError, SyntaxError):
         for token in tokenize.generate_tokens(io.StringIO(text).readline):
             if token.type == tokenize.COMMENT:
@@ -70,7 +70,7 @@ def may_name(text: str, name: str) -> bool:
 
     A session has many cells, and few of them have the name that is asked for.
     """
-    plain = name.partition("[")[0]  # what stands in brackets may be written in other ways
+    plain = name.partition("[")[0]  # what is in brackets may be written in other ways
     # Python takes letters that look alike for the same: what has others than ASCII has to be read.
     return not text.isascii() or all(word in text for word in plain.split("."))
 
@@ -188,7 +188,7 @@ def first_line(function: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) 
 
 
 def def_line(text: str, line: int) -> int:
-    """The line of the `def` whose first decorator stands at `line`."""
+    """The line of the `def` whose first decorator is at `line`."""
     for node in nodes(text):
         if isinstance(node, _FUNCTIONS) and first_line(node) == line:
             return node.lineno
@@ -283,5 +283,5 @@ def _nodes_at(text: str, line: int) -> Iterator[ast.AST]:
 
 
 def uses(text: str, name: str) -> bool:
-    """Whether a name, `Layer.norm` and `table['norm']` too, stands anywhere in the text."""
+    """Whether a name, `Layer.norm` and `table['norm']` too, is anywhere in the text."""
     return any(_stands_for(node, name) for node in nodes(text))

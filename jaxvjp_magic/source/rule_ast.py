@@ -56,7 +56,7 @@ def elements(rule: Rule) -> tuple[str, ...]:
 
 
 def as_operand(text: str) -> str:
-    """An expression, in parentheses where a method could not be called on it as it stands."""
+    """An expression, in parentheses if a method cannot be called on it as it is."""
     simple = (ast.Name, ast.Call, ast.Attribute, ast.Subscript)
     return text if isinstance(ast.parse(text, mode="eval").body, simple) else f"({text})"
 

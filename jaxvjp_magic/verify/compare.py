@@ -246,7 +246,7 @@ class _Comparison:
     # Against autodiff -----------------------------------------------------------------------------
 
     def _differences(self, got: Leaves, expected: Leaves, reasons: list[str]) -> Iterator[int]:
-        """The leaves whose gradient is wrong; `reasons` is told why one was not compared.
+        """The leaves whose gradient is wrong; `reasons` collects why one was not compared.
 
         Where autodiff is not finite, the rule is there to do better: only the
         other entries count.
@@ -400,7 +400,7 @@ class _Comparison:
         return abs(measured - claimed) <= precision.roughly * (abs(measured) + abs(claimed)) + noise
 
     def _precision_of(self, moved: list[int]) -> tolerance.Precision | None:
-        """The roughest of these leaves; None where finite differences are not to be had."""
+        """The roughest of these leaves; None if finite differences are not possible."""
         leaves = tree_util.tree_leaves(self.sample.dynamic)
         precisions = [tolerance.precision_of(leaves[index]) for index in moved]
         precisions += [self.roughest] if self.roughest else []

@@ -1,4 +1,4 @@
-"""`--verify`: what can be seen in values as they pass: NaN, and zeros that were worth nothing."""
+"""`--verify`: what can be seen in values as they pass: NaN, and large cotangents of zeros."""
 
 from __future__ import annotations
 
