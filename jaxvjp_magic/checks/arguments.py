@@ -73,7 +73,7 @@ def static_arguments_are_static(view: CallView) -> Iterator[Found]:
         return
     names = wording.listed(view.call.arrays)
     are = "is an array, but is" if len(view.call.arrays) == 1 else "are arrays, but are"
-    raised = next((one.raised for one in view.uncaught if "nondiff_argnums" in one.raised.message), None)
+    raised = next((failure.raised for failure in view.uncaught if "nondiff_argnums" in failure.raised.message), None)
     effect = f"JAX raised {raised.type}" if raised else "In eager mode that works; under jit, vmap or grad JAX raises"
     yield view.finding(
         "VJP117", Severity.ERROR if raised else Severity.NOTE, view.program.definition(view.call.function.code),

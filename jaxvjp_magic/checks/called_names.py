@@ -129,7 +129,7 @@ def _shows(use: NameUse, calls: Sequence[CallView]) -> bool:
 
 def _fails(use: NameUse, calls: Sequence[CallView]) -> bool:
     """Whether a rule ended the program, or function and rules do not fit."""
-    if any(one.phase in ("fwd", "bwd") for view in calls for one in view.uncaught):
+    if any(failure.phase in ("fwd", "bwd") for view in calls for failure in view.uncaught):
         return True
     return _shows(use, calls) or any(one for view in calls for one in bwd_fits_arguments(view))
 
@@ -137,7 +137,7 @@ def _fails(use: NameUse, calls: Sequence[CallView]) -> bool:
 def _ended_by(use: NameUse, view: CallView) -> bool:
     """Whether an exception that nobody handled left the rule, or the call before the rule gave a result."""
     ran = view.fwds if use.phase == "fwd" else view.bwds
-    return any(one.phase == use.phase or not ran for one in view.uncaught)
+    return any(failure.phase == use.phase or not ran for failure in view.uncaught)
 
 
 def _differs(view: CallView) -> bool:

@@ -30,25 +30,25 @@ def overwritten_names(record: RecordView) -> Iterator[Found]:
     program = record.program
     checked = program.sources.checked()
     ran = {view.name for view in record.calls if view.fwds or view.bwds or view.failures}
-    for one in overwrites.overwritings(checked.text):
-        harmless = one.transformation in called_names.SAME_FUNCTION
-        if one.name in ran or not (harmless or one.transformation in _TRANSFORMATIONS):
+    for overwriting in overwrites.overwritings(checked.text):
+        harmless = overwriting.transformation in called_names.SAME_FUNCTION
+        if overwriting.name in ran or not (harmless or overwriting.transformation in _TRANSFORMATIONS):
             continue
         history = program.sources.history()
-        rule = overwrites.registered([text.text for text in history], one.name)
+        rule = overwrites.registered([text.text for text in history], overwriting.name)
         if rule is None:
             continue
-        spot = _spot(one, checked, program)
+        spot = _spot(overwriting, checked, program)
         rule_at = program.spot_in(history[rule.rule_text], rule.rule_line)
         effect = "Both compute the same, so this is harmless." if harmless else "The rule has not run here."
-        new = called_names.new_name(one.name, one.transformation, checked.text)
+        new = called_names.new_name(overwriting.name, overwriting.transformation, checked.text)
         yield found(
             "NAM201", Severity.NOTE if harmless else Severity.WARNING, spot,
-            f"{one.name} was overwritten; {rule.rule} calls it",
-            f"{rule.rule} ({rule_at}) calls {one.name}, and would get {one.value} instead of the custom_vjp "
-            f"function. {effect}",
-            fix=called_names.keep_original(new, one.value), function=one.name, phase=rule.phase,
-            expected="the custom_vjp function", got=one.value, new_name=new,
+            f"{overwriting.name} was overwritten; {rule.rule} calls it",
+            f"{rule.rule} ({rule_at}) calls {overwriting.name}, and would get {overwriting.value} instead of the "
+            f"custom_vjp function. {effect}",
+            fix=called_names.keep_original(new, overwriting.value), function=overwriting.name, phase=rule.phase,
+            expected="the custom_vjp function", got=overwriting.value, new_name=new,
         )  # fmt: skip
 
 
@@ -57,32 +57,34 @@ def repeated_transformations(record: RecordView) -> Iterator[Found]:
     """NAM202: a cell transforms a function that another cell defines: each run of it transforms once more."""
     program = record.program
     checked = program.sources.checked()
-    for one in overwrites.overwritings(checked.text):
-        if one.transformation not in _TRANSFORMATIONS:
+    for overwriting in overwrites.overwritings(checked.text):
+        if overwriting.transformation not in _TRANSFORMATIONS:
             continue
-        if one.in_loop:
-            yield _in_a_loop(one, checked, record)
+        if overwriting.in_loop:
+            yield _in_a_loop(overwriting, checked, record)
             continue
-        if overwrites.is_bound_before(checked.text, one.name, one.line):
+        if overwrites.is_bound_before(checked.text, overwriting.name, overwriting.line):
             continue
         history = program.sources.history()
         texts = [text.text for text in history]
         last = len(texts) - 1
-        defined = next((i for i in reversed(range(last)) if _defines(texts[i], one.name, texts[last])), None)
+        defined = next((i for i in reversed(range(last)) if _defines(texts[i], overwriting.name, texts[last])), None)
         if defined is None:
             continue
         times = 1 + sum(text == texts[last] for text in texts[defined + 1 : last])
         again = times >= TWICE
-        if not again and overwrites.registered(texts, one.name) is not None:
+        if not again and overwrites.registered(texts, overwriting.name) is not None:
             continue  # NAM201 has said it
-        spot, new = _spot(one, checked, program), called_names.new_name(one.name, one.transformation, texts[last])
+        spot = _spot(overwriting, checked, program)
+        new = called_names.new_name(overwriting.name, overwriting.transformation, texts[last])
         yield found(
             "NAM202", Severity.WARNING if again else Severity.NOTE, spot,
-            f"{one.transformation} has been applied to {one.name} {times} times" if again
-            else f"running this cell again applies {one.transformation} to {one.name} again",
-            f"{one.name} is defined in {history[defined].source}, and this cell overwrites it with {one.value}. "
-            "Each run of the cell transforms the result of the previous run.",
-            fix=called_names.keep_original(new, one.value), function=one.name, got=one.value, new_name=new,
+            f"{overwriting.transformation} has been applied to {overwriting.name} {times} times" if again
+            else f"running this cell again applies {overwriting.transformation} to {overwriting.name} again",
+            f"{overwriting.name} is defined in {history[defined].source}, and this cell overwrites it with "
+            f"{overwriting.value}. Each run of the cell transforms the result of the previous run.",
+            fix=called_names.keep_original(new, overwriting.value), function=overwriting.name,
+            got=overwriting.value, new_name=new,
         )  # fmt: skip
 
 

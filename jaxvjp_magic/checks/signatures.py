@@ -23,7 +23,11 @@ _OF_BWD = ("residuals", "cotangent")
 def rules_take_what_they_are_given(view: CallView) -> Iterator[Found]:
     """The two rules exchanged, one that takes too few or too many arguments, or takes them in another order."""
     rule, primals = view.call.rule, view.call.primals
-    if rule is None or primals is None or any("could not be resolved" in one.raised.message for one in view.failures):
+    if (
+        rule is None
+        or primals is None
+        or any("could not be resolved" in failure.raised.message for failure in view.failures)
+    ):
         return
     count = len(primals.names) + len(view.call.nondiff)
     if _are_exchanged(rule, count):

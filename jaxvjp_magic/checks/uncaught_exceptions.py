@@ -79,7 +79,9 @@ def _of_floats(view: CallView) -> str:
 
 def _zero_size_cotangent(view: CallView) -> Iterator[Found]:
     """The cotangent of an integer output, which a bwd rule is given and calculates with."""
-    failed = next((one for one in view.uncaught if one.phase == "bwd" and "float0" in one.raised.message), None)
+    failed = next(
+        (failure for failure in view.uncaught if failure.phase == "bwd" and "float0" in failure.raised.message), None
+    )
     output = view.fwds[-1].output if view.fwds else None
     integers = [leaf for leaf in output.leaves if leaf.type.is_integer] if output else []
     if failed is None or not integers:
@@ -173,7 +175,7 @@ def _decorated_in_the_wrong_order(name: str, error: ErrorFact, program: Program)
     made_by = error.transformed[name]
     spot = program.spot(error.raised.place)
     for text in program.sources.searched(error.raised.place.filename if error.raised.place else ""):
-        definition = next((one for one in bindings.bindings(text.text, name) if one.is_definition), None)
+        definition = next((binding for binding in bindings.bindings(text.text, name) if binding.is_definition), None)
         if definition is not None:
             spot = program.spot_in(text, definition.first_line)
             break

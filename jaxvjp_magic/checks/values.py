@@ -32,7 +32,9 @@ _FEW_DIGITS = 1e-3  # a factor is written with four digits
 def wrong_values(record: RecordView) -> Iterator[Found]:
     """The findings about values, each at the call that shows it."""
     facts = [fact for fact in record.facts if isinstance(fact, ValueFact)]
-    shown = [(fact, view) for fact in facts if (view := next((one for one in record.calls if _shows(one, fact)), None))]
+    shown = [
+        (fact, view) for fact in facts if (view := next((call for call in record.calls if _shows(call, fact)), None))
+    ]
     begun = {ancestor for fact, view in shown if _is_nan_of_rule(fact) for ancestor in view.ancestors()}
     for fact, view in shown:
         if fact.pattern == "nan" and fact.phase == "bwd":

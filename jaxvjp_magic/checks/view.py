@@ -77,7 +77,7 @@ class CallView:
     @property
     def uncaught(self) -> list[Failed]:
         """The exceptions that left this call and ended the program."""
-        return [one for one in self.failures if self.record.severity_of(one.raised) is Severity.ERROR]
+        return [failure for failure in self.failures if self.record.severity_of(failure.raised) is Severity.ERROR]
 
     @property
     def is_part_of_an_error(self) -> bool:

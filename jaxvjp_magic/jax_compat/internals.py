@@ -294,7 +294,7 @@ def run_rules_in(jaxpr: Any) -> None:
 
 def run_equation(jaxpr: Any, equation: Any, known: dict[Any, Any]) -> list[Any]:
     """What one equation of a jaxpr gives, where its variables have these values."""
-    variables = list(dict.fromkeys(one for one in equation.invars if not isinstance(one, core.Literal)))
+    variables = list(dict.fromkeys(variable for variable in equation.invars if not isinstance(variable, core.Literal)))
     about = jaxpr.debug_info and jaxpr.debug_info._replace(arg_names=None, result_paths=None)  # without it JAX warns
     alone = jaxpr.replace(constvars=[], invars=variables, outvars=equation.outvars, eqns=[equation], debug_info=about)
     return list(core.eval_jaxpr(alone, [], *(known[one] for one in variables)))

@@ -338,7 +338,7 @@ class Extension:
 
         `ended` is the depth of the cell that ends, whose checks report no more.
         """
-        going = [one for one in self._going.checks if ended is None or one.depth < ended]
+        going = [check for check in self._going.checks if ended is None or check.depth < ended]
         if going:
             going[-1].faults.append((what, error))
         else:

@@ -204,8 +204,8 @@ class Collector:
         self._facts.update(dict.fromkeys(facts))
         for note in notes:
             self.note(note)
-        for one in not_checked:
-            self.not_checked(one)
+        for left_out in not_checked:
+            self.not_checked(left_out)
 
     def _graft(self, branch: Any, parent: Origin | None, rules: dict[Any, Any]) -> None:
         fact, states, children = branch

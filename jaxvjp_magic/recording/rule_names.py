@@ -175,9 +175,9 @@ class RuleNames:
         """Whether there are other functions of the same code, for which a name means the same variable."""
         cell = dict(name_lookup.data_lookups(rule)).get(name)
         alike = (
-            one
-            for one in gc.get_referrers(rule.__code__)
-            if type(one) is types.FunctionType and one is not rule and not is_copy(one)
+            function
+            for function in gc.get_referrers(rule.__code__)
+            if type(function) is types.FunctionType and function is not rule and not is_copy(function)
         )
         return any(dict(name_lookup.data_lookups(one)).get(name) is cell for one in alike)
 

@@ -115,7 +115,7 @@ def _quiet(quiet: CoverageLine) -> str:
     if not quiet.lines:
         return _paragraph(f'<span style="{_GREY}">{_text(quiet.summary)}</span>', "8px 0 0")
     summary = f'<summary style="all:revert;cursor:pointer">{_text(quiet.summary)}</summary>'
-    items = "".join(f'<li style="all:revert">{_text(one)}</li>' for one in quiet.lines)
+    items = "".join(f'<li style="all:revert">{_text(line)}</li>' for line in quiet.lines)
     style = f"all:revert;margin-top:8px;max-width:64em;{_GREY}"
     return f'<details style="{style}">{summary}<ul style="all:revert;margin:2px 0">{items}</ul></details>'
 

@@ -195,7 +195,7 @@ class ReportView:
 
     def findings_of(self, call: int) -> tuple[int, ...]:
         """The findings about a call."""
-        return tuple(one.index for one in self.findings if call in one.calls)
+        return tuple(finding.index for finding in self.findings if call in finding.calls)
 
     def _rows(self, kept: Iterable[Call]) -> tuple[RowView, ...]:
         depths, marks, severities = self._of_calls

@@ -51,15 +51,22 @@ def _limits(report: ReportData) -> Iterator[str]:
     """What the headline's word does not cover, in a few words."""
     if _values(report):
         yield f"values not compared ({_values(report)})"
-    elif any(one.what == "values" for one in report.not_checked):
+    elif any(left_out.what == "values" for left_out in report.not_checked):
         yield "not all values compared"
-    if any(one.what != "values" for one in report.not_checked):
+    if any(left_out.what != "values" for left_out in report.not_checked):
         yield "some parts were not looked at"
 
 
 def _values(report: ReportData) -> str:
     """The option that would compare values, where none were compared; "" otherwise."""
-    return next((one.why for one in report.not_checked if one.what == "values" and one.why.startswith("--")), "")
+    return next(
+        (
+            left_out.why
+            for left_out in report.not_checked
+            if left_out.what == "values" and left_out.why.startswith("--")
+        ),
+        "",
+    )
 
 
 def number(count: int, word: str) -> str:
@@ -108,15 +115,15 @@ def quiet(report: ReportData, most: int = MOST_TOLD) -> list[CoverageLine]:
     seen = [one for one in report.not_checked if one.what not in ("values", "jax")]  # of JAX a note tells
     in_headline = (report.complete and not report.findings and _values(report)) or None
     values = [one for one in report.not_checked if one.what == "values" and one.why != in_headline]
-    asked = [one for one in report.silenced if not one.in_library]
-    of_libraries = [one for one in report.silenced if one.in_library]
+    asked = [finding for finding in report.silenced if not finding.in_library]
+    of_libraries = [finding for finding in report.silenced if finding.in_library]
     lines = [
         _folded("not looked at", [_thing(one) for one in seen], left_out if seen else 0, most),
-        _folded("not compared", [_thing(one) for one in values], 0 if seen else left_out, most),
+        _folded("not compared", [_thing(value) for value in values], 0 if seen else left_out, most),
         _counted("ignored", asked, most),
         _counted("in library files (--libraries)", of_libraries, most),
     ]
-    return [one for one in lines if one is not None]
+    return [line for line in lines if line is not None]
 
 
 def _folded(head: str, told: list[str], left_out: int, most: int) -> CoverageLine | None:
@@ -137,10 +144,10 @@ def _counted(head: str, findings: list[Finding], most: int) -> CoverageLine | No
         return None
     counts = []
     for level in Severity:
-        codes = [one.code for one in findings if one.severity is level]
+        codes = [finding.code for finding in findings if finding.severity is level]
         if codes:
             counts.append(f"{number(len(codes), level.value)} {', '.join(dict.fromkeys(codes))}")
-    lines = [f"{one.code} {heading(one)}" for one in findings[:most]]
+    lines = [f"{finding.code} {heading(finding)}" for finding in findings[:most]]
     if len(findings) > most:
         lines.append(f"and {len(findings) - most:,} more")
     return CoverageLine(f"{head}: {'; '.join(counts)}", tuple(lines))

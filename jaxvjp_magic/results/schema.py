@@ -37,7 +37,7 @@ def write(report: ReportData) -> str:
     if report.error is not None:
         data["error"] = _compact(report.error)
     if report.not_checked:
-        data["not_checked"] = [_compact(one) for one in report.not_checked]
+        data["not_checked"] = [_compact(left_out) for left_out in report.not_checked]
     data["findings"] = [_compact(finding) for finding in report.findings]
     data["calls"] = [_compact(call) for call in report.calls]
     if report.silenced:

@@ -154,10 +154,10 @@ def _run_cell(client: Any, cell: Any, index: int, reports: list[tuple[str, Repor
 def _expected(report: Report) -> Report:
     """The report of a cell that is to raise: as of an exception that the program handles."""
     findings = tuple(
-        dataclasses.replace(one, severity=Severity.NOTE, explains_error=False)
-        if one.code in CATALOGUE and CATALOGUE[one.code].is_of_an_exception
-        else one
-        for one in report.findings
+        dataclasses.replace(finding, severity=Severity.NOTE, explains_error=False)
+        if finding.code in CATALOGUE and CATALOGUE[finding.code].is_of_an_exception
+        else finding
+        for finding in report.findings
     )
     return dataclasses.replace(report, findings=findings, error=None)
 

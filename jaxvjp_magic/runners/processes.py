@@ -46,10 +46,10 @@ def _told_apart(path: str, report: Report) -> Report:
     """The report with places in cells that say in which notebook."""
     return dataclasses.replace(
         report,
-        calls=tuple(_placed(path, one) for one in report.calls),
-        findings=tuple(_placed(path, one) for one in report.findings),
-        silenced=tuple(_placed(path, one) for one in report.silenced),
-        not_checked=tuple(_placed(path, one) for one in report.not_checked),
+        calls=tuple(_placed(path, call) for call in report.calls),
+        findings=tuple(_placed(path, finding) for finding in report.findings),
+        silenced=tuple(_placed(path, finding) for finding in report.silenced),
+        not_checked=tuple(_placed(path, left_out) for left_out in report.not_checked),
         error=None if report.error is None else _placed(path, report.error),
         notes=tuple(f"{path}: {note}" for note in report.notes),
     )

@@ -47,7 +47,7 @@ def overwritings(text: str) -> list[Overwriting]:
     for node in _top_level(text):
         if isinstance(node, (ast.For, ast.While)):
             for inner in node.body:
-                others = [ast.unparse(one) for one in node.body if one is not inner]
+                others = [ast.unparse(statement) for statement in node.body if statement is not inner]
                 found.extend(
                     dataclasses.replace(one, in_loop=True)
                     for one in _overwriting(inner, text)
@@ -139,7 +139,7 @@ def _last_part(function: ast.expr) -> str:
 def _is_custom(node: ast.stmt, name: str) -> bool:
     """Whether a statement makes a custom_vjp function of this name, by a decorator or by a call."""
     if isinstance(node, _FUNCTIONS):
-        return node.name == name and any("custom_vjp" in ast.unparse(one) for one in node.decorator_list)
+        return node.name == name and any("custom_vjp" in ast.unparse(decorator) for decorator in node.decorator_list)
     if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
         names = [target.id for target in node.targets if isinstance(target, ast.Name)]
         return name in names and "custom_vjp" in ast.unparse(node.value.func)

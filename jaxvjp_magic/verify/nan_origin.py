@@ -38,7 +38,7 @@ def _first(jaxpr: Any, constants: Iterable[Any], arguments: Iterable[Any]) -> li
     """The first equation that makes a NaN: the innermost, and those that it is part of."""
     known = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*constants, *arguments), strict=True))
     for equation in jaxpr.eqns:
-        taken = [one.val if hasattr(one, "val") else known[one] for one in equation.invars]
+        taken = [variable.val if hasattr(variable, "val") else known[variable] for variable in equation.invars]
         outputs = internals.run_equation(jaxpr, equation, known)
         if observed_values.has_nan(outputs) and not observed_values.has_nan(taken):
             return [*_first_inside(equation, taken), equation]

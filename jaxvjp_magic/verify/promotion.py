@@ -75,7 +75,7 @@ def _is_in(variable: Any, reached: set[Any]) -> bool:
 
 def inner_jaxprs(equation: Any) -> list[Any]:
     """The jaxprs inside an equation: those of a jit, a loop, a branch."""
-    found = [getattr(one, "jaxpr", one) for one in tree_util.tree_leaves(dict(equation.params))]
+    found = [getattr(leaf, "jaxpr", leaf) for leaf in tree_util.tree_leaves(dict(equation.params))]
     return [one for one in found if hasattr(one, "eqns")]
 
 

@@ -135,7 +135,7 @@ export class Checker {
     const kernel = sessionContext.session?.kernel;
     if (kernel && !(await isPython(kernel))) {
       Notification.warning(
-        this._trans.__('vjpcheck: this is no Python notebook')
+        this._trans.__('vjpcheck: this is not a Python notebook')
       );
       return null;
     }

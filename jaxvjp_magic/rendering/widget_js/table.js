@@ -275,7 +275,7 @@ export class Calls {
           show(detail);
           this.measure([element]);
         },
-        () => inside.replaceChildren(h("p", {}, "the session that has the leaves of this call is gone")),
+        () => inside.replaceChildren(h("p", {}, "the session with the leaves of this call has ended")),
       );
     }
     return element;
