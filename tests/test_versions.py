@@ -193,6 +193,6 @@ def test_what_is_said_when_the_extension_is_loaded(monkeypatch):
     (line,) = tracer.about_jax()
     assert line.startswith("calls of pullbacks: not available in this JAX version: AttributeError: JAX has no VJP")
     monkeypatch.setattr(jax, "__version__", "0.13.1.dev2")
-    assert [line.split(":")[0] for line in tracer.about_jax()] == [
-        "JAX 0.13.1.dev2 is newer than the tested versions (0.8 to 0.12)", "calls of pullbacks",
-    ]  # fmt: skip
+    newer, moved = tracer.about_jax()
+    assert newer.startswith("JAX 0.13.1.dev2 is newer than the tested versions (0.8 to 0.12).")
+    assert moved.startswith("calls of pullbacks:")
