@@ -19,7 +19,7 @@ from jaxvjp_magic.introspect.callables import Functions
 from jaxvjp_magic.jax_compat import internals
 from jaxvjp_magic.recording.collector import Collector
 from jaxvjp_magic.recording.recorder import Recorder
-from jaxvjp_magic.recording.rule_names import Looks
+from jaxvjp_magic.recording.rule_names import RuleNames
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,7 +36,7 @@ HOOKS: tuple[tuple[Any, str, str], ...] = (
 )
 INSIDE: tuple[tuple[Any, str, str], ...] = (
     (Types, "known_by", "of these: types of pytrees"),
-    (Looks, "at_rule", "of these: what the rules' names mean"),
+    (RuleNames, "at_rule", "of these: what the rules' names mean"),
     (Collector, "begun", "of these: the row of a call"),
     (Functions, "custom", "of these: the facts about a custom_vjp object"),
     (stack, "user_frame", "of these: the user's line"),

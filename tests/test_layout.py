@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import importlib
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -90,3 +91,20 @@ def test_one_folder_touches_what_is_private_in_jax(module):
     in_text = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Attribute) and node.attr == "_src"]
     by_name = re.search(r"jax\._src\.\{", text)
     assert folder(module) == "jax_compat" or not (private or in_text or by_name)
+
+
+SCRIPTS = [path for folder in ("benchmarks", "docs") for path in (PACKAGE.parent / folder).glob("*.py")]
+
+
+@pytest.mark.any_jax
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_what_scripts_beside_the_package_import_is_there(script):
+    """Nothing else runs them each time."""
+    for node in ast.walk(ast.parse(script.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("jaxvjp_magic"):
+            module = importlib.import_module(str(node.module))
+            assert [name.name for name in node.names if not _has(module, name.name)] == []
+
+
+def _has(module, name):
+    return hasattr(module, name) or f"{module.__name__}.{name}".removeprefix("jaxvjp_magic.") in MODULES
