@@ -80,6 +80,17 @@ WRONG = {
         """,
         ("NAM202", "error", 5),
     ),
+    "a transformation in a loop, where an exception is about another thing": (
+        """
+        def f(x):
+            return x ** 2
+        for _ in range(3):
+            f = jax.vmap(f)
+            f(jnp.ones((2, 2, 2, 2)))
+        raise ValueError
+        """,
+        ("NAM202", "warning", 5),
+    ),
     "a pullback under the function's name": (
         """
         f = jnp.tanh

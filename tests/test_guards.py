@@ -10,13 +10,13 @@ import inspect
 import pytest
 from cells import CELLS, FIRST, session_with_checks
 from fault_programs import PROGRAMS, options_of, outcome, raising, right
-from faults import FAULT, broken, reaching
+from faults import FAULT, broken, reaching, standing
 from recorded import recorded, report_of
 
 from jaxvjp_magic import analyse
 from jaxvjp_magic.checks import register
 from jaxvjp_magic.instrument import compile_time, hooks, tracer
-from jaxvjp_magic.jax_compat import internals, patch_points
+from jaxvjp_magic.jax_compat import internals
 from jaxvjp_magic.recording.recorder import Recorder
 from jaxvjp_magic.rendering import html, limits, mime, text, widget
 from jaxvjp_magic.rendering.report_view import ReportView
@@ -48,15 +48,6 @@ def reached():
     wanted = {one.__qualname__: one for one in (*TOLD, *ASKED)}
     found = reaching(wanted, PROGRAMS, run, lambda program: bool(run(program).notes))
     return {name: [some[0], *(one for one in some[1:] if one is raising)] for name, some in found.items()}
-
-
-def standing():
-    """What stands in JAX's places."""
-    points = (
-        patch_points.custom_vjp(), patch_points.vjp(), patch_points.pullback(),
-        patch_points.partial_pullback(), patch_points.custom_jvp(), patch_points.custom_vjp3(),
-    )  # fmt: skip
-    return [point and point.original for point in points]
 
 
 @pytest.mark.parametrize("function", [*TOLD, *ASKED], ids=lambda one: one.__qualname__)

@@ -14,10 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import HOOKED, LOAD, SQUARE, value_of
+from faults import standing
 
 from jaxvjp_magic import vjpcheck
 from jaxvjp_magic.instrument import tracer
-from jaxvjp_magic.jax_compat import internals, patch_points
+from jaxvjp_magic.jax_compat import internals
 
 X = jnp.arange(3.0)
 api = internals.api
@@ -38,11 +39,6 @@ def names(report):
     for call in report.calls:
         found[call.function] += call.count * (call.kind == "custom_vjp")
     return dict(+found)
-
-
-def standing():
-    points = (patch_points.custom_vjp(), patch_points.vjp(), patch_points.pullback())
-    return [point.original for point in points]
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from jaxvjp_magic.checks import wording
@@ -48,10 +47,10 @@ def needed_gradients_are_returned(view: CallView) -> Iterator[Found]:
 def closed_over_values(record: RecordView) -> Iterator[Found]:
     """VJP116: where an exception ended the program, the differentiated value that a rule closes over."""
     for fact in record.facts:
-        view = next(iter(record.of_function(fact.function)), None)
-        if not isinstance(fact, ClosedOver) or view is None:
+        if not isinstance(fact, ClosedOver):
             continue
-        if not (view.is_part_of_an_error or (record.has_leaked and fact.is_differentiated)):
+        view = next(iter(record.of_function(fact.function)), None)
+        if view is None or not (view.is_part_of_an_error or (record.has_leaked and fact.is_differentiated)):
             continue
         rule = role(fact.rule, fact.phase, fact.function)
         arguments = ", ".join((fact.name, *view.call.function.arguments))
@@ -127,7 +126,7 @@ def _tracer_for_value(view: CallView, failed: Failed) -> Iterator[Found]:
     place = failed.raised.place
     text = view.program.sources.text_of(place.filename).text if place else ""
     on_line = bindings.names_on(text, place.line) if place else set()
-    named = [path for path, _ in found if path.split("[")[0].split(".")[0] in on_line] or [path for path, _ in found]
+    named = [path for path, _ in found if wording.argument(path) in on_line] or [path for path, _ in found]
     if not named:
         return
     where = f"residual {wording.listed(named)}" if residuals else wording.listed(named)
@@ -146,7 +145,7 @@ def _tracer_for_value(view: CallView, failed: Failed) -> Iterator[Found]:
 
 def _static(view: CallView, paths: Sequence[str]) -> Fix:
     """Let these arguments be in nondiff_argnums, beside those that are."""
-    names = list(dict.fromkeys(re.split(r"[.\[]", path, maxsplit=1)[0] for path in paths))
+    names = list(dict.fromkeys(wording.argument(path) for path in paths))
     arguments = view.call.function.arguments
     static = {*(view.call.rule.nondiff_argnums if view.call.rule else ())}
     if not set(names) <= set(arguments):

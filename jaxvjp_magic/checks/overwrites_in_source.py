@@ -91,7 +91,7 @@ def repeated_transformations(record: RecordView) -> Iterator[Found]:
 def _in_a_loop(one: Overwriting, checked: Text, record: RecordView) -> Found:
     spot, new = _spot(one, checked, record.program), called_names.new_name(one.name, one.transformation, checked.text)
     return found(
-        "NAM202", Severity.ERROR if record.uncaught else Severity.WARNING, spot,
+        "NAM202", Severity.ERROR if record.calls and record.uncaught else Severity.WARNING, spot,
         f"each iteration of the loop applies {one.transformation} to {one.name} again",
         f"{one.name} is overwritten with {one.value}, so each iteration transforms the result of the previous one.",
         fix=Fix("apply it once, before the loop, under another name", f"{new} = {one.value}"),

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from typing import TYPE_CHECKING, TypedDict, TypeVar, Unpack
 
-from jaxvjp_magic.checks.wording import is_code
+from jaxvjp_magic.checks import wording
 from jaxvjp_magic.record.calls import Bwd, CallFact, Failed, Forward, Fwd, Primal, Pullback
 from jaxvjp_magic.results.model import Finding, Fix, Severity
 from jaxvjp_magic.source import rule_ast
@@ -38,6 +37,9 @@ class RecordView:
         self.program, self.uncaught, self.error, self.facts = program, uncaught, error, record.facts
         self.call_facts = {call.id: call for call in record.calls}
         self.calls = [CallView(call, self) for call in record.calls]
+        self._of_function: dict[int, list[CallView]] = {}
+        for view in self.calls:
+            self._of_function.setdefault(id(view.call.function), []).append(view)
 
     @property
     def has_leaked(self) -> bool:
@@ -50,7 +52,7 @@ class RecordView:
 
     def of_function(self, function: Function) -> list[CallView]:
         """The calls of one function."""
-        return [view for view in self.calls if view.call.function is function]
+        return self._of_function.get(id(function), [])
 
 
 def role(rule: Function, phase: str, function: Function) -> str:
@@ -120,7 +122,7 @@ class CallView:
         """Where bwd makes the cotangent for the argument of this key path."""
         code = self.bwd.code if self.bwd else None
         names = self.call.primals.names if self.call.primals else ()
-        argument = re.split(r"[.\[]", path, maxsplit=1)[0]
+        argument = wording.argument(path)
         return self.program.returned(code, names.index(argument)) if argument in names else self.program.returning(code)
 
     def made(self, path: str) -> str:
@@ -201,7 +203,7 @@ def found(
     calls: tuple[int, ...] = (),
 ) -> Found:
     """A finding at a place of the program. Code of its fix that does not parse, for it names a lambda, is left out."""
-    fix = fix if is_code(fix.code) else Fix(fix.words)
+    fix = fix if wording.is_code(fix.code) else Fix(fix.words)
     message = f"T{message[1:]}" if message.startswith("the ") else message  # the fwd rule of a lambda
     function = function or (view.name if view is not None else "")
     return Found(

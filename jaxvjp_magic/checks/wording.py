@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import itertools
 import math
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,6 +23,11 @@ def listed(items: Iterable[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     parts = list(items)
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}" if parts else ""
+
+
+def argument(path: str) -> str:
+    """The argument that a key path begins with: `params` of `params['w'][0]`."""
+    return re.split(r"[.\[]", path, maxsplit=1)[0]
 
 
 def number(count: int, singular: str) -> str:

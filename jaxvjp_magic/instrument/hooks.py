@@ -57,8 +57,8 @@ class Hooks:
     def listen(self, recorder: Recorder) -> tuple[str, ...]:
         """Tell this recorder from now on what happens; says what of it cannot be seen on this JAX.
 
-        A call is recorded by the last check that began in the same thread or task,
-        where there is one, and to the last that began at all where not.
+        Where several checks run at once, a call belongs to the newest one of its
+        own thread or task; if that has none, to the newest of all.
         """
         with self._lock:
             if not self._recorders:

@@ -53,7 +53,7 @@ class Recorder:
         self.reruns = Reruns(collector)
         self.retracing = None
         if retrace != "none":
-            self.retracing = Retracing(collector, again=self.reruns if retrace == "pure" else None)
+            self.retracing = Retracing(collector, reruns=self.reruns if retrace == "pure" else None)
         self.samples = Samples() if verify else None
         self.functions = Functions()
         self.dependence = Dependence(collector, self.functions, self.reruns)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import TYPE_CHECKING, Any
 
-from jaxvjp_magic.rendering.html import render_html
+from jaxvjp_magic.rendering.html import html_of
 from jaxvjp_magic.rendering.limits import shortened
-from jaxvjp_magic.rendering.text import render_text
+from jaxvjp_magic.rendering.report_view import ReportView
+from jaxvjp_magic.rendering.text import text_of
 from jaxvjp_magic.results.notes import noted
 from jaxvjp_magic.results.schema import write
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from jaxvjp_magic.results.model import ReportData
 
 MIME_TYPE = "application/vnd.jaxvjp.report.v1+json"
+_FORMS = ("text/plain", "text/html", MIME_TYPE)
 
 
 def mime_bundle(report: ReportData, changes: Changes | None = None) -> dict[str, Any]:
@@ -26,27 +29,32 @@ def mime_bundle(report: ReportData, changes: Changes | None = None) -> dict[str,
     Never raises: a form that cannot be made is left out, and the others say so
     in a note; the text says it in one line.
     """
-    forms: dict[str, Callable[[ReportData], Any]] = {
-        "text/plain": lambda report: render_text(report, changes),
-        "text/html": lambda report: render_html(report, changes),
-        MIME_TYPE: lambda report: full_data(shortened(report)),
-    }
-    bundle, failed = _made(forms, report)
+    bundle, failed = _made(report, changes, _FORMS)
     if failed:
         kind, error = next(iter(failed.items()))
-        bundle, _ = _made({one: forms[one] for one in bundle}, noted(report, f"show the report as {kind}", error))
+        bundle, _ = _made(noted(report, f"show the report as {kind}", error), changes, tuple(bundle))
         bundle.setdefault("text/plain", f"vjpcheck: could not show the report: {type(error).__name__}: {error}")
     return bundle
 
 
 def _made(
-    forms: dict[str, Callable[[ReportData], Any]], report: ReportData
+    report: ReportData, changes: Changes | None, kinds: tuple[str, ...]
 ) -> tuple[dict[str, Any], dict[str, Exception]]:
     """The forms that can be made, and what the others failed with."""
+
+    @functools.cache
+    def view() -> ReportView:
+        return ReportView(report, changes)
+
+    forms: dict[str, Callable[[], Any]] = {
+        "text/plain": lambda: text_of(view()),
+        "text/html": lambda: html_of(view()),
+        MIME_TYPE: lambda: full_data(shortened(report)),
+    }
     bundle, failed = {}, {}
-    for kind, make in forms.items():
+    for kind in kinds:
         try:
-            bundle[kind] = make(report)
+            bundle[kind] = forms[kind]()
         except Exception as error:  # noqa: BLE001 (whatever it is, another form may not have it)
             failed[kind] = error
     return bundle, failed

@@ -69,9 +69,13 @@ class FindingView:
     message: str
     fix: tuple[str, str]
     snippet: tuple[str, str, str, str] | None
-    about: str
     calls: tuple[int, ...]
     is_new: bool
+
+    @property
+    def about(self) -> str:
+        """What the code means, as its page says first."""
+        return plain(catalogue.summary(self.code))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -143,26 +147,41 @@ class ReportView:
     """A report, and what changed since the last run, as they are shown."""
 
     def __init__(self, report: ReportData, changes: Changes | None = None) -> None:
-        """Rows are made when they are asked for: there may be thousands."""
+        """Each part is made when it is asked for: there may be thousands of rows."""
         self._report, self._changes = report, changes
         self.headline = plain(sentences.headline(report))
         self.jax = plain(report.jax)
         self.ending = plain(sentences.ending(report))
         self.notes = tuple(map(plain, report.notes))
-        self.quiet = tuple(
-            sentences.CoverageLine(plain(one.summary), tuple(map(plain, one.lines))) for one in sentences.quiet(report)
-        )
-        self.since = _since(report, changes) if changes is not None else None
-        self.findings = tuple(self._finding(index) for index in range(len(report.findings)))
-        self.groups = tuple((self.findings[i], tuple(self.findings[j] for j in more)) for i, more in groups(report))
         self.total = len(report.calls)
         self.is_mapped = any(call.vmap for call in report.calls)
         self.most_held = max(map(held_bytes, report.calls), default=0)
         self.shown_by_findings = frozenset(call for finding in report.findings for call in finding.calls)
 
     @functools.cached_property
+    def findings(self) -> tuple[FindingView, ...]:
+        """All findings, in the report's order."""
+        return tuple(self._finding(index) for index in range(len(self._report.findings)))
+
+    @functools.cached_property
+    def groups(self) -> tuple[tuple[FindingView, tuple[FindingView, ...]], ...]:
+        """Each cause, with the findings that follow from it."""
+        return tuple((self.findings[i], tuple(self.findings[j] for j in more)) for i, more in groups(self._report))
+
+    @functools.cached_property
+    def quiet(self) -> tuple[sentences.CoverageLine, ...]:
+        """What was not looked at, not compared or silenced."""
+        lines = sentences.quiet(self._report)
+        return tuple(sentences.CoverageLine(plain(one.summary), tuple(map(plain, one.lines))) for one in lines)
+
+    @functools.cached_property
+    def since(self) -> Since | None:
+        """What changed since the last run; None where there was none."""
+        return _since(self._report, self._changes) if self._changes is not None else None
+
+    @functools.cached_property
     def held(self) -> str:
-        """The size of all residuals; "" where there are none, or not all calls are there."""
+        """The size of all residuals; "" where there are none."""
         total = total_held(self._report.calls)
         return size(total) if any(call.residual_bytes for call in self._report.calls) else ""
 
@@ -195,7 +214,7 @@ class ReportView:
 
     def findings_of(self, call: int) -> tuple[int, ...]:
         """The findings about a call."""
-        return tuple(finding.index for finding in self.findings if call in finding.calls)
+        return tuple(index for index, finding in enumerate(self._report.findings) if call in finding.calls)
 
     def _rows(self, kept: Iterable[Call]) -> tuple[RowView, ...]:
         depths, marks, severities = self._of_calls
@@ -248,7 +267,6 @@ class ReportView:
             plain(finding.message),
             (plain(words), plain(code)),
             snippet,
-            plain(catalogue.summary(finding.code)),
             finding.calls,
             self._changes is not None and index in self._changes.new_findings,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from jaxvjp_magic.rendering.limits import SAVED_QUIET
 from jaxvjp_magic.results.model import Severity
 
 if TYPE_CHECKING:
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
 
     from jaxvjp_magic.results.model import Call, Finding, NotChecked, ReportData
 
-MOST_TOLD = 100  # things below a line for what the report does not say
 _AT_ONCE = 3  # of them, in the line itself
 # What was not looked at: of one function, and of several.
 _NOT_CHECKED = {
@@ -102,7 +102,7 @@ class CoverageLine:
     lines: tuple[str, ...] = ()
 
 
-def quiet(report: ReportData, most: int = MOST_TOLD) -> list[CoverageLine]:
+def quiet(report: ReportData, most: int = SAVED_QUIET) -> list[CoverageLine]:
     """What the report does not say: what was not looked at, not compared, not shown; a line for each of these.
 
         not looked at: what f returns: it draws from a global random state; and 2 more

@@ -23,7 +23,7 @@ VIEW = "application/vnd.jupyter.widget-view+json"
 _PARTS = ("dom", "findings", "reveal", "detail", "table", "keep", "main")
 _FOLDER = Path(__file__).parent
 _ROWS_AT_ONCE = 1000
-_OF_A_FILE = re.compile(r"^(?:import .*\n|export (?!default ))", re.MULTILINE)
+_OF_A_FILE = re.compile(r"^(?:import [^;]*;\n|export (?!default ))", re.MULTILINE)
 
 
 @functools.cache

@@ -57,13 +57,13 @@ class Retracing:
     """The copies of one check. With `only_copies`, what is traced leaves nothing in JAX's caches."""
 
     def __init__(
-        self, collector: Collector | None = None, *, only_copies: bool = False, again: Reruns | None = None
+        self, collector: Collector | None = None, *, only_copies: bool = False, reruns: Reruns | None = None
     ) -> None:
         """Nothing is copied yet; `collector` notes what cannot be shown.
 
-        With `again`, what is not known to be pure is traced in a forked child; without, it is traced here.
+        With `reruns`, what is not known to be pure is traced in a forked child; without, it is traced here.
         """
-        self._collector, self._reruns = collector, again
+        self._collector, self._reruns = collector, reruns
         self._note: Callable[[str], None] = collector.note if collector else lambda _: None
         self._only_copies = only_copies
         self._copies: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import jax
 import pytest
 from fault_programs import PROGRAMS, options_of, outcome, raising, right, wrong
-from faults import FAULT, broken, functions_in, reaching
+from faults import FAULT, broken, functions_in, reaching, standing
 
-from jaxvjp_magic.jax_compat import internals, patch_points
+from jaxvjp_magic.jax_compat import internals
 
 MODULES = (
     "instrument.hooks",
@@ -193,14 +193,3 @@ def test_a_fault_is_one_note_and_nothing_else(programs, name, capsys):
     assert got == plain[right]
     assert report.notes == ()
     assert len(report.calls) == 2
-
-
-def standing():
-    """What stands in JAX's places."""
-    points = (
-        patch_points.custom_vjp(),
-        patch_points.vjp(),
-        patch_points.pullback(),
-        patch_points.partial_pullback(),
-    )
-    return [point and point.original for point in points]
