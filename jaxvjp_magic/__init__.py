@@ -41,5 +41,5 @@ def unload_ipython_extension(ipython: InteractiveShell) -> None:
 
 
 def _jupyter_labextension_paths() -> list[dict[str, str]]:
-    """Where the built JupyterLab part lies, and its name: `jupyter labextension develop` asks."""
+    """The folder of the built JupyterLab extension, and its name, for `jupyter labextension develop`."""
     return [{"src": "labextension", "dest": "jaxvjp-magic"}]

@@ -1,4 +1,4 @@
-"""From a record to a report: the calls as a person reads them, the findings beside them."""
+"""From a record to a report: the calls as people read them, the findings beside them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def build_report(
 ) -> Report:
     """The report of one check; `error` is the exception that ended the program.
 
-    With `libraries`, also warnings and notes about a library's file.
+    With `libraries`, warnings and notes about files of libraries are shown, too.
     """
 
     def ignored(finding: Finding) -> bool:
@@ -44,37 +44,39 @@ def build_report(
             return True
         return finding.code in ignore or finding.code in _silenced_on_line(finding)
 
-    found = diagnose(record, program, ignore=ignored, uncaught=_uncaught(error), error=error_fact(error))
-    wrong = {call for finding in found.findings if finding.severity is Severity.ERROR for call in finding.calls}
+    diagnosis = diagnose(record, program, ignore=ignored, uncaught=_uncaught(error), error=error_fact(error))
+    wrong_calls = {
+        call for finding in diagnosis.findings if finding.severity is Severity.ERROR for call in finding.calls
+    }
     leaves = functools.cache(_leaves)  # many calls share a pytree, which is compared by identity
     return Report(
         jax=record.jax,
-        findings=found.findings,
-        calls=tuple(_call(fact, program, leaves, wrong=fact.id in wrong) for fact in record.calls),
+        findings=diagnosis.findings,
+        calls=tuple(_call(fact, program, leaves, wrong=fact.id in wrong_calls) for fact in record.calls),
         error=_program_error(error, program) if error is not None else None,
-        notes=(*record.notes, *found.notes),
+        notes=(*record.notes, *diagnosis.notes),
         omitted=Omitted(not_checked=record.more_not_checked) if record.more_not_checked else None,
         not_checked=_not_checked(record, program),
         complete=record.complete,
-        silenced=found.silenced,
+        silenced=diagnosis.silenced,
     )
 
 
 def _uncaught(error: BaseException | None) -> frozenset[tuple[str, str]]:
-    """The exception and those that it was raised from, as the collector writes them.
+    """Type and message of the exception and of those that it was raised from, as the collector writes them.
 
-    But for the one that JAX puts there, to tell where a transformation was: it
-    has the message of the other.
+    Without the one that JAX adds to show where a transformation was: it has the
+    message of another.
     """
     found: dict[int, tuple[str, str]] = {}
-    waiting = [error]
-    while waiting:
-        one = waiting.pop()
-        if one is not None and id(one) not in found:
-            raised = describe_error(one)
-            found[id(one)] = raised.type, raised.message
-            waiting += [one.__cause__, one.__context__]
-    return frozenset(one for one in found.values() if one[0] != "JaxStackTraceBeforeTransformation")
+    pending = [error]
+    while pending:
+        exception = pending.pop()
+        if exception is not None and id(exception) not in found:
+            raised = describe_error(exception)
+            found[id(exception)] = raised.type, raised.message
+            pending += [exception.__cause__, exception.__context__]
+    return frozenset(pair for pair in found.values() if pair[0] != "JaxStackTraceBeforeTransformation")
 
 
 def _silenced_on_line(finding: Finding) -> set[str]:
@@ -90,13 +92,13 @@ def _program_error(error: BaseException, program: Program) -> ProgramError:
 
 
 def _not_checked(record: Record, program: Program) -> tuple[NotChecked, ...]:
-    """What was left alone, each thing once: two places may be the same line for a person."""
+    """What was not checked, each entry once: two places may be the same line to the user."""
     found: dict[NotChecked, None] = {}
     for fact in record.not_checked:
         name, code = (fact.function.name, fact.function.code) if fact.function else ("", None)
         defined, place = program.definition(code), program.spot(fact.place)
-        at = "" if place.line is None else f" ({place})"
-        why = fact.why.replace("{at}", at)  # not `format`: the reason may have other braces
+        location = "" if place.line is None else f" ({place})"
+        why = fact.why.replace("{at}", location)  # not `format`: the reason may contain other braces
         found[NotChecked(fact.what, name, defined.line, defined.source, why)] = None
     has_rules = any(isinstance(event, (Fwd, Bwd)) for call in record.calls for event in call.events)
     if has_rules and not record.verified:
@@ -106,11 +108,11 @@ def _not_checked(record: Record, program: Program) -> tuple[NotChecked, ...]:
 
 def _call(fact: CallFact, program: Program, leaves: Callable[..., Leaves | None], *, wrong: bool) -> Call:
     spot = program.spot(fact.place)
-    primal, fwd, bwd = _first(fact, Primal), _first(fact, Fwd), _first(fact, Bwd)
-    forward, pullback = _first(fact, Forward), _first(fact, Pullback)
+    primal, fwd, bwd = _first_event(fact, Primal), _first_event(fact, Fwd), _first_event(fact, Bwd)
+    forward, pullback = _first_event(fact, Forward), _first_event(fact, Pullback)
     outputs = primal.output if primal else forward.output if forward else None
     residuals = fwd.residuals if fwd else forward.residuals if forward else None
-    back = bwd or pullback
+    backward = bwd or pullback
     return Call(
         id=fact.id,
         kind=fact.kind,
@@ -126,27 +128,30 @@ def _call(fact: CallFact, program: Program, leaves: Callable[..., Leaves | None]
         outputs=leaves(outputs),
         fwd_outputs=leaves(fwd.output) if fwd else None,
         residuals=leaves(residuals, with_bytes=True),
-        cotangents_in=leaves(back.cotangents) if back else None,
-        cotangents_out=leaves(back.result) if back else None,
+        cotangents_in=leaves(backward.cotangents) if backward else None,
+        cotangents_out=leaves(backward.result) if backward else None,
     )
 
 
-def _first(fact: CallFact, kind: type[E]) -> E | None:
-    return next((event for event in fact.events if isinstance(event, kind)), None)
+def _first_event(fact: CallFact, event_type: type[E]) -> E | None:
+    return next((event for event in fact.events if isinstance(event, event_type)), None)
 
 
 def _leaves(tree: Tree | None, *, with_bytes: bool = False) -> Leaves | None:
     if tree is None:
         return None
-    return tuple(Leaf(path, one.text, one.bytes if with_bytes else None, one.note) for path, one in tree.leaves)
+    return tuple(
+        Leaf(path, array_type.text, array_type.bytes if with_bytes else None, array_type.note)
+        for path, array_type in tree.leaves
+    )
 
 
 def _status(fact: CallFact, *, wrong: bool) -> str:
-    """How the call went: error, ok, or which half of it did not run."""
-    if wrong or _first(fact, Failed):
+    """The status of the call: error, ok, or which phase did not run."""
+    if wrong or _first_event(fact, Failed):
         return "error"
-    if _first(fact, Fwd) and not _first(fact, Bwd):
+    if _first_event(fact, Fwd) and not _first_event(fact, Bwd):
         return "bwd not run"
-    if _first(fact, Forward) and not _first(fact, Pullback):
+    if _first_event(fact, Forward) and not _first_event(fact, Pullback):
         return "pullback not called"
     return "ok"

@@ -1,4 +1,4 @@
-"""The catalogue: every code that a finding can have, and what it is about."""
+"""The catalogue: from a code that a finding can have to its title, rank and documentation."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Entry:
-    """One code, which stays, and its title.
+    """One code, which never changes, and its title.
 
-    The smaller the rank, the nearer to the cause, where several findings belong
-    together. With `is_of_an_exception`, an error of this code is one only where
-    an exception has ended the program.
+    Of related findings, the one with the smallest rank is nearest to the cause.
+    With `is_of_an_exception`, a finding of this code is an error only if an
+    exception ended the program.
     """
 
     code: str
@@ -72,40 +72,42 @@ CATALOGUE = {entry.code: entry for entry in _ALL}
 
 @functools.cache
 def _sections() -> dict[str, str]:
-    """The sections of docs/rules.md, which a wheel has beside this file."""
-    here = Path(__file__).parent
+    """The sections of docs/rules.md by code. A wheel has that file beside this one."""
+    folder = Path(__file__).parent
     text = next(
-        (path.read_text() for path in (here / "rules.md", here.parent / "docs" / "rules.md") if path.exists()), ""
+        (path.read_text() for path in (folder / "rules.md", folder.parent / "docs" / "rules.md") if path.exists()), ""
     )
-    parts = re.split(r"^## (?=[A-Z]+\d+$)", text, flags=re.MULTILINE)[1:]
-    # What follows the last rule of a range, under a heading of its own, is about all of them.
-    return {part.split("\n", 1)[0]: re.split(r"^## ", part.split("\n", 1)[1], flags=re.MULTILINE)[0] for part in parts}
+    sections = re.split(r"^## (?=[A-Z]+\d+$)", text, flags=re.MULTILINE)[1:]
+    # After the last code of a range comes a section about the whole range, under a heading of its own.
+    return {
+        part.split("\n", 1)[0]: re.split(r"^## ", part.split("\n", 1)[1], flags=re.MULTILINE)[0] for part in sections
+    }
 
 
 def section(code: str) -> str:
     """What docs/rules.md says about a code, as Markdown. Raises ValueError, in one line, for an unknown code."""
-    (known,) = parse_codes(code) or (code,)
-    if known not in CATALOGUE:
+    (parsed,) = parse_codes(code) or (code,)
+    if parsed not in CATALOGUE:
         raise ValueError(unknown_code_message(code))
-    body = re.sub(r"```python (wrong|right)", r"*\1:*\n\n```python", _sections().get(known, ""))
-    return f"## {known}\n\n{body.strip() or CATALOGUE[known].title}\n"
+    body = re.sub(r"```python (wrong|right)", r"*\1:*\n\n```python", _sections().get(parsed, ""))
+    return f"## {parsed}\n\n{body.strip() or CATALOGUE[parsed].title}\n"
 
 
 def summary(code: str) -> str:
-    """The first paragraph of a code's section, as plain text; "" where the documentation is not there."""
+    """The first paragraph of a code's section, as plain text; "" if the documentation is not installed."""
     paragraph = _sections().get(code, "").strip().split("\n\n", 1)[0]
     return re.sub(r"[*`]", "", paragraph)
 
 
 def unknown_code_message(code: str) -> str:
-    """One line for a code that there is not, with the nearest that there is."""
+    """One line about an unknown code, with the nearest known one."""
     digits = code.upper()[:3] + code.upper()[3:].translate(str.maketrans("OIL", "011"))
-    near = [digits] if digits in CATALOGUE else difflib.get_close_matches(code.upper(), CATALOGUE, n=1, cutoff=0)
-    return f"unknown code {code}; did you mean {near[0]}?" if near else f"unknown code {code}"
+    suggestions = [digits] if digits in CATALOGUE else difflib.get_close_matches(code.upper(), CATALOGUE, n=1, cutoff=0)
+    return f"unknown code {code}; did you mean {suggestions[0]}?" if suggestions else f"unknown code {code}"
 
 
 def parse_codes(text: str) -> tuple[str, ...]:
-    """`"VJP104,NAM201"` as codes; raises ValueError, in one line, for one that there is not."""
+    """`"VJP104,NAM201"` as codes; raises ValueError, in one line, for an unknown one."""
     codes = tuple(part.strip().upper() for part in text.split(",") if part.strip())
     for code in codes:
         if code not in CATALOGUE:

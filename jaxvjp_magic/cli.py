@@ -1,4 +1,4 @@
-"""The command line: `vjpcheck PATH ...`, or `python -m jaxvjp_magic PATH ...`."""
+"""The command line, `vjpcheck PATH ...` or `python -m jaxvjp_magic PATH ...`: arguments in, exit status out."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ EXIT_STATUS = "0: nothing at or above --fail-on; 1: something, or the program ra
 def main(arguments: Sequence[str] | None = None) -> int:
     """Check one program, or several; returns the exit status."""
     parser = _parser()
-    given, of_program = _split(sys.argv[1:] if arguments is None else arguments)
-    options = parser.parse_args(given)
+    own, program_arguments = _split(sys.argv[1:] if arguments is None else arguments)
+    options = parser.parse_args(own)
     try:
         if options.explain:
             said(catalogue.section(options.explain))
             return 0
         if not options.paths:
             parser.error("the following arguments are required: PATH")
-        checked = Options(
+        check_options = Options(
             verify=options.verify,
             ignore=catalogue.parse_codes(",".join(options.ignore)),
             fail_on=options.fail_on,
@@ -43,8 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _writable(options.json)
         paths = [_existing(path) for path in options.paths]
         if len(paths) > 1:
-            return _run_several(paths, checked, of_program, options.json)
-        report = _run(paths[0], of_program, checked)
+            return _run_several(paths, check_options, program_arguments, options.json)
+        report = _run(paths[0], program_arguments, check_options)
     except (ValueError, CannotRunError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return COULD_NOT_RUN
@@ -56,17 +56,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Our own arguments, and those of the program, which stand after `--`."""
-    given = list(arguments)
-    at = given.index("--") if "--" in given else len(given)
-    return given[:at], given[at + 1 :]
+    """The arguments of vjpcheck, and those of the program, which come after `--`."""
+    words = list(arguments)
+    separator = words.index("--") if "--" in words else len(words)
+    return words[:separator], words[separator + 1 :]
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong with an option in one line."""
+    """Reports a wrong option in one line."""
 
     def error(self, message: str) -> NoReturn:
-        """End with status 2."""
+        """Exit with status 2."""
         print(f"{self.prog}: {message} (--help shows the options)", file=sys.stderr)
         raise SystemExit(COULD_NOT_RUN)
 
@@ -105,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _writable(json_path: str | None) -> None:
-    """Say that the report cannot be written before the program has run for an hour."""
+    """Raise CannotRunError if the report cannot be written, before the program runs for an hour."""
     if not json_path or json_path == "-":
         return
     path = Path(json_path).absolute()
@@ -132,19 +132,19 @@ def _existing(name: str) -> Path:
 
 
 def _run_several(paths: Sequence[Path], options: Options, arguments: Sequence[str], json_path: str | None) -> int:
-    """Each in a process of its own; the exit status is that of the one that ended worst."""
+    """Check each program in its own process; returns the worst exit status."""
     from jaxvjp_magic.runners.processes import run_several
 
-    given = ["--fail-on", options.fail_on, "--retrace", options.retrace]
-    given += ["--ignore", ",".join(options.ignore)] if options.ignore else []
-    given += [f"--{name}" for name in ("verify", "libraries") if getattr(options, name)]
-    given += ["--no-text"] if json_path == "-" else []
-    report, ended = run_several(paths, given, arguments)
+    passed = ["--fail-on", options.fail_on, "--retrace", options.retrace]
+    passed += ["--ignore", ",".join(options.ignore)] if options.ignore else []
+    passed += [f"--{name}" for name in ("verify", "libraries") if getattr(options, name)]
+    passed += ["--no-text"] if json_path == "-" else []
+    report, statuses = run_several(paths, passed, arguments)
     if json_path != "-":
-        wrong = [str(path) for path, status in zip(paths, ended, strict=True) if status]
+        wrong = [str(path) for path, status in zip(paths, statuses, strict=True) if status]
         said(f"== {len(paths)} programs, {', '.join(wrong) or 'none'} with something wrong")
     is_written = _write(report, json_path, text=False)
-    worst = max(status if status in (0, 1) else COULD_NOT_RUN for status in ended)
+    worst = max(status if status in (0, 1) else COULD_NOT_RUN for status in statuses)
     return worst if is_written else COULD_NOT_RUN
 
 
@@ -162,7 +162,7 @@ def _run(path: Path, arguments: Sequence[str], options: Options) -> Report:
 
 
 def _write(report: Report, json_path: str | None, *, text: bool = True) -> bool:
-    """Show the report, and write its JSON; whether that could be done."""
+    """Show the report and write its JSON; returns whether that worked."""
     if json_path == "-":
         said(report.to_json())
         return True

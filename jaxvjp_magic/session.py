@@ -1,4 +1,4 @@
-"""One check, from beginning to report; and the context manager for scripts and tests."""
+"""One check, from start to report, and `vjpcheck`, which checks a block or a function in scripts and tests."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Options:
     """What a check is asked to do, however it was started.
 
     `retrace` says which functions that JAX has traced before are traced once
-    more: "pure", those that are known to have no effects, and in a forked child
-    the others; "all", without asking; "none". With `libraries`, warnings and
-    notes about libraries' own files are shown, too.
+    more: "pure", those that are known to have no effects, and the others in a
+    forked child; "all", with no such test; "none". With `libraries`, warnings
+    and notes about files of libraries are shown, too.
     """
 
     verify: bool = False
@@ -46,7 +46,7 @@ class Options:
 
 
 class Check:
-    """Watches JAX between `start` and `finish`. Neither raises: what fails becomes a note in the report."""
+    """Watches JAX between `start` and `finish`. Neither raises: a failure becomes a note in the report."""
 
     def __init__(self, options: Options) -> None:
         """A check that has not started."""
@@ -61,7 +61,7 @@ class Check:
             self._tracer.start()
         except Exception as error:  # noqa: BLE001 (the program runs on without the check)
             self._notes = noted(Report(), "start the check", error).notes
-        except BaseException:  # an interrupt: the program that was to be checked does not run
+        except BaseException:  # an interrupt: the program does not run then
             self.abandon()
             raise
 
@@ -70,7 +70,7 @@ class Check:
         return {"ignore": self.options.ignore, "libraries": self.options.libraries}
 
     def so_far(self, sources: Sources) -> Report:
-        """The report of what was recorded up to now; may be asked from any thread."""
+        """The report of what has been recorded so far; may be called from any thread."""
         from jaxvjp_magic.analyse import build_report
 
         record = Record() if self._tracer is None else self._tracer.so_far()
@@ -93,7 +93,7 @@ class Check:
         return dataclasses.replace(report, notes=notes, complete=report.complete and not self._notes)
 
     def abandon(self) -> None:
-        """Restore JAX, and make no report; after `finish` there is nothing left to do."""
+        """Restore JAX, and make no report; does nothing after `finish`."""
         if self._tracer is not None:
             self._tracer.abandon()
 
@@ -102,11 +102,11 @@ RETRACE = ("pure", "all", "none")
 FAIL_ON = ("never", "error", "warning", "note")
 
 
-def _one_of(words: tuple[str, ...], given: str, option: str) -> str:
-    if given not in words:
-        message = f"{option} must be one of {', '.join(words)}, not {given!r}"
+def _require_one_of(words: tuple[str, ...], word: str, option: str) -> str:
+    if word not in words:
+        message = f"{option} must be one of {', '.join(words)}, not {word!r}"
         raise ValueError(message)
-    return given
+    return word
 
 
 @overload
@@ -135,42 +135,42 @@ def vjpcheck(  # noqa: PLR0913 (options, all of them by name)
             jax.grad(loss)(params)
         report.raise_if("error")
 
-    The report is empty, and not `ok`, until the block ends. It is complete
-    after it, also when the block raises; the exception passes through. A block
-    is checked once; call `vjpcheck()` for each.
+    The report is empty, and not `ok`, until the block ends. Then it is complete,
+    even if the block raises; the exception passes through. A block can be
+    entered once; call `vjpcheck()` for each.
 
         @vjpcheck
         def step(params): ...
 
-    On a function it checks each of its calls, and shows the report on standard
-    error where something was found. `step.report` is that of the last call.
+    As a decorator it checks each call of the function, and prints the report to
+    standard error if it has findings. `step.report` is the report of the last
+    call.
 
-    `verify` compares the rules' values too, `ignore` lists codes that are not
+    `verify` also compares the rules' values; `ignore` lists codes that are not
     reported. `retrace` says which functions that jit has compiled before are
-    traced once more, so that the calls in them are seen: "pure" those that are
-    known to have no effects, and in a forked child the others, "all" without
-    asking, "none" none. True stands for "pure", False for "none". With
-    `fail_on` a finding as bad as "note", "warning" or "error" raises an
-    AssertionError when the block ends, whose text is the report; so does a check
-    that could not be done. Where the block itself raises, its exception has the
-    report as a note then, so that the traceback shows it. With `libraries`,
-    warnings and notes about lines of libraries are shown, which their authors
-    alone can change.
+    traced once more, so that the calls in them are seen: "pure", those that are
+    known to have no effects, and the others in a forked child; "all", with no
+    such test; "none". True means "pure", False "none". With `fail_on`, a finding
+    at least as bad as "note", "warning" or "error", or a check that is not
+    complete, raises an AssertionError when the block ends; its text is the
+    report. If the block itself raises, the report is added to its exception as a
+    note, so that the traceback shows it. With `libraries`, warnings and notes
+    about files of libraries are shown, too.
 
     Raises ValueError for an unknown code in `ignore`, or an unknown word for
-    `retrace` or `fail_on`; TypeError for something that is not a function, or for a generator;
-    RuntimeError for a block that is entered again.
+    `retrace` or `fail_on`; TypeError for something that is not a function, or
+    for a generator; RuntimeError for a block that is entered again.
     """
     if function is not None and not callable(function):
         message = f"vjpcheck checks functions, not {function!r}; pass options by name: vjpcheck(verify=True)"
         raise TypeError(message)
     if isinstance(retrace, bool):
-        retrace = "pure" if retrace else "none"  # what it was before it was a word
+        retrace = "pure" if retrace else "none"  # it was a bool once
     options = Options(
         verify=verify,
         ignore=catalogue.parse_codes(ignore if isinstance(ignore, str) else ",".join(ignore)),
-        fail_on=_one_of(FAIL_ON, fail_on, "fail_on"),
-        retrace=_one_of(RETRACE, retrace, "retrace"),
+        fail_on=_require_one_of(FAIL_ON, fail_on, "fail_on"),
+        retrace=_require_one_of(RETRACE, retrace, "retrace"),
         libraries=libraries,
     )
     return Block(options) if function is None else Block(options)(function)
@@ -181,7 +181,7 @@ def _checked(options: Options, main: str) -> Generator[Report]:
     report = Report(complete=False)
     error: BaseException | None = None
     try:
-        with contextlib.suppress(Exception):  # places have the name of their file, then
+        with contextlib.suppress(Exception):  # without it, places show their file
             main = main or _file_of_caller()
         check.start()
         yield report
@@ -192,7 +192,7 @@ def _checked(options: Options, main: str) -> Generator[Report]:
         try:
             _fill(report, check.finish(FileSources(main), error))
             if isinstance(error, Exception) and report.fails(options.fail_on):
-                with contextlib.suppress(Exception):  # its class may have notes of its own kind
+                with contextlib.suppress(Exception):  # its class may override add_note
                     error.add_note(str(report))
         finally:
             check.abandon()
@@ -200,11 +200,11 @@ def _checked(options: Options, main: str) -> Generator[Report]:
     report.raise_if(options.fail_on)
 
 
-class Block(contextlib._GeneratorContextManager["Report"]):  # noqa: SLF001 (an interrupt between two lines of it is Python's)
-    """What `vjpcheck()` gives: for one `with` block, or on top of a function."""
+class Block(contextlib._GeneratorContextManager["Report"]):  # noqa: SLF001 (as safe from interrupts as contextlib's own)
+    """What `vjpcheck()` returns: a context manager for one block, or a decorator."""
 
     def __init__(self, options: Options, main: str = "") -> None:
-        """`main` is the file whose lines need no name in the report, where it is not the caller's."""
+        """`main` is the file whose lines are shown without its name; by default the caller's."""
         super().__init__(_checked, (options, main), {})
         self._options = options
         self._is_used = False
@@ -227,7 +227,7 @@ class Block(contextlib._GeneratorContextManager["Report"]):  # noqa: SLF001 (an 
         options, main = self._options, function.__code__.co_filename if inspect.isfunction(function) else ""
         checked: Any
 
-        def ended(report: Report | None) -> None:
+        def publish(report: Report | None) -> None:
             if report is None:  # interrupted before it began
                 return
             checked.report = report
@@ -242,7 +242,7 @@ class Block(contextlib._GeneratorContextManager["Report"]):  # noqa: SLF001 (an 
                     with Block(options, main) as report:
                         return await function(*args, **kwargs)
                 finally:
-                    ended(report)
+                    publish(report)
 
         else:
 
@@ -252,14 +252,14 @@ class Block(contextlib._GeneratorContextManager["Report"]):  # noqa: SLF001 (an 
                     with Block(options, main) as report:
                         return function(*args, **kwargs)
                 finally:
-                    ended(report)
+                    publish(report)
 
         checked = functools.wraps(function)(checked)
         return cast("F", checked)
 
 
 def _fill(report: Report, finished: Report) -> None:
-    """The report is frozen for everybody else: the block holds it already, so it is filled in place."""
+    """Fill the report in place, although it is frozen: the block already holds it."""
     for field in dataclasses.fields(Report):
         object.__setattr__(report, field.name, getattr(finished, field.name))
 

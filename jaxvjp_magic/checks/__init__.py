@@ -1,4 +1,4 @@
-"""From facts to findings: pure functions, one small one a rule."""
+"""From a record to findings: pure functions, one for each code or family of codes."""
 
 from jaxvjp_magic.checks.engine import diagnose
 

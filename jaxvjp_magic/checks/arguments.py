@@ -1,4 +1,4 @@
-"""VJP115 to VJP118: which values JAX differentiates or traces, and which it must not."""
+"""VJP115 to VJP118: findings about values that JAX should differentiate, or should not trace."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _NO_TYPE = "is not a valid JAX type"
 
 @check("VJP115", of_each_call=True)
 def needed_gradients_are_returned(view: CallView) -> Iterator[Found]:
-    """VJP115: bwd returns None for what is differentiated, and the gradient is zero without a word."""
+    """VJP115: bwd returns None for a differentiated argument, whose gradient is then silently zero."""
     for event in view.call.events:
         if not isinstance(event, Dropped) or view.bwd is None:
             continue
@@ -45,7 +45,7 @@ def needed_gradients_are_returned(view: CallView) -> Iterator[Found]:
 
 @check("VJP116")
 def closed_over_values(record: RecordView) -> Iterator[Found]:
-    """VJP116: where an exception ended the program, the differentiated value that a rule closes over."""
+    """VJP116: a rule closes over a differentiated value. Reported if an exception ended the program."""
     for fact in record.facts:
         if not isinstance(fact, ClosedOver):
             continue
@@ -71,12 +71,12 @@ def static_arguments_are_static(view: CallView) -> Iterator[Found]:
     if not view.call.arrays:
         return
     names = wording.listed(view.call.arrays)
-    are = "is an array, but is" if len(view.call.arrays) == 1 else "are arrays, but are"
+    verb = "is an array, but is" if len(view.call.arrays) == 1 else "are arrays, but are"
     raised = next((failure.raised for failure in view.uncaught if "nondiff_argnums" in failure.raised.message), None)
     effect = f"JAX raised {raised.type}" if raised else "In eager mode that works; under jit, vmap or grad JAX raises"
     yield view.finding(
         "VJP117", Severity.ERROR if raised else Severity.NOTE, view.program.definition(view.call.function.code),
-        f"{names} of {view.name} {are} in nondiff_argnums",
+        f"{names} of {view.name} {verb} in nondiff_argnums",
         f"JAX neither traces nor differentiates the arguments in nondiff_argnums. {effect}.",
         fix=Fix(
             f"remove {names} from nondiff_argnums, and return its cotangent from the bwd rule, or None"
@@ -87,64 +87,66 @@ def static_arguments_are_static(view: CallView) -> Iterator[Found]:
 
 @check("VJP118", of_each_call=True)
 def python_values_stay_python(view: CallView) -> Iterator[Found]:
-    """VJP118: a Python value that the program needs as one is an argument or a residual, and so a tracer."""
-    kind = next((kind for kind, message in view.record.uncaught if _NO_TYPE in message), "")
-    if kind:
-        yield from _no_array(view, kind)
+    """VJP118: a Python value is passed as an argument or a residual, where JAX traces it or rejects it."""
+    error_type = next((error_type for error_type, message in view.record.uncaught if _NO_TYPE in message), "")
+    if error_type:
+        yield from _no_array(view, error_type)
     for failed in view.uncaught:
         raised = failed.raised
         if raised.type in _NEEDS_A_VALUE or _ABOUT_SHAPES in raised.message:
             yield from _tracer_for_value(view, failed)
 
 
-def _no_array(view: CallView, raised: str) -> Iterator[Found]:
-    """`Argument 'sin' of type <class 'str'> is not a valid JAX type`, without a word of which argument."""
-    for tree, fwd in ((view.call.primals, False), *((fwd.residuals, True) for fwd in view.fwds)):
-        for path, kind in _leaves(tree, "static"):
+def _no_array(view: CallView, error_type: str) -> Iterator[Found]:
+    """For `Argument 'sin' of type <class 'str'> is not a valid JAX type`, which does not name the argument."""
+    for tree, is_residual in ((view.call.primals, False), *((fwd.residuals, True) for fwd in view.fwds)):
+        for path, type_name in _leaves(tree, "static"):
             spot = view.program.definition(view.call.function.code)
             where = f"the argument {path} of {view.name}"
             fix = _static(view, [path])
-            defined = view.program.class_definition(kind)
+            defined = view.program.class_definition(type_name)
             if defined is not None:  # arrays in an object that JAX does not know
-                spot, fix = defined, Fix("register it with JAX", f"jax.tree_util.register_dataclass({kind})")
-            if fwd and defined is None:
+                spot, fix = defined, Fix("register it with JAX", f"jax.tree_util.register_dataclass({type_name})")
+            if is_residual and defined is None:
                 spot = view.program.returning(view.fwd.code if view.fwd else None)
                 where = f"the residual {path} that {view.fwd_name} returns".replace("  ", " ")
                 fix = Fix("keep it out of the residuals: make it an argument in nondiff_argnums, or a global")
             yield view.finding(
-                "VJP118", Severity.ERROR, spot, f"{where} is a {kind}, which JAX cannot trace",
-                f"Arguments and residuals must be pytrees of arrays and numbers. JAX raised {raised}.",
-                fix=fix, phase="fwd" if fwd else "call", path=path, got=kind,
+                "VJP118", Severity.ERROR, spot, f"{where} is a {type_name}, which JAX cannot trace",
+                f"Arguments and residuals must be pytrees of arrays and numbers. JAX raised {error_type}.",
+                fix=fix, phase="fwd" if is_residual else "call", path=path, got=type_name,
             )  # fmt: skip
             return
 
 
 def _tracer_for_value(view: CallView, failed: Failed) -> Iterator[Found]:
-    """A number, given as Python's, that is a tracer where the program asks for its value."""
+    """A Python number was passed, and is a tracer where the program needs its value."""
     residuals = view.fwds[-1].residuals if view.fwds and failed.phase == "bwd" else None
-    found = list(_leaves(residuals or view.call.primals, "Python"))
+    python_paths = [path for path, _ in _leaves(residuals or view.call.primals, "Python")]
     place = failed.raised.place
     text = view.program.sources.text_of(place.filename).text if place else ""
-    on_line = bindings.names_on(text, place.line) if place else set()
-    named = [path for path, _ in found if wording.argument(path) in on_line] or [path for path, _ in found]
-    if not named:
+    names_on_line = bindings.names_on(text, place.line) if place else set()
+    paths = [path for path in python_paths if wording.argument(path) in names_on_line] or python_paths
+    if not paths:
         return
-    where = f"residual {wording.listed(named)}" if residuals else wording.listed(named)
-    one = len(named) == 1
-    given = "was given as a Python value, and is a tracer" if one else "were given as Python values, and are tracers"
+    where = f"residual {wording.listed(paths)}" if residuals else wording.listed(paths)
+    is_single = len(paths) == 1
+    predicate = (
+        "was given as a Python value, and is a tracer" if is_single else "were given as Python values, and are tracers"
+    )
     yield view.finding(
         "VJP118", Severity.ERROR, view.program.spot(place),
-        f"{where} of {view.name} {given} here",
+        f"{where} of {view.name} {predicate} here",
         f"JAX traces every argument and every residual of a custom_vjp function, numbers too. It raised "
         f"{failed.raised.type}.",
         fix=Fix("make it an argument in nondiff_argnums, which bwd then takes first") if residuals
-        else _static(view, named),
-        phase=failed.phase, path=named[0],
+        else _static(view, paths),
+        phase=failed.phase, path=paths[0],
     )  # fmt: skip
 
 
 def _static(view: CallView, paths: Sequence[str]) -> Fix:
-    """Let these arguments be in nondiff_argnums, beside those that are."""
+    """The fix that adds these arguments to nondiff_argnums."""
     names = list(dict.fromkeys(wording.argument(path) for path in paths))
     arguments = view.call.function.arguments
     static = {*(view.call.rule.nondiff_argnums if view.call.rule else ())}
@@ -157,8 +159,8 @@ def _static(view: CallView, paths: Sequence[str]) -> Fix:
 
 
 def _leaves(tree: Tree | None, note: str) -> Iterator[tuple[str, str]]:
-    """Path and type of the leaves with such a note."""
+    """Key path and type of the leaves whose note begins with this one."""
     if tree is not None:
-        for path, one in tree.leaves:
-            if one.note.startswith(note):
-                yield path, one.text
+        for path, array_type in tree.leaves:
+            if array_type.note.startswith(note):
+                yield path, array_type.text

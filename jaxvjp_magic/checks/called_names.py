@@ -1,4 +1,4 @@
-"""NAM2xx: a rule calls a name that has been overwritten."""
+"""NAM201 and NAM205: from the names that rules look up to findings about overwritten names and leaked tracers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SUFFIXES = {"vmap": "mapped", "jit": "jitted", "checkpoint": "remat", "pmap": "
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Overwriting:
-    """The statement that gave the name another meaning, as far as it was found."""
+    """The statement that overwrote the name, as far as it was found."""
 
     spot: Spot
     value: str = ""
@@ -37,7 +37,7 @@ class _Overwriting:
 
 @check("NAM201")
 def overwritten_names(record: RecordView) -> Iterator[Found]:
-    """NAM201, once for each name and function; the rule that calls it first is named."""
+    """NAM201: a rule calls an overwritten name. Once for each name and function, for the rule that calls it first."""
     seen = set()
     for use in record.facts:
         if not isinstance(use, NameUse):
@@ -45,26 +45,26 @@ def overwritten_names(record: RecordView) -> Iterator[Found]:
         key = (use.name, use.function, use.scope)
         if key in seen:
             continue
-        at = _overwriting(use, record.program)
-        severity = _severity(use, at, record)
-        if severity is None or not (use.is_own_name or bindings.uses(at.value, use.name)):
-            continue  # another name for something made from the function: mapped = vmap(f)
+        overwriting = _overwriting(use, record.program)
+        severity = _severity(use, overwriting, record)
+        if severity is None or not (use.is_own_name or bindings.uses(overwriting.value, use.name)):
+            continue  # a transformed function under a name of its own: mapped = vmap(f)
         seen.add(key)
-        yield _finding(use, severity, at, record)
+        yield _finding(use, severity, overwriting, record)
 
 
 @check("NAM205")
 def leaked_tracers(record: RecordView) -> Iterator[Found]:
-    """NAM205, once for each global and function: the rule that ran first with a tracer in it."""
+    """NAM205: a rule leaves a tracer in a global. Once for each global and function, for the rule that ran first."""
     seen = set()
     program = record.program
     for leak in record.facts:
         if not isinstance(leak, Leak) or (leak.name, leak.function) in seen:
             continue
         seen.add((leak.name, leak.function))
-        of_function = record.of_function(leak.function)
-        ended = any(view.is_part_of_an_error for view in of_function)
-        severity = Severity.ERROR if ended else Severity.WARNING
+        calls = record.of_function(leak.function)
+        has_ended_program = any(view.is_part_of_an_error for view in calls)
+        severity = Severity.ERROR if has_ended_program else Severity.WARNING
         rule, spot = program.rule_text(leak.rule.code), program.definition(leak.rule.code)
         line = rule_ast.kept_outside(rule).get(leak.name) if rule is not None else None
         if line is not None and leak.rule.code is not None:
@@ -74,23 +74,23 @@ def leaked_tracers(record: RecordView) -> Iterator[Found]:
             f"{role(leak.rule, leak.phase, leak.function)} leaves a tracer in the global {leak.name}",
             "Under jit, vmap and grad the value is a tracer, which is invalid once its trace ends. In eager mode the "
             "global seems to work. Residuals are the way from fwd to bwd.",
-            view=next(iter(of_function), None), fix=Fix("pass it as a residual", "return output, value"),
+            view=next(iter(calls), None), fix=Fix("pass it as a residual", "return output, value"),
             function=leak.function.name, phase=leak.phase, got=leak.name,
         )  # fmt: skip
 
 
 @check("NAM201", of_each_call=True)
 def deleted_names(view: CallView) -> Iterator[Found]:
-    """NAM201, where a rule raises NameError because its function's name was deleted."""
+    """NAM201: a rule raises NameError, because the name that it calls was deleted."""
     for failed in view.uncaught:
         match = re.match(r"name '(\w+)' is not defined", failed.raised.message)
         rule = {"fwd": view.fwd, "bwd": view.bwd}.get(failed.phase)
         if failed.raised.type != "NameError" or match is None or rule is None or rule.code is None:
             continue
         for text in view.program.sources.searched(rule.code.co_filename):
-            for at in bindings.deletions(text.text, match[1])[-1:]:
+            for deletion in bindings.deletions(text.text, match[1])[-1:]:
                 yield view.finding(
-                    "NAM201", Severity.ERROR, view.program.spot_in(text, *at),
+                    "NAM201", Severity.ERROR, view.program.spot_in(text, *deletion),
                     f"{match[1]} was deleted; {role(rule, failed.phase, view.call.function)} calls it",
                     f"The rule looks up {match[1]} when it runs ({view.program.spot(failed.raised.place)}), and there "
                     "it no longer exists.",
@@ -99,8 +99,11 @@ def deleted_names(view: CallView) -> Iterator[Found]:
                 return
 
 
-def _severity(use: NameUse, at: _Overwriting, record: RecordView) -> Severity | None:
-    """An error where it shows; a warning where it must; a note where the function stays what it is, or may do so."""
+def _severity(use: NameUse, overwriting: _Overwriting, record: RecordView) -> Severity | None:
+    """An error if it shows, or the name is a derivative now; a warning if it is mapped or bound; else a note.
+
+    None if there is nothing to report.
+    """
     if use.helper is not None:
         return Severity.ERROR if _fails(use, record.of_function(use.function)) else None
     if use.chain and all(step in SAME_FUNCTION for step in use.chain):
@@ -111,31 +114,31 @@ def _severity(use: NameUse, at: _Overwriting, record: RecordView) -> Severity | 
         return Severity.ERROR
     if not use.chain:
         return None
-    certain = any(step in MAPPED for step in use.chain) and not _gives_the_same(use, at, record.program)
+    certain = any(step in MAPPED for step in use.chain) and not _gives_the_same(use, overwriting, record.program)
     return Severity.WARNING if certain else Severity.NOTE
 
 
-def _gives_the_same(use: NameUse, at: _Overwriting, program: Program) -> bool:
-    """Whether the name is a partial of the function, and the rule gives all that is bound there itself."""
-    bound = bindings.keywords_of_partial(at.value)
+def _gives_the_same(use: NameUse, overwriting: _Overwriting, program: Program) -> bool:
+    """Whether the name is a partial of the function, and the rule passes all its bound keywords itself."""
+    bound = bindings.keywords_of_partial(overwriting.value)
     rule = program.rule_text(use.rule.code)
     return bool(bound) and rule is not None and rule_ast.always_gives(rule, use.name, bound)
 
 
 def _shows(use: NameUse, calls: Sequence[CallView]) -> bool:
-    """Whether the rule that looks the name up ended the program, or gave another output than the function."""
+    """Whether the rule that looks the name up ended the program, or its output differs from the function's."""
     return any(_ended_by(use, view) or (use.phase == "fwd" and _differs(view)) for view in calls)
 
 
 def _fails(use: NameUse, calls: Sequence[CallView]) -> bool:
-    """Whether a rule ended the program, or function and rules do not fit."""
+    """Whether a rule ended the program, or the rules do not fit the function."""
     if any(failure.phase in ("fwd", "bwd") for view in calls for failure in view.uncaught):
         return True
-    return _shows(use, calls) or any(one for view in calls for one in bwd_fits_arguments(view))
+    return _shows(use, calls) or any(mismatch for view in calls for mismatch in bwd_fits_arguments(view))
 
 
 def _ended_by(use: NameUse, view: CallView) -> bool:
-    """Whether an exception that nobody handled left the rule, or the call before the rule gave a result."""
+    """Whether an uncaught exception left the rule, or left the call before the rule returned."""
     ran = view.fwds if use.phase == "fwd" else view.bwds
     return any(failure.phase == use.phase or not ran for failure in view.uncaught)
 
@@ -146,32 +149,32 @@ def _differs(view: CallView) -> bool:
     return expected is not None and any(tree_difference(expected, output)[1] for output in outputs)
 
 
-def _finding(use: NameUse, severity: Severity, at: _Overwriting, record: RecordView) -> Found:
+def _finding(use: NameUse, severity: Severity, overwriting: _Overwriting, record: RecordView) -> Found:
     program = record.program
-    now = at.value or (f"{use.chain[0]}({use.name}, ...)" if use.chain else use.now)
+    now = overwriting.value or (f"{use.chain[0]}({use.name}, ...)" if use.chain else use.now)
     rule_at = program.definition(use.rule.code)
     caller = f"{role(use.rule, use.phase, use.function)} ({rule_at}) calls {use.name}" + (
         f" through {use.through}" if use.through else ""
     )
-    effect, was = ".", "the custom_vjp function"
+    effect, expected = ".", "the custom_vjp function"
     if use.helper is not None:
         effect = ". With that function, the rules would fit."
-        was = f"the function that {program.definition(use.helper.code)} defines"
+        expected = f"the function that {program.definition(use.helper.code)} defines"
     elif severity is Severity.NOTE:
         same = all(step in SAME_FUNCTION for step in use.chain)
         effect = ". Both compute the same, so this is harmless." if same else ", which returns the same types."
-    new, fix = _fix(use, at)
+    new, fix = _fix(use, overwriting)
     return found(
-        "NAM201", severity, at.spot,
+        "NAM201", severity, overwriting.spot,
         f"{use.name} was overwritten; {role(use.rule, use.phase, use.function)} calls it",
-        f"{caller}, and now gets {now} instead of {was}{effect}",
+        f"{caller}, and now gets {now} instead of {expected}{effect}",
         view=next((view for view in record.of_function(use.function) if view.fwds or view.failures), None),
-        fix=fix, function=use.function.name, phase=use.phase, expected=was, got=now, new_name=new,
+        fix=fix, function=use.function.name, phase=use.phase, expected=expected, got=now, new_name=new,
     )  # fmt: skip
 
 
 def _overwriting(use: NameUse, program: Program) -> _Overwriting:
-    """The last statement that binds the name to something else than the function's own definition."""
+    """The last statement that binds the name to anything but the function's own definition."""
     code = use.rule.code
     if code is None:
         return _Overwriting(Spot())
@@ -191,22 +194,22 @@ def _overwriting(use: NameUse, program: Program) -> _Overwriting:
     return _Overwriting(Spot())
 
 
-def _fix(use: NameUse, at: _Overwriting) -> tuple[str, Fix]:
+def _fix(use: NameUse, overwriting: _Overwriting) -> tuple[str, Fix]:
     made_by = use.chain[0] if use.chain else "new"
-    value = at.value or (f"{made_by}({use.name}, ...)" if use.chain else "...")
-    new = new_name(use.name, made_by, at.text.text if at.text is not None else "")
+    value = overwriting.value or (f"{made_by}({use.name}, ...)" if use.chain else "...")
+    new = new_name(use.name, made_by, overwriting.text.text if overwriting.text is not None else "")
     return new, keep_original(new, value)
 
 
 def keep_original(new: str, value: str) -> Fix:
-    """The fix for an overwritten name; in words alone where it is not known what overwrites it."""
+    """The fix for an overwritten name; in words alone if it is not known what overwrites it."""
     if "..." in value:
         return Fix(f"give the new value its own name, such as {new}")
     return Fix("give the new function its own name", f"{new} = {value}")
 
 
 def new_name(name: str, made_by: str, text: str) -> str:
-    """A name that the text does not use, for what overwrites another."""
+    """A name that the text does not use yet, for the value that overwrites `name`: `f_mapped`."""
     words = re.findall(r"\w+", name)  # `self.f`, `table['f']`
     new = "_".join([*words, _SUFFIXES.get(made_by, made_by)])
     while bindings.uses(text, new):

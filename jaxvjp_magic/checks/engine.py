@@ -1,4 +1,4 @@
-"""All checks over one record: findings in the order a person should read them."""
+"""All checks on one record: takes the record, gives its findings in the order in which to read them."""
 
 from __future__ import annotations
 
@@ -45,26 +45,26 @@ def diagnose(
 ) -> Diagnosis:
     """The findings of a record: errors first, and among them the cause first.
 
-    Those that `ignore` names are silenced. `uncaught` has type and message of
-    the exception that ended the program, and of those behind it; the finding
-    that explains it says so.
+    Findings for which `ignore` is true are silenced. `uncaught` has type and
+    message of the exception that ended the program, and of those that it was
+    raised from; the finding that explains it says so.
     """
     view, run = RecordView(record, program, uncaught, error), _Checks()
     found, exceptions = run.all(view, only_unexplained=False), run.all(view, only_unexplained=True)
     causes = Causes(found)
-    found += [one for one in exceptions if not causes.explain(one)]
-    wrong = {one.finding.function for one in found if one.finding.severity is Severity.ERROR}
-    found = [one for one in found if not (_is_about_residuals(one.finding) and one.finding.function in wrong)]
-    silenced = [one.finding for one in _in_order(found) if ignore(one.finding)]
-    found = [one for one in _in_order(found) if not ignore(one.finding)]
-    raised_error = any(_is_about_an_exception(one.finding) for one in (*exceptions, *found))
+    found += [hit for hit in exceptions if not causes.explain(hit)]
+    wrong_functions = {hit.finding.function for hit in found if hit.finding.severity is Severity.ERROR}
+    found = [hit for hit in found if not (_is_about_residuals(hit.finding) and hit.finding.function in wrong_functions)]
+    silenced = [hit.finding for hit in _in_order(found) if ignore(hit.finding)]
+    found = [hit for hit in _in_order(found) if not ignore(hit.finding)]
+    raised_error = any(_is_about_an_exception(hit.finding) for hit in (*exceptions, *found))
     notes = run(overwrites_in_source.silent_comments, program)
     return Diagnosis(_with_causes(found, raised_error=raised_error), tuple(silenced), (*notes, *run.notes))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """The findings to be shown, those that are silenced, and a note for each check that failed itself."""
+    """The findings to show, the silenced ones, and a note for each check that failed."""
 
     findings: tuple[Finding, ...]
     silenced: tuple[Finding, ...]
@@ -72,11 +72,11 @@ class Diagnosis:
 
 
 def _in_order(found: Sequence[Found]) -> list[Found]:
-    return sorted(_merged(found), key=lambda one: (one.finding.severity.rank, _rank(one)))
+    return sorted(_merged(found), key=lambda hit: (hit.finding.severity.rank, _rank(hit)))
 
 
 class _Checks:
-    """Runs checks one by one: what goes wrong in one is a note, and costs only what that one would have found."""
+    """Runs checks one by one. One that raises becomes a note, and only its own findings are lost."""
 
     def __init__(self) -> None:
         self.notes: dict[Note, None] = {}
@@ -85,16 +85,16 @@ class _Checks:
         """What the registered checks of this kind find, in the order of the register."""
         checks = [check for check in CHECKS if check.only_unexplained is only_unexplained]
         return [
-            one
+            hit
             for check in checks
             for subject in (view.calls if check.of_each_call else (view,))
-            for one in self(check.function, subject)
+            for hit in self(check.function, subject)
         ]
 
     def __call__(self, check: Callable[..., Iterator[T]], subject: object) -> list[T]:
         try:
             return list(check(subject))
-        except Exception as error:  # noqa: BLE001 (a fault of ours is a note, whatever it is)
+        except Exception as error:  # noqa: BLE001 (whatever a check raises becomes a note)
             detail = str(error).split("\n", 1)[0]
             fault = f"{type(error).__name__}: {detail}"
             self.notes[Note(f"a check failed ({check.__name__}): {fault}", fault)] = None
@@ -102,7 +102,7 @@ class _Checks:
 
 
 def _is_about_residuals(finding: Finding) -> bool:
-    """What a rule saves is looked at when the rule is right."""
+    """Whether it is about what a rule saves, which matters only once the rule is right."""
     return finding.code.startswith("RES")
 
 
@@ -115,31 +115,31 @@ def _rank(found: Found) -> int:
 
 
 def _merged(found: Sequence[Found]) -> list[Found]:
-    """One finding for what several calls show alike; where the same is said of very many types, of the first few."""
+    """One finding for all calls that show it; of those at one place that differ only in types, the first MOST_ALIKE."""
     merged: dict[tuple[object, ...], list[Found]] = {}
-    alike: dict[tuple[object, ...], list[tuple[object, ...]]] = {}
-    for one in found:
-        finding = one.finding
+    keys_at: dict[tuple[object, ...], list[tuple[object, ...]]] = {}
+    for hit in found:
+        finding = hit.finding
         place = (finding.code, finding.function, finding.line, finding.source, finding.path)
         key: tuple[object, ...] = (*place, finding.title)
         if key not in merged:
-            keys = alike.setdefault(place, [])
+            keys = keys_at.setdefault(place, [])
             if len(keys) >= MOST_ALIKE:
                 key = keys[-1]
             else:
                 keys.append(key)
-        merged.setdefault(key, []).append(one)
-    return [_of_all_calls(same) for same in merged.values()]
+        merged.setdefault(key, []).append(hit)
+    return [_of_all_calls(hits) for hits in merged.values()]
 
 
-def _of_all_calls(same: Sequence[Found]) -> Found:
-    first = same[0]
-    calls = tuple(dict.fromkeys(call for one in same for call in one.finding.calls))
+def _of_all_calls(hits: Sequence[Found]) -> Found:
+    first = hits[0]
+    calls = tuple(dict.fromkeys(call for hit in hits for call in hit.finding.calls))
     return first if calls == first.finding.calls else Found(dataclasses.replace(first.finding, calls=calls), first.view)
 
 
 def explains(cause: Found, effect: Found) -> bool:
-    """Whether the one follows from the other: of the same function, or one call around the other."""
+    """Whether the effect follows from the cause: an error of lower rank in the same function, or in nested calls."""
     if cause is effect or cause.finding.severity is not Severity.ERROR or _rank(cause) >= _rank(effect):
         return False
     if cause.view is None or effect.view is None:
@@ -150,20 +150,20 @@ def explains(cause: Found, effect: Found) -> bool:
 
 
 class Causes:
-    """Findings, so arranged that whether one of them explains another is known without asking each."""
+    """An index of findings: whether any of them explains another, without comparing all pairs."""
 
     def __init__(self, found: Iterable[Found]) -> None:
-        """For each function and call, the least rank of an error in it, and of one in the calls inside it."""
+        """Keep the least rank of an error for each function, for each call, and for the calls inside each call."""
         self._of_function: dict[Function, int] = {}
         self._of_call: dict[int, int] = {}
         self._inside: dict[int, int] = {}
-        for one in found:
-            if one.view is not None and one.finding.severity is Severity.ERROR:
-                rank, call = _rank(one), one.view.call
+        for hit in found:
+            if hit.view is not None and hit.finding.severity is Severity.ERROR:
+                rank, call = _rank(hit), hit.view.call
                 self._of_function[call.function] = min(rank, self._of_function.get(call.function, rank))
                 self._of_call[call.id] = min(rank, self._of_call.get(call.id, rank))
-                for around in one.view.ancestors():
-                    self._inside[around] = min(rank, self._inside.get(around, rank))
+                for ancestor in hit.view.ancestors():
+                    self._inside[ancestor] = min(rank, self._inside.get(ancestor, rank))
 
     def explain(self, effect: Found) -> bool:
         """Whether one of the findings `explains` this one."""
@@ -171,16 +171,16 @@ class Causes:
             return False
         call, rank = effect.view.call, _rank(effect)
         ranks = [self._of_function.get(call.function, rank), self._inside.get(call.id, rank)]
-        return min(*ranks, *(self._of_call.get(around, rank) for around in effect.view.ancestors())) < rank
+        return min(*ranks, *(self._of_call.get(ancestor, rank) for ancestor in effect.view.ancestors())) < rank
 
 
 def _with_causes(found: Sequence[Found], *, raised_error: bool) -> tuple[Finding, ...]:
-    """Each finding with the ones that follow from it, and these without a fix: it would be no cure."""
+    """Each finding with its effects, and the effects without a fix: only fixing the cause helps."""
     findings, causes = [], Causes(found)
-    for index, one in enumerate(found):
-        follows = causes.explain(one)
-        effects = () if follows else tuple(i for i, other in enumerate(found) if explains(one, other))
-        explains_error = raised_error and index == 0 and one.finding.severity is Severity.ERROR
-        finding = dataclasses.replace(one.finding, cause_of=effects, explains_error=explains_error)
-        findings.append(dataclasses.replace(finding, fix="", fix_code="", new_name="") if follows else finding)
+    for index, hit in enumerate(found):
+        is_effect = causes.explain(hit)
+        effects = () if is_effect else tuple(i for i, other in enumerate(found) if explains(hit, other))
+        explains_error = raised_error and index == 0 and hit.finding.severity is Severity.ERROR
+        finding = dataclasses.replace(hit.finding, cause_of=effects, explains_error=explains_error)
+        findings.append(dataclasses.replace(finding, fix="", fix_code="", new_name="") if is_effect else finding)
     return tuple(findings)

@@ -1,4 +1,4 @@
-"""VJP107 to VJP113: what raised, where, with which shapes."""
+"""VJP107, VJP108 and VJP110 to VJP113: from the exceptions that left a call to findings with its types."""
 
 from __future__ import annotations
 
@@ -34,28 +34,28 @@ def _phase_failed(view: CallView, failed: Failed) -> Found:
     phase, raised = failed.phase, failed.raised
     rule = {"fwd": view.fwd, "bwd": view.bwd}.get(phase, view.call.function)
     name = f"the pullback of {view.name}" if phase == "pullback" else rule.name if rule else view.name
-    by_jax = phase == "forward" and not raised.in_program
-    if by_jax:
+    is_from_jax = phase == "forward" and not raised.in_program
+    if is_from_jax:
         name = f"{view.call.kind}({view.name})"
     spot = view.program.spot(raised.place)
     if spot.line is None:
         spot = view.program.definition(rule.code if rule else None)
     if "Reverse-mode differentiation does not work" in raised.message:
         spot = _loop(view) or spot
-    given = _given(view, phase)
+    inputs = _typed_inputs(view, phase)
     role = f", the {phase} rule of {view.name}," if phase in ("fwd", "bwd") else ""
     return view.finding(
         _CODES[phase], view.record.severity_of(raised), spot,
         f"{name} raises {raised.type}",
-        f"JAX itself raised it, called with {given}: {_in_one_line(raised.message)}"
-        if by_jax
-        else f"{name}{role} was called with {given} and raised {raised.type}: {_in_one_line(raised.message)}",
+        f"JAX itself raised it, called with {inputs}: {_in_one_line(raised.message)}"
+        if is_from_jax
+        else f"{name}{role} was called with {inputs} and raised {raised.type}: {_in_one_line(raised.message)}",
         fix=_advice(view, failed), phase=phase, got=raised.type,
     )  # fmt: skip
 
 
 def _loop(view: CallView) -> Spot | None:
-    """The loop in a differentiated function that has no reverse mode."""
+    """The loop in the differentiated function that has no reverse-mode derivative."""
     code = view.call.function.code
     for name in _LOOPS if code is not None else ():
         spot = view.program.use_of(code, name)
@@ -64,7 +64,7 @@ def _loop(view: CallView) -> Spot | None:
     return None
 
 
-def _given(view: CallView, phase: str) -> str:
+def _typed_inputs(view: CallView, phase: str) -> str:
     """The arguments with their types: `x: float32[3], y: float32[]`."""
     if phase == "pullback" and view.pullbacks:
         return f"the cotangent {view.pullbacks[-1].cotangents}"
@@ -74,7 +74,7 @@ def _given(view: CallView, phase: str) -> str:
 
 
 def _in_one_line(message: str) -> str:
-    """A message of several lines as one, for the last may be the one that helps; very long ones lose the middle."""
+    """All lines of a message as one, since the last may be the one that helps; a very long one loses its middle."""
     words = message.split()
     text = " ".join(words)
     if len(text) <= 2 * _LONGEST_END:
@@ -101,20 +101,20 @@ _ADVICE_BY_MESSAGE = {
 
 
 def _advice(view: CallView, failed: Failed) -> Fix:
-    """What to write instead, where the exception tells enough."""
-    kind, message = failed.raised.type, failed.raised.message
-    if kind in _ADVICE_BY_TYPE:
-        return Fix(_ADVICE_BY_TYPE[kind])
+    """What to write instead, if the exception says enough; else no fix."""
+    error_type, message = failed.raised.type, failed.raised.message
+    if error_type in _ADVICE_BY_TYPE:
+        return Fix(_ADVICE_BY_TYPE[error_type])
     advice = Fix(next((advice for part, advice in _ADVICE_BY_MESSAGE.items() if part in message), ""))
     if advice or failed.phase != "forward":
         return advice
-    if kind == "TypeError" and not failed.raised.in_program:
+    if error_type == "TypeError" and not failed.raised.in_program:
         return _advice_about_arguments(view, message)
     return NO_FIX
 
 
 def _advice_about_arguments(view: CallView, message: str) -> Fix:
-    """What JAX calls a function with, and what it makes of what that returns."""
+    """The fix for a function that does not fit what JAX passes to it, or what has_aux expects of its result."""
     if "aux output" in message:
         return Fix(f"return a pair from {view.name}, or remove has_aux", "return value, aux")
     primals, names = view.call.primals, ", ".join(view.call.function.arguments)
@@ -123,8 +123,8 @@ def _advice_about_arguments(view: CallView, message: str) -> Fix:
         return NO_FIX
     if view.call.kind != "vjp":
         return Fix(f"pass all arguments of {view.name}", f"jax.{view.call.kind}({function})({names})")
-    given = primals.structure.children
-    is_tuple = len(given) == 1 and given[0].kind == "tuple"
+    arguments = primals.structure.children
+    is_tuple = len(arguments) == 1 and arguments[0].kind == "tuple"
     words = "pass the primals one by one, not as a tuple" if is_tuple else f"pass all arguments of {view.name}"
     return Fix(words, f"jax.vjp({function}, {names})")
 
@@ -133,12 +133,12 @@ def _call_failed(view: CallView, failed: Failed) -> Found:
     """JAX itself refused the call: no rule, arguments that do not fit, a rule's result that does not."""
     raised, rule = failed.raised, view.call.rule
     spot = view.program.spot(raised.place or view.call.place)
-    if "forward-mode" in raised.message:  # asked for where the outermost of the calls around this one stands
+    if "forward-mode" in raised.message:  # the outermost call is what asked for forward mode
         spot = view.program.spot(view.root.place or raised.place)
-    defined = view.program.definition(view.call.function.code)
+    definition = view.program.definition(view.call.function.code)
     if rule is not None and (rule.fwd is None or rule.bwd is None):
         return view.finding(
-            "VJP107", view.record.severity_of(raised), defined,
+            "VJP107", view.record.severity_of(raised), definition,
             f"{view.name} has no rule: defvjp was not called on this {view.name}",
             f"{view.name} is called at {spot}, and JAX needs its rules for every call. A function that is "
             "defined again is a new one: it has no rules until defvjp is called again.",
@@ -156,7 +156,7 @@ def _call_failed(view: CallView, failed: Failed) -> Found:
             " A custom_vjp object in a class does not bind self, so JAX counts it as an argument." if in_class else ""
         )
         return view.finding(
-            "VJP108", view.record.severity_of(raised), defined if in_class else spot,
+            "VJP108", view.record.severity_of(raised), definition if in_class else spot,
             f"the arguments of {view.name} do not fit its signature: {reason}",
             f"A custom_vjp function takes its arguments by position, here {takes}.{hint}",
             fix=Fix(
@@ -169,7 +169,7 @@ def _call_failed(view: CallView, failed: Failed) -> Found:
     return view.finding(
         "VJP112", view.record.severity_of(raised), spot,
         f"the call of {view.name} raises {raised.type}",
-        f"{view.name} was called at {view.program.spot(view.call.place)} with {_given(view, 'call')}, and JAX "
+        f"{view.name} was called at {view.program.spot(view.call.place)} with {_typed_inputs(view, 'call')}, and JAX "
         f"raised {raised.type}: {_in_one_line(raised.message)}",
         fix=_advice(view, failed) or _transform_advice(view, failed), phase="call", got=raised.type,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""NAM201 and NAM202, from the text alone: known even where the program ended before a rule ran."""
+"""NAM201, NAM202 and VJP120, from the program's text alone, and so even if the program ended before a rule ran."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SILENCES = re.compile(r"#\s*vjpcheck:\s*ignore\b\s*(?:\[(?P<codes>[^\]]*)\])?")
 
 @check("NAM201")
 def overwritten_names(record: RecordView) -> Iterator[Found]:
-    """NAM201, of functions whose rules have not run: where one has, it has shown what its names mean."""
+    """NAM201, for functions whose rules have not run; if one has run, `called_names` knows what its names mean."""
     program = record.program
     checked = program.sources.checked()
     ran = {view.name for view in record.calls if view.fwds or view.bwds or view.failures}
@@ -54,7 +54,7 @@ def overwritten_names(record: RecordView) -> Iterator[Found]:
 
 @check("NAM202")
 def repeated_transformations(record: RecordView) -> Iterator[Found]:
-    """NAM202: a cell transforms a function that another cell defines: each run of it transforms once more."""
+    """NAM202: a cell transforms a function that another cell defines, so each run of the cell transforms it again."""
     program = record.program
     checked = program.sources.checked()
     for overwriting in overwrites.overwritings(checked.text):
@@ -68,34 +68,36 @@ def repeated_transformations(record: RecordView) -> Iterator[Found]:
         history = program.sources.history()
         texts = [text.text for text in history]
         last = len(texts) - 1
-        defined = next((i for i in reversed(range(last)) if _defines(texts[i], overwriting.name, texts[last])), None)
-        if defined is None:
+        def_index = next((i for i in reversed(range(last)) if _defines(texts[i], overwriting.name, texts[last])), None)
+        if def_index is None:
             continue
-        times = 1 + sum(text == texts[last] for text in texts[defined + 1 : last])
-        again = times >= TWICE
-        if not again and overwrites.registered(texts, overwriting.name) is not None:
-            continue  # NAM201 has said it
+        times = 1 + sum(text == texts[last] for text in texts[def_index + 1 : last])
+        is_repeated = times >= TWICE
+        if not is_repeated and overwrites.registered(texts, overwriting.name) is not None:
+            continue  # NAM201 reports it
         spot = _spot(overwriting, checked, program)
         new = called_names.new_name(overwriting.name, overwriting.transformation, texts[last])
         yield found(
-            "NAM202", Severity.WARNING if again else Severity.NOTE, spot,
-            f"{overwriting.transformation} has been applied to {overwriting.name} {times} times" if again
+            "NAM202", Severity.WARNING if is_repeated else Severity.NOTE, spot,
+            f"{overwriting.transformation} has been applied to {overwriting.name} {times} times" if is_repeated
             else f"running this cell again applies {overwriting.transformation} to {overwriting.name} again",
-            f"{overwriting.name} is defined in {history[defined].source}, and this cell overwrites it with "
+            f"{overwriting.name} is defined in {history[def_index].source}, and this cell overwrites it with "
             f"{overwriting.value}. Each run of the cell transforms the result of the previous run.",
             fix=called_names.keep_original(new, overwriting.value), function=overwriting.name,
             got=overwriting.value, new_name=new,
         )  # fmt: skip
 
 
-def _in_a_loop(one: Overwriting, checked: Text, record: RecordView) -> Found:
-    spot, new = _spot(one, checked, record.program), called_names.new_name(one.name, one.transformation, checked.text)
+def _in_a_loop(overwriting: Overwriting, checked: Text, record: RecordView) -> Found:
+    spot = _spot(overwriting, checked, record.program)
+    new = called_names.new_name(overwriting.name, overwriting.transformation, checked.text)
     return found(
         "NAM202", Severity.ERROR if record.calls and record.uncaught else Severity.WARNING, spot,
-        f"each iteration of the loop applies {one.transformation} to {one.name} again",
-        f"{one.name} is overwritten with {one.value}, so each iteration transforms the result of the previous one.",
-        fix=Fix("apply it once, before the loop, under another name", f"{new} = {one.value}"),
-        function=one.name, got=one.value,
+        f"each iteration of the loop applies {overwriting.transformation} to {overwriting.name} again",
+        f"{overwriting.name} is overwritten with {overwriting.value}, so each iteration transforms the result of the "
+        "previous one.",
+        fix=Fix("apply it once, before the loop, under another name", f"{new} = {overwriting.value}"),
+        function=overwriting.name, got=overwriting.value,
     )  # fmt: skip
 
 
@@ -104,23 +106,23 @@ def imported_names(record: RecordView) -> Iterator[Found]:
     """NAM201: an import below a custom_vjp function takes its name."""
     program = record.program
     checked = program.sources.checked()
-    for name, another, *at in overwrites.imported_over(checked.text):
-        spot = program.spot_in(checked, *at)
+    for name, renamed_import, *position in overwrites.imported_over(checked.text):
+        spot = program.spot_in(checked, *position)
         yield found(
             "NAM201", Severity.WARNING, spot, f"{name} was overwritten by an import",
             f"{name} is a custom_vjp function that is defined above. Below the import, {name} is what was imported.",
-            fix=Fix("import it under another name", another), function=name,
+            fix=Fix("import it under another name", renamed_import), function=name,
             expected="the custom_vjp function",
         )  # fmt: skip
 
 
 @check("VJP120")
 def repeated_tuples(record: RecordView) -> Iterator[Found]:
-    """VJP120: a whole number times the tuple that a pullback returns repeats the tuple, and raises nothing."""
+    """VJP120: an integer times the tuple that a pullback returns repeats the tuple, and raises nothing."""
     program = record.program
     checked = program.sources.checked()
-    for name, text, *at in overwrites.repeated_pullbacks(checked.text):
-        spot = program.spot_in(checked, *at)
+    for name, text, *position in overwrites.repeated_pullbacks(checked.text):
+        spot = program.spot_in(checked, *position)
         yield found(
             "VJP120", Severity.WARNING, spot, f"{name} returns a tuple, and {text} repeats it",
             "A pullback returns a tuple with one gradient for each primal, even if there is only one. An integer times "
@@ -131,25 +133,25 @@ def repeated_tuples(record: RecordView) -> Iterator[Found]:
 
 
 def silent_comments(program: Program) -> Iterator[str]:
-    """A note for each comment in the checked text that means to silence something, and does not say what."""
+    """A note for each comment in the checked text that should silence findings, but names no code, or no known one."""
     text = program.sources.checked()
     for line, comment in bindings.comments(text.text) if "vjpcheck:" in text.text else ():
         match = _SILENCES.search(comment)
         if match is None:
             continue
-        at = program.spot_in(text, line)
+        spot = program.spot_in(text, line)
         codes = [code.strip() for code in (match["codes"] or "").split(",") if code.strip()]
         if not codes:
-            yield f"{at}: the comment names no code, and silences nothing; as in # vjpcheck: ignore[VJP104]"
+            yield f"{spot}: the comment names no code, and silences nothing; as in # vjpcheck: ignore[VJP104]"
         for code in codes:
             if code.upper() not in catalogue.CATALOGUE:
-                yield f"{at}: the comment silences nothing: {catalogue.unknown_code_message(code)}"
+                yield f"{spot}: the comment silences nothing: {catalogue.unknown_code_message(code)}"
 
 
 def _defines(text: str, name: str, checked: str) -> bool:
-    """Whether this cell, which is another than the checked one, binds the name."""
+    """Whether this is not the checked cell, and binds the name."""
     return text != checked and overwrites.is_bound_before(text, name, len(text) + 1)
 
 
-def _spot(one: Overwriting, checked: Text, program: Program) -> Spot:
-    return program.spot_in(checked, one.line, one.start, one.end)
+def _spot(overwriting: Overwriting, checked: Text, program: Program) -> Spot:
+    return program.spot_in(checked, overwriting.line, overwriting.start, overwriting.end)

@@ -1,4 +1,4 @@
-"""The register of checks: each says which codes of the catalogue it may find, and takes one view."""
+"""The register of checks: a check takes a view and yields findings, and names the codes that it may find."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ F = TypeVar("F", bound="Callable[..., Iterator[Found]]")
 class Check:
     """A check: `function` takes a `CallView` where it is `of_each_call`, and a `RecordView` otherwise.
 
-    With `only_unexplained`, what it finds is dropped where something else explains it.
+    With `only_unexplained`, its findings are dropped where another finding explains them.
     """
 
     function: Callable[[Any], Iterator[Found]]
@@ -30,7 +30,7 @@ CHECKS: list[Check] = []
 
 
 def check(*codes: str, of_each_call: bool = False, only_unexplained: bool = False) -> Callable[[F], F]:
-    """Register a check, in its place: `@check("VJP102", of_each_call=True)`."""
+    """Register the decorated function as a check: `@check("VJP102", of_each_call=True)`."""
 
     def register(function: F) -> F:
         CHECKS.append(Check(function, codes, of_each_call, only_unexplained))

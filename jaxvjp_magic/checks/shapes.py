@@ -1,4 +1,4 @@
-"""VJP1xx: structure, shape and dtype of what rules and pullbacks take and return."""
+"""VJP101 to VJP106 and VJP114: findings about pytrees, shapes and dtypes that rules and pullbacks take and return."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ERROR, WARNING = Severity.ERROR, Severity.WARNING
 
 @check("VJP102", of_each_call=True)
 def fwd_returns_a_pair(view: CallView) -> Iterator[Found]:
-    """VJP102: fwd's result is no pair of output and residuals."""
+    """VJP102: fwd does not return a pair of output and residuals."""
     for fwd in view.fwds:
         if fwd.output is not None or view.fwd is None:
             continue
@@ -39,19 +39,19 @@ def fwd_returns_a_pair(view: CallView) -> Iterator[Found]:
 
 @check("VJP101", of_each_call=True)
 def fwd_fits_primal(view: CallView) -> Iterator[Found]:
-    """VJP101: fwd's output has not the type of the function's."""
+    """VJP101: fwd's output does not have the type of the function's output."""
     expected = view.expected_output
     for fwd in view.fwds:
         if fwd.output is None or expected is None or view.fwd is None:
             continue
-        path, how = tree_difference(expected, fwd.output)
-        if not how:
+        path, difference = tree_difference(expected, fwd.output)
+        if not difference:
             continue
         yield view.finding(
             "VJP101", ERROR, view.program.returning(view.fwd.code),
             f"{view.fwd_name} returns {fwd.output}, but {view.name} returns {expected}",
             f"The first element of the pair that {view.fwd_name} returns replaces {view.name}'s output; "
-            f"{_at_path('it', path)} {how}. JAX compares the two only if {view.name} itself has run, too.",
+            f"{_at_path('it', path)} {difference}. JAX compares the two only if {view.name} itself has run, too.",
             fix=Fix(f"return from {view.fwd_name} what {view.name} returns", _first_of_pair(view)),
             phase="fwd", path=path, expected=str(expected), got=str(fwd.output),
         )  # fmt: skip
@@ -59,7 +59,7 @@ def fwd_fits_primal(view: CallView) -> Iterator[Found]:
 
 
 def _first_of_pair(view: CallView) -> str:
-    """`return f(x, y), residuals`, with what fwd returns as residuals; "" where its text does not tell."""
+    """`return f(x, y), residuals`, with what fwd returns as residuals; "" if its text does not show them."""
     rule, fwd = view.call.rule, view.program.rule_text(view.fwd.code if view.fwd else None)
     elements = rule_ast.elements(fwd) if fwd is not None else ()
     if rule is None or fwd is None or rule.symbolic_zeros or len(elements) != len(("output", "residuals")):
@@ -71,7 +71,7 @@ def _first_of_pair(view: CallView) -> str:
 
 @check("VJP103", "VJP104", "VJP105", of_each_call=True)
 def bwd_fits_arguments(view: CallView) -> Iterator[Found]:
-    """VJP103 to VJP105: bwd's result has not the structure, shapes or dtypes of the arguments."""
+    """VJP103 to VJP105: bwd's result does not have the structure, shapes or dtypes of the arguments."""
     primals = view.call.primals
     if primals is None or view.bwd is None:
         return
@@ -107,12 +107,12 @@ def _bwd_structure(view: CallView, primals: Tree, bwd: Bwd) -> Iterator[Found]:
         problem += f"{wording.number(count, 'argument')}: {needed}"
         reason, fix = _about_count(view, primals, got)
     else:
-        parted = wording.structure_difference(_as_tuple(arguments), _as_tuple(got))
-        if parted is None:
+        difference = wording.structure_difference(_as_tuple(arguments), _as_tuple(got))
+        if difference is None:
             return
-        argument = _argument(primals, parted[0])
-        problem = f"{view.bwd_name} returns another structure for {argument}: it {parted[1]}"
-        reason = f"A cotangent has the pytree structure of its argument, {arguments.children[_index(parted[0])]}."
+        argument = _argument(primals, difference[0])
+        problem = f"{view.bwd_name} returns another structure for {argument}: it {difference[1]}"
+        reason = f"A cotangent has the pytree structure of its argument, {arguments.children[_index(difference[0])]}."
         fix = Fix(f"return the same structure as {argument}, with zeros or None where there is no gradient")
     yield view.finding(
         "VJP103", ERROR, view.program.returning(view.bwd.code), problem, reason, fix=fix,
@@ -121,7 +121,7 @@ def _bwd_structure(view: CallView, primals: Tree, bwd: Bwd) -> Iterator[Found]:
 
 
 def _is_one_level_too_deep(arguments: Structure, got: Structure) -> bool:
-    """Whether there is a tuple of 1, and in it what should be there; no container that is the first argument's."""
+    """Whether a tuple of 1 wraps the right tuple, unless that is the structure of the first argument."""
     inner, count = got.children[0] if len(got.children) == 1 else None, len(arguments.children)
     return (
         inner is not None
@@ -174,11 +174,11 @@ def _bwd_leaves(view: CallView, primals: Tree, bwd: Bwd) -> Iterator[Found]:
             continue
         name, spot = path or "the argument", view.returned(path)
         if got.shape != argument.shape:
-            near = wording.near_fit(argument.shape, got.shape)
+            hint = wording.near_fit(argument.shape, got.shape)
             yield view.finding(
                 "VJP104", ERROR, spot,
                 f"{view.bwd_name} returns {got.text} for {name}, which is {argument.text}",
-                "A cotangent has the shape of its argument" + (f"; {near}." if near else "."),
+                "A cotangent has the shape of its argument" + (f"; {hint}." if hint else "."),
                 fix=Fix(
                     f"return {argument.text} for {name}", wording.fitting(argument.shape, got.shape, view.made(path))
                 ),
@@ -186,8 +186,10 @@ def _bwd_leaves(view: CallView, primals: Tree, bwd: Bwd) -> Iterator[Found]:
                 expected=argument.text, got=got.text,
             )  # fmt: skip
         elif got.dtype != argument.dtype:
-            both = (got.dtype, argument.dtype)
-            raised = next((kind for kind, text in view.record.uncaught if all(one in text for one in both)), "")
+            dtypes = (got.dtype, argument.dtype)
+            raised = next(
+                (error for error, message in view.record.uncaught if all(dtype in message for dtype in dtypes)), ""
+            )
             yield view.finding(
                 "VJP105", ERROR if raised else WARNING, spot,
                 f"{view.bwd_name} returns {got.text} for {name}, which is {argument.text}",
@@ -201,7 +203,7 @@ def _bwd_leaves(view: CallView, primals: Tree, bwd: Bwd) -> Iterator[Found]:
 
 
 def _leaf_for(leaves: dict[str, ArrayType], path: str) -> ArrayType | None:
-    """The leaf at this path, or the one that stands for the subtree around it."""
+    """The leaf at this key path, or the leaf that replaces a subtree around it."""
     ends = [len(path), *(i for i in range(len(path) - 1, -1, -1) if path[i] in "[.")]
     return next((leaves[path[:end]] for end in ends if path[:end] in leaves), None)
 
@@ -212,7 +214,7 @@ def _is_inexact(array_type: ArrayType) -> bool:
 
 @check("VJP106", of_each_call=True)
 def pullback_fits_output(view: CallView) -> Iterator[Found]:
-    """VJP106: the cotangent given to a pullback is not like the output."""
+    """VJP106: the cotangent passed to a pullback does not have the type of the output."""
     for forward in view.forwards:
         for pullback in view.pullbacks:
             if pullback.result is None:
@@ -222,8 +224,8 @@ def pullback_fits_output(view: CallView) -> Iterator[Found]:
 
 def _cotangent_mismatch(view: CallView, output: Tree, pullback: Pullback) -> Iterator[Found]:
     got = pullback.cotangents
-    path, how = tree_difference(output, got, cotangent=True)
-    if not how:
+    path, difference = tree_difference(output, got, cotangent=True)
+    if not difference:
         return
     raised = next((failed.raised for failed in view.failures if failed.phase == "pullback"), None)
     if raised is None:
@@ -231,7 +233,7 @@ def _cotangent_mismatch(view: CallView, output: Tree, pullback: Pullback) -> Ite
     yield view.finding(
         "VJP106", view.record.severity_of(raised), view.program.spot(raised.place or view.call.place),
         f"the pullback of {view.name} was given {got}, but the output is {output}",
-        f"A pullback takes a cotangent of the output's type; {_at_path('this one', path)} {how}.",
+        f"A pullback takes a cotangent of the output's type; {_at_path('this one', path)} {difference}.",
         fix=Fix(f"call it with a cotangent like the output: {output}"),
         phase="pullback", path=path, expected=str(output), got=str(got),
     )  # fmt: skip
@@ -239,40 +241,47 @@ def _cotangent_mismatch(view: CallView, output: Tree, pullback: Pullback) -> Ite
 
 @check("VJP114", of_each_call=True)
 def primals_have_gradients(view: CallView) -> Iterator[Found]:
-    """VJP114: everything that is differentiated is an integer, so every gradient is float0."""
+    """VJP114: all primals are integers, so every gradient is float0."""
     primals = view.call.primals
-    if primals is None or not primals.leaves or not view.call.is_direct or not any(p.result for p in view.pullbacks):
+    if (
+        primals is None
+        or not primals.leaves
+        or not view.call.is_direct
+        or not any(pullback.result for pullback in view.pullbacks)
+    ):
         return
     outputs = [leaf for forward in view.forwards for leaf in forward.output.leaves]
-    if any(_is_inexact(one) for _, one in primals.leaves) or not any(_is_inexact(one) for _, one in outputs):
+    if any(_is_inexact(array_type) for _, array_type in primals.leaves) or not any(
+        _is_inexact(array_type) for _, array_type in outputs
+    ):
         return
-    if view.call.kind != "vjp":  # grad and the others raise, unless they are told allow_int=True: then it is meant
+    if view.call.kind != "vjp":  # grad and its like raise, unless allow_int=True: then float0 is intended
         return
-    path, one = primals.leaves[0]
-    if not one.is_integer:
+    path, array_type = primals.leaves[0]
+    if not array_type.is_integer:
         return
     yield view.finding(
         "VJP114", WARNING, view.program.spot(view.call.place),
-        f"the gradient of {view.name} with respect to {path} is float0, because {path} is {one.text}",
+        f"the gradient of {view.name} with respect to {path} is float0, because {path} is {array_type.text}",
         "An integer has no derivative, so the pullback returns a float0 for it, which no arithmetic accepts. jax.grad "
         "raises here, jax.vjp does not.",
         fix=Fix("differentiate with respect to floats", f"{path}.astype(jnp.float32)"),
-        phase="pullback", path=path, got=one.text,
+        phase="pullback", path=path, got=array_type.text,
     )  # fmt: skip
 
 
 def tree_difference(expected: Tree, got: Tree, *, cotangent: bool = False) -> tuple[str, str]:
-    """The first leaf that differs, and how; ("", "") where nothing does."""
+    """The key path of the first leaf that differs, and how; ("", "") if none does."""
     if expected.structure != got.structure:
-        parted = wording.structure_difference(expected.structure, got.structure)
-        return parted or ("", f"is {got.structure.described}, not {expected.structure.described}")
+        difference = wording.structure_difference(expected.structure, got.structure)
+        return difference or ("", f"is {got.structure.described}, not {expected.structure.described}")
     for (path, e), (_, g) in zip(expected.leaves, got.leaves, strict=True):
         if e.shape is None or g.shape is None:
             continue
         wanted = "float0" if cotangent and not _is_inexact(e) else e.dtype
         if e.shape != g.shape or (wanted != g.dtype and not g.is_float0):
-            near = wording.near_fit(e.shape, g.shape)
-            return path, f"has {wording.difference(e, g)}" + (f" ({near})" if near else "")
+            hint = wording.near_fit(e.shape, g.shape)
+            return path, f"has {wording.difference(e, g)}" + (f" ({hint})" if hint else "")
     return "", ""
 
 

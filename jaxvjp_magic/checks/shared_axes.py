@@ -1,4 +1,4 @@
-"""VJP121 and VJP122: what is shared by all examples of a vmap, or by all devices of a mesh, must be summed once."""
+"""VJP121 and VJP122: findings about cotangents that are summed wrongly over a vmap or over a mesh axis."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ if TYPE_CHECKING:
 
 @check("VJP121", of_each_call=True)
 def shared_outputs(view: CallView) -> Iterator[Found]:
-    """VJP121: below a vmap, an output that does not depend on the example, beside one that does."""
+    """VJP121: inside a vmap, one output does not depend on the example, and another does."""
     paths = next((fwd.shared for fwd in view.fwds if fwd.shared), ())
     if not paths:
         return
-    raised = any("shared across the batch" in message for _, message in view.record.uncaught)
+    has_raised = any("shared across the batch" in message for _, message in view.record.uncaught)
     outputs = wording.listed(f"output {path}" for path in paths)
-    one = len(paths) == 1
-    size = f"{view.call.vmap[-1]} times" if view.call.vmap else "once for each"
+    is_single = len(paths) == 1
+    times = f"{view.call.vmap[-1]} times" if view.call.vmap else "once for each"
     yield view.finding(
-        "VJP121", Severity.ERROR if raised else Severity.WARNING,
+        "VJP121", Severity.ERROR if has_raised else Severity.WARNING,
         view.program.definition(view.call.function.code),
-        f"{outputs} of {view.name} {'is' if one else 'are'} shared by all examples of the vmap",
-        f"The bwd rule gets {'its cotangent' if one else 'their cotangents'} with every example, so the sum over the "
-        f"examples counts {'it' if one else 'them'} {size}. Since 0.12 JAX raises here.",
-        fix=Fix(f"compute {'it' if one else 'them'} outside of {view.name}, or where the function is not mapped"),
+        f"{outputs} of {view.name} {'is' if is_single else 'are'} shared by all examples of the vmap",
+        f"The bwd rule gets {'its cotangent' if is_single else 'their cotangents'} with every example, so the sum over "
+        f"the examples counts {'it' if is_single else 'them'} {times}. Since 0.12 JAX raises here.",
+        fix=Fix(f"compute {'it' if is_single else 'them'} outside of {view.name}, or where the function is not mapped"),
         phase="bwd", path=paths[0],
     )  # fmt: skip
 
 
 @check("VJP122", of_each_call=True)
 def cotangents_are_summed(view: CallView) -> Iterator[Found]:
-    """VJP122: in a shard_map, a cotangent that varies over a mesh axis for an argument that does not."""
+    """VJP122: inside a shard_map, a cotangent varies over a mesh axis, but its argument does not."""
     primals = view.call.primals
     for bwd in view.bwds:
         if bwd.result is None or primals is None or view.bwd is None:
@@ -48,14 +48,14 @@ def cotangents_are_summed(view: CallView) -> Iterator[Found]:
             axes = [] if got is None else [axis for axis in got.varying if axis not in argument.varying]
             if got is None or got.shape != argument.shape or not axes:
                 continue
-            named = wording.listed(f'"{axis}"' for axis in axes)
-            names = f'"{axes[0]}"' if len(axes) == 1 else repr(tuple(axes)).replace("'", '"')
+            listed_axes = wording.listed(f'"{axis}"' for axis in axes)
+            axis_names = f'"{axes[0]}"' if len(axes) == 1 else repr(tuple(axes)).replace("'", '"')
             yield view.finding(
                 "VJP122", Severity.ERROR if view.record.uncaught else Severity.WARNING,
                 view.returned(path),
-                f"{view.bwd_name} returns for {path} a cotangent that varies over the mesh axis {named}",
+                f"{view.bwd_name} returns for {path} a cotangent that varies over the mesh axis {listed_axes}",
                 f"{path} is {argument.text}, the same on all devices, and its cotangent is {got.text}: the sum over "
                 "the devices is missing.",
-                fix=Fix("sum it", f"jax.lax.psum({view.made(path)}, {names})"), phase="bwd", path=path,
+                fix=Fix("sum it", f"jax.lax.psum({view.made(path)}, {axis_names})"), phase="bwd", path=path,
                 expected=argument.text, got=got.text,
             )  # fmt: skip

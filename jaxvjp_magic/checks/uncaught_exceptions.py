@@ -1,4 +1,4 @@
-"""Exceptions that end the program outside of any call: what the line that raised says about the names in it."""
+"""NAM204, VJP109 and others: from the exception that ended the program, and the names on its line, to findings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from jaxvjp_magic.source.program import Program
 
 
-_OF_A_TUPLE = re.compile(r"'tuple'|<class 'tuple'>|multiply sequence|got tuple\b")
+_ABOUT_A_TUPLE = re.compile(r"'tuple'|<class 'tuple'>|multiply sequence|got tuple\b")
 
 
 @check("VJP124", of_each_call=True)
@@ -46,7 +46,7 @@ def gradients_of_scalars(view: CallView) -> Iterator[Found]:
 
 @check("VJP114", of_each_call=True)
 def zero_size_gradients(view: CallView) -> Iterator[Found]:
-    """VJP114, as an error: the program calculates with the float0 of an integer primal, or a bwd rule with one."""
+    """VJP114, as an error: the program computes with the float0 gradient of an integer, or a bwd rule with a float0."""
     message = next((message for _, message in view.record.uncaught if "float0" in message), "")
     if message and view.is_custom:
         yield from _zero_size_cotangent(view)
@@ -54,20 +54,20 @@ def zero_size_gradients(view: CallView) -> Iterator[Found]:
     results = [pullback.result for pullback in view.pullbacks if pullback.result is not None]
     if not message or primals is None or not results or view.is_custom:
         return
-    for path, one in primals.leaves:
-        if one.is_integer:
+    for path, array_type in primals.leaves:
+        if array_type.is_integer:
             yield view.finding(
                 "VJP114", Severity.ERROR, view.program.spot(view.call.place),
-                f"the gradient of {view.name} with respect to {path} is float0, because {path} is {one.text}",
+                f"the gradient of {view.name} with respect to {path} is float0, because {path} is {array_type.text}",
                 "An integer has no derivative, so the pullback returns a float0 for it, which no arithmetic accepts. "
                 "That ended the program.",
-                fix=Fix("differentiate with respect to the floats only", _of_floats(view)),
-                phase="pullback", path=path, got=one.text,
+                fix=Fix("differentiate with respect to the floats only", _vjp_of_floats(view)),
+                phase="pullback", path=path, got=array_type.text,
             )  # fmt: skip
             return
 
 
-def _of_floats(view: CallView) -> str:
+def _vjp_of_floats(view: CallView) -> str:
     """`jax.vjp(lambda x: f(x, n), x)`, with the names of the arguments."""
     primals = view.call.primals
     if primals is None or len(primals.names) != len(primals.leaves):  # a container among them
@@ -78,7 +78,7 @@ def _of_floats(view: CallView) -> str:
 
 
 def _zero_size_cotangent(view: CallView) -> Iterator[Found]:
-    """The cotangent of an integer output, which a bwd rule is given and calculates with."""
+    """A bwd rule computes with the float0 cotangent of an integer output."""
     failed = next(
         (failure for failure in view.uncaught if failure.phase == "bwd" and "float0" in failure.raised.message), None
     )
@@ -87,10 +87,10 @@ def _zero_size_cotangent(view: CallView) -> Iterator[Found]:
     if failed is None or not integers:
         return
     path, got = integers[0]
-    which = f"the output {path} of {view.name}" if path else f"the output of {view.name}"
+    output_name = f"the output {path} of {view.name}" if path else f"the output of {view.name}"
     yield view.finding(
         "VJP114", Severity.ERROR, view.program.spot(failed.raised.place),
-        f"{view.bwd_name} computes with a float0: {which} is {got}",
+        f"{view.bwd_name} computes with a float0: {output_name} is {got}",
         f"An integer has no derivative, so {view.bwd_name} gets a float0 as its cotangent, which no arithmetic "
         f"accepts. JAX raised {failed.raised.type}.",
         fix=Fix(f"use only the cotangents of the float outputs in {view.bwd_name}"),
@@ -100,12 +100,12 @@ def _zero_size_cotangent(view: CallView) -> Iterator[Found]:
 
 @check("NAM204", "VJP109", "VJP114", "VJP120", only_unexplained=True)
 def wrong_use(record: RecordView) -> Iterator[Found]:
-    """NAM204, VJP109 and VJP120, for the exception that ended the program."""
+    """NAM204, VJP109, VJP114 and VJP120, for the exception that ended the program."""
     error, program = record.error, record.program
     if error is None or error.raised.place is None:
         return
     has_returned = not any(failed.phase == "pullback" for view in record.calls for failed in view.uncaught)
-    if has_returned and _OF_A_TUPLE.search(error.raised.message):
+    if has_returned and _ABOUT_A_TUPLE.search(error.raised.message):
         yield from _tuple_as_array(error, error.raised.place, program)
     place = error.raised.place
     text = program.sources.text_of(place.filename).text
@@ -124,7 +124,7 @@ def wrong_use(record: RecordView) -> Iterator[Found]:
 
 
 def _overwritten_by_a_result(name: str, error: ErrorFact, program: Program) -> Iterator[Found]:
-    """`grad = grad(f)(x)`: an import from jax, and an assignment that reads the name it writes."""
+    """NAM204: `grad = grad(f)(x)` overwrites an import from jax with its result."""
     place = error.raised.place
     if place is None:
         return
@@ -142,7 +142,7 @@ def _overwritten_by_a_result(name: str, error: ErrorFact, program: Program) -> I
 
 
 def _overwritten_by_its_pullback(name: str, error: ErrorFact, program: Program) -> Iterator[Found]:
-    """`y, f = jax.vjp(f, x)`: the second time it is the pullback that is differentiated."""
+    """NAM204: after `y, f = jax.vjp(f, x)`, the next `jax.vjp(f, x)` differentiates the pullback."""
     for text in program.sources.searched(error.raised.place.filename if error.raised.place else ""):
         for binding in bindings.bindings(text.text, name):
             if binding.whole and bindings.uses(binding.whole, name):
@@ -159,15 +159,15 @@ def _overwritten_by_its_pullback(name: str, error: ErrorFact, program: Program) 
 
 def _gradient_of_an_integer(error: ErrorFact, program: Program) -> Found:
     spot = program.spot(error.raised.place)
-    taken = error.raised.message.split("but got ", 1)[-1].split(". ", 1)[0]
+    type_text = error.raised.message.split("but got ", 1)[-1].split(". ", 1)[0]
     text = program.sources.text_of(error.raised.place.filename).text if error.raised.place else ""
     function = bindings.first_argument(text, error.raised.place.line, "grad") if error.raised.place else ""
     return found(
-        "VJP114", Severity.ERROR, spot, f"the gradient with respect to an argument of type {taken}",
+        "VJP114", Severity.ERROR, spot, f"the gradient with respect to an argument of type {type_text}",
         "An integer has no derivative. jax.grad differentiates with respect to the first argument, unless argnums "
         "says otherwise.",
         fix=Fix("pass a float, or choose another argument with argnums"), function=function,
-        phase="forward", expected="a float", got=taken,
+        phase="forward", expected="a float", got=type_text,
     )  # fmt: skip
 
 
@@ -188,10 +188,10 @@ def _decorated_in_the_wrong_order(name: str, error: ErrorFact, program: Program)
 
 
 def _tuple_as_array(error: ErrorFact, place: Place, program: Program) -> Iterator[Found]:
-    """VJP120: `pullback(cotangent) * 2`, here or with a name between."""
+    """VJP120: `pullback(cotangent) * 2`, directly or through a name."""
     text = program.sources.text_of(place.filename)
-    calls = [name for name in bindings.called_names(text.text, place.line) if name in error.pullbacks]
-    spot, pullback = program.spot(place), next(iter(calls), "")
+    called_pullbacks = [name for name in bindings.called_names(text.text, place.line) if name in error.pullbacks]
+    spot, pullback = program.spot(place), next(iter(called_pullbacks), "")
     for name in () if pullback else bindings.names_on(text.text, place.line) & error.tuples:
         for bound in bindings.bindings(text.text, name, place.line if error.is_in_function else None):
             called = bindings.called_names(bound.value, 1)

@@ -1,4 +1,4 @@
-"""VAL3xx and RES403, with `--verify`: what the values say that shapes do not."""
+"""VAL3xx and RES403: from the values that `--verify` compared to findings."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ _PATTERNS = {
     "conjugate": ("is the complex conjugate", "its conjugate agrees with autodiff of {f}"),
     "stopped": ("is not zero, but {f} stops the gradient", "autodiff of {f} gives zero for it"),
 }
-_FEW_DIGITS = 1e-3  # a factor is written with four digits
+_FEW_DIGITS = 1e-3  # relative: a factor is shown with four digits
 
 
 @check("VAL301", "VAL302", "VAL303", "VAL304", "VAL305", "RES403")
 def wrong_values(record: RecordView) -> Iterator[Found]:
     """The findings about values, each at the call that shows it."""
     facts = [fact for fact in record.facts if isinstance(fact, ValueFact)]
-    shown = [
-        (fact, view) for fact in facts if (view := next((call for call in record.calls if _shows(call, fact)), None))
+    located = [
+        (fact, view) for fact in facts if (view := next((call for call in record.calls if _is_about(call, fact)), None))
     ]
-    begun = {ancestor for fact, view in shown if _is_nan_of_rule(fact) for ancestor in view.ancestors()}
-    for fact, view in shown:
+    around_nan_rules = {ancestor for fact, view in located if _is_nan_of_rule(fact) for ancestor in view.ancestors()}
+    for fact, view in located:
         if fact.pattern == "nan" and fact.phase == "bwd":
             yield _nan_of_rule(view, fact)
-        elif fact.pattern == "nan" and view.call.id not in begun:  # otherwise the rule inside has been told of
+        elif fact.pattern == "nan" and view.call.id not in around_nan_rules:  # otherwise the rule inside is reported
             yield _nan(view, fact)
         elif fact.pattern == "zeros":
             yield _zeros(view)
@@ -53,13 +53,13 @@ def _is_nan_of_rule(fact: ValueFact) -> bool:
     return fact.pattern == "nan" and fact.phase == "bwd"
 
 
-def _shows(view: CallView, fact: ValueFact) -> bool:
+def _is_about(view: CallView, fact: ValueFact) -> bool:
     if view.call.function is not fact.function or view.call.primals is not fact.primals:
         return False
     return bool({"fwd": view.fwds, "bwd": view.fwds, "pullback": view.pullbacks}[fact.phase])
 
 
-def _at(fact: ValueFact) -> str:
+def _compared_at(fact: ValueFact) -> str:
     return "at random values of the same types" if fact.is_random else "at the values of this run"
 
 
@@ -68,89 +68,95 @@ def _fwd_value(view: CallView, fact: ValueFact) -> Found:
     return view.finding(
         "VAL301", Severity.WARNING, view.program.returning(view.fwd.code if view.fwd else None),
         f"{rule} returns another value than {view.name}",
-        f"Both were run {_at(fact)}. The program's result depends on whether it is differentiated.",
+        f"Both were run {_compared_at(fact)}. The program's result depends on whether it is differentiated.",
         fix=Fix(f"return from {rule} what {view.name} returns"), phase="fwd",
     )  # fmt: skip
 
 
 def _gradient(view: CallView, fact: ValueFact) -> Found:
-    rule, of = view.rule_name("bwd"), f" for {fact.path}" if fact.path else ""
+    rule, for_leaf = view.rule_name("bwd"), f" for {fact.path}" if fact.path else ""
     spot = view.program.returning(view.bwd.code if view.bwd else None)
-    kind, factor = fact.pattern, f"{fact.factor:.4g}"
-    if kind == "unused":
+    pattern, factor = fact.pattern, f"{fact.factor:.4g}"
+    if pattern == "unused":
         return view.finding(
             "VAL303", Severity.WARNING, spot,
             f"{rule} does not use the incoming cotangent",
-            f"Two different cotangents gave the same result, {_at(fact)}. This is right only if the cotangent is 1, as "
-            f"in jax.grad({view.name}), and wrong where {view.name} is part of a larger function.",
+            f"Two different cotangents gave the same result, {_compared_at(fact)}. This is right only if the cotangent "
+            f"is 1, as in jax.grad({view.name}), and wrong where {view.name} is part of a larger function.",
             fix=Fix("multiply by the incoming cotangent"), phase="bwd",
         )  # fmt: skip
-    if kind == "offset":
+    if pattern == "offset":
         return view.finding(
             "VAL303", Severity.WARNING, spot,
-            f"what {rule} returns{of} has a term without the incoming cotangent",
+            f"what {rule} returns{for_leaf} has a term without the incoming cotangent",
             "For a cotangent of zeros every derivative gives zeros. Here something is left, "
-            f"{_at(fact)}: a term that is added, and not multiplied by the cotangent. If this is intended, say so on "
-            "this line: # vjpcheck: ignore[VAL303]",
+            f"{_compared_at(fact)}: a term that is added, and not multiplied by the cotangent. If this is intended, "
+            "say so on this line: # vjpcheck: ignore[VAL303]",
             fix=Fix("multiply each term by the incoming cotangent"), phase="bwd", path=fact.path,
         )  # fmt: skip
-    if kind == "nonlinear":
+    if pattern == "nonlinear":
         return view.finding(
             "VAL305", Severity.WARNING, spot,
-            f"what {rule} returns{of} is not linear in the incoming cotangent",
+            f"what {rule} returns{for_leaf} is not linear in the incoming cotangent",
             f"A derivative is linear: for the sum of two cotangents it gives the sum of the two results. Here it does "
-            f"not, {_at(fact)}. Usually the cotangent is clipped, normalised or squared. If this is intended, say so "
-            "on this line: # vjpcheck: ignore[VAL305]",
+            f"not, {_compared_at(fact)}. Usually the cotangent is clipped, normalised or squared. If this is intended, "
+            "say so on this line: # vjpcheck: ignore[VAL305]",
             phase="bwd", path=fact.path,
         )  # fmt: skip
-    if kind == "swapped":
-        of = "" if view.call.primals is None or len(view.call.primals.leaves) == len("xy") else f" for {fact.path}"
-        what = "has two cotangents swapped"
-        why = f"if exchanged, those of {fact.path} and {fact.other} agree with autodiff of {{f}}"
-    elif kind == "factor":
-        what = f"is {factor} times the derivative of {{f}}"
-        why = f"divided by it, it agrees with autodiff of {{f}}{_size_of(fact.factor, view)}"
-    elif kind == "along":
-        what = f"is {factor} times the derivative of {{f}} here"
-        why = "it has the direction that autodiff of {f} gives, so a factor is wrong, which may depend on the values"
+    if pattern == "swapped":
+        for_leaf = (
+            "" if view.call.primals is None or len(view.call.primals.leaves) == len("xy") else f" for {fact.path}"
+        )
+        problem = "has two cotangents swapped"
+        reason = f"if exchanged, those of {fact.path} and {fact.other} agree with autodiff of {{f}}"
+    elif pattern == "factor":
+        problem = f"is {factor} times the derivative of {{f}}"
+        reason = f"divided by it, it agrees with autodiff of {{f}}{_size_of(fact.factor, view)}"
+    elif pattern == "along":
+        problem = f"is {factor} times the derivative of {{f}} here"
+        reason = "it has the direction that autodiff of {f} gives, so a factor is wrong, which may depend on the values"
     else:
-        what, why = _PATTERNS[kind]
+        problem, reason = _PATTERNS[pattern]
     return view.finding(
         "VAL302", Severity.WARNING, spot,
-        f"the gradient that {rule} returns{of} {what.format(f=view.name)}",
-        f"Compared {_at(fact)}: {why.format(f=view.name)}. If this is intended, say so on this line: "
+        f"the gradient that {rule} returns{for_leaf} {problem.format(f=view.name)}",
+        f"Compared {_compared_at(fact)}: {reason.format(f=view.name)}. If this is intended, say so on this line: "
         "# vjpcheck: ignore[VAL302]",
         phase="bwd", path=fact.path,
     )  # fmt: skip
 
 
 def _size_of(factor: float, view: CallView) -> str:
-    """Where a factor is the size of a batch, or one over it: "; 10 is the size of axis 0 of x: a sum for a mean?"."""
+    """A clause for a factor that is the size of a batch axis, or its inverse: a sum instead of a mean; else ""."""
     size = max(abs(factor), 1 / abs(factor))
     number = round(size)
     if number < len("xy") or abs(size - number) > _FEW_DIGITS * size:
         return ""
     primals = view.call.primals
-    pairs = primals.leaves if primals else ()
-    axes = [f"axis 0 of {path or 'the argument'}" for path, one in pairs if one.shape and one.shape[0] == number]
+    leaves = primals.leaves if primals else ()
+    axes = [
+        f"axis 0 of {path or 'the argument'}"
+        for path, array_type in leaves
+        if array_type.shape and array_type.shape[0] == number
+    ]
     axes += ["a mapped axis"] * (number in view.call.vmap)
     if not axes:
         return ""
-    for_what = "a sum instead of a mean" if abs(factor) > 1 else "a mean instead of a sum"
-    return f"; {number} is the size of {axes[0]}, so this may be {for_what}"
+    mistake = "a sum instead of a mean" if abs(factor) > 1 else "a mean instead of a sum"
+    return f"; {number} is the size of {axes[0]}, so this may be {mistake}"
 
 
 def _nan(view: CallView, fact: ValueFact) -> Found:
-    spot, begins = view.program.definition(view.call.function.code), ""
+    spot, origin = view.program.definition(view.call.function.code), ""
     rule = _rule_at(fact.place, view)
     if rule is not None and rule.bwd is not None:
-        spot, begins = rule.returned(fact.path), f"The first NaN of the backward pass appears in {rule.bwd_name}. "
+        spot, origin = rule.returned(fact.path), f"The first NaN of the backward pass appears in {rule.bwd_name}. "
     elif fact.place is not None:
-        spot, begins = view.program.spot(fact.place), "The first NaN of the backward pass appears here. "
+        spot, origin = view.program.spot(fact.place), "The first NaN of the backward pass appears here. "
     return view.finding(
         "VAL304", Severity.WARNING, spot,
         f"the gradient of {view.name} with respect to {fact.path or 'its argument'} is NaN",
-        f"{begins}The cotangent has none. An infinite derivative, even in a branch that jnp.where does not take, "
+        f"{origin}The cotangent has none. An infinite derivative, even in a branch that jnp.where does not take, "
         "is multiplied by zero, and 0 * inf is NaN.",
         fix=Fix("make the argument safe before the branch", "jnp.where(ok, f(jnp.where(ok, x, 1.0)), 0.0)"),
         phase="pullback", path=fact.path,
@@ -158,19 +164,19 @@ def _nan(view: CallView, fact: ValueFact) -> Found:
 
 
 def _rule_at(place: Place | None, outer: CallView) -> CallView | None:
-    """The custom_vjp function called on this line: what JAX says of a rule's operations is the line of the call."""
+    """The custom_vjp call on this line, if its bwd ran: JAX gives a rule's operations the line of the call."""
     if place is None:
         return None
     for view in outer.record.calls:
-        at = view.call.place
-        on_line = at is not None and (at.filename, at.line) == (place.filename, place.line)
+        call_place = view.call.place
+        on_line = call_place is not None and (call_place.filename, call_place.line) == (place.filename, place.line)
         if on_line and view.bwds and outer.call.id in view.ancestors():
             return view
     return None
 
 
 def _nan_of_rule(view: CallView, fact: ValueFact) -> Found:
-    """Its own code makes it, so there is more to say than where it shows."""
+    """The bwd rule itself produces the NaN, so the finding points at the rule."""
     rule = view.rule_name("bwd")
     return view.finding(
         "VAL304", Severity.WARNING, view.program.returning(view.bwd.code if view.bwd else None),

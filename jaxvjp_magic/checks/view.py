@@ -1,4 +1,4 @@
-"""A record and its calls as the checks see them, and how a finding is made."""
+"""Views of a record and of its calls, which checks take, and the function that makes the findings they yield."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NO_FIX = Fix()
 class RecordView:
     """A record, for the checks: its calls, its facts, the exception that ended the program, and the program's text.
 
-    `uncaught` has type and message of that exception, and of those behind it.
+    `uncaught` has type and message of that exception, and of those that it was raised from.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class RecordView:
         uncaught: frozenset[tuple[str, str]] = frozenset(),
         error: ErrorFact | None = None,
     ) -> None:
-        """The same for all checks."""
+        """Make a view of each call; all checks share them."""
         self.program, self.uncaught, self.error, self.facts = program, uncaught, error, record.facts
         self.call_facts = {call.id: call for call in record.calls}
         self.calls = [CallView(call, self) for call in record.calls]
@@ -44,10 +44,10 @@ class RecordView:
     @property
     def has_leaked(self) -> bool:
         """Whether the program ended because a tracer was used outside of its trace."""
-        return any(kind == "UnexpectedTracerError" for kind, _ in self.uncaught)
+        return any(error_type == "UnexpectedTracerError" for error_type, _ in self.uncaught)
 
     def severity_of(self, raised: Raised) -> Severity:
-        """An exception that the program handles is only worth knowing."""
+        """ERROR for an exception that ended the program, NOTE for one that the program handled."""
         return Severity.ERROR if (raised.type, raised.message) in self.uncaught else Severity.NOTE
 
     def of_function(self, function: Function) -> list[CallView]:
@@ -66,15 +66,15 @@ class CallView:
     def __init__(self, call: CallFact, record: RecordView) -> None:
         """A call of this record."""
         self.call, self.record, self.program = call, record, record.program
-        self.primals = self._all(Primal)
-        self.forwards = self._all(Forward)
-        self.fwds = self._all(Fwd)
-        self.bwds = self._all(Bwd)
-        self.pullbacks = self._all(Pullback)
-        self.failures = self._all(Failed)
+        self.primals = self._events(Primal)
+        self.forwards = self._events(Forward)
+        self.fwds = self._events(Fwd)
+        self.bwds = self._events(Bwd)
+        self.pullbacks = self._events(Pullback)
+        self.failures = self._events(Failed)
 
-    def _all(self, kind: type[E]) -> list[E]:
-        return [event for event in self.call.events if isinstance(event, kind)]
+    def _events(self, event_type: type[E]) -> list[E]:
+        return [event for event in self.call.events if isinstance(event, event_type)]
 
     @property
     def uncaught(self) -> list[Failed]:
@@ -83,10 +83,10 @@ class CallView:
 
     @property
     def is_part_of_an_error(self) -> bool:
-        """Whether an exception that nobody handled left this call or one around it."""
-        around = [self.call.id, *self.ancestors()]
-        failed = (event for id_ in around for event in self.record.call_facts[id_].events if isinstance(event, Failed))
-        return any(self.record.severity_of(one.raised) is Severity.ERROR for one in failed)
+        """Whether an uncaught exception left this call or one around it."""
+        ids = [self.call.id, *self.ancestors()]
+        failures = (event for id_ in ids for event in self.record.call_facts[id_].events if isinstance(event, Failed))
+        return any(self.record.severity_of(failure.raised) is Severity.ERROR for failure in failures)
 
     @property
     def name(self) -> str:
@@ -114,7 +114,7 @@ class CallView:
         return self.primals[0].output if self.primals else None
 
     def rule_name(self, phase: str) -> str:
-        """`f_fwd`, or `f` for the primal function; a lambda is called by what it is."""
+        """`f_fwd`, or `the fwd rule of f` for a lambda; `f` for the primal function."""
         rule = {"fwd": self.fwd, "bwd": self.bwd}.get(phase)
         return role(rule, phase, self.call.function) if rule else self.name
 
@@ -126,7 +126,7 @@ class CallView:
         return self.program.returned(code, names.index(argument)) if argument in names else self.program.returning(code)
 
     def made(self, path: str) -> str:
-        """The expression in bwd for the cotangent of an argument, to go on with; `cotangent` where it has none."""
+        """The expression in bwd for the cotangent of an argument, for use in a fix; `cotangent` if it is not found."""
         names = self.call.primals.names if self.call.primals else ()
         rule = self.program.rule_text(self.bwd.code) if self.bwd else None
         elements = rule_ast.elements(rule) if rule is not None else ()
@@ -161,13 +161,13 @@ class CallView:
         return found
 
     def finding(
-        self, code: str, severity: Severity, spot: Spot, title: str, message: str, **more: Unpack[_More]
+        self, code: str, severity: Severity, spot: Spot, title: str, message: str, **fields: Unpack[_FindingFields]
     ) -> Found:
         """A finding about this call."""
-        return found(code, severity, spot, title, message, view=self, calls=(self.call.id,), **more)
+        return found(code, severity, spot, title, message, view=self, calls=(self.call.id,), **fields)
 
 
-class _More(TypedDict, total=False):
+class _FindingFields(TypedDict, total=False):
     fix: Fix
     function: str
     phase: str
@@ -179,7 +179,7 @@ class _More(TypedDict, total=False):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Found:
-    """A finding, and the call that it was found in: that decides what it explains."""
+    """A finding, and the call that it was found in, which decides what it explains."""
 
     finding: Finding
     view: CallView | None
@@ -202,9 +202,9 @@ def found(
     new_name: str = "",
     calls: tuple[int, ...] = (),
 ) -> Found:
-    """A finding at a place of the program. Code of its fix that does not parse, for it names a lambda, is left out."""
+    """A finding at a place of the program. Code of its fix is dropped if it does not parse, as with a lambda's name."""
     fix = fix if wording.is_code(fix.code) else Fix(fix.words)
-    message = f"T{message[1:]}" if message.startswith("the ") else message  # the fwd rule of a lambda
+    message = f"T{message[1:]}" if message.startswith("the ") else message  # "the fwd rule of f", for a lambda
     function = function or (view.name if view is not None else "")
     return Found(
         Finding(

@@ -1,4 +1,4 @@
-"""How two types disagree, in words."""
+"""From recorded types, shapes and pytrees to words: how two of them differ, and code that makes a shape fit."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def number(count: int, singular: str) -> str:
 
 
 def difference(expected: ArrayType, got: ArrayType) -> str:
-    """What differs between two types: `the shapes differ: () here, (3,) there`."""
+    """What differs between two types: `shape (3,) instead of ()`."""
     if expected.shape != got.shape:
         return f"shape {_shape(got.shape)} instead of {_shape(expected.shape)}"
     if expected.dtype != got.dtype:
@@ -51,7 +51,7 @@ def _shape(shape: Shape | None) -> str:
 
 
 def is_code(text: str) -> bool:
-    """Whether this parses, and so can be pasted."""
+    """Whether this parses as Python, and so can be pasted."""
     try:
         ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):  # names in it may be anything
@@ -60,13 +60,13 @@ def is_code(text: str) -> bool:
 
 
 def near_fit(expected: Shape | None, got: Shape | None) -> str:
-    """How the one shape could become the other: "summed over axis 0 it would fit", or ""."""
+    """How `got` could become `expected`: `it would fit if summed over axis 0`; "" if no simple change does it."""
     change, _ = _change(expected, got)
     return f"it would fit if {change}" if change else ""
 
 
 def fitting(expected: Shape | None, got: Shape | None, value: str) -> str:
-    """The expression that makes a value of the one shape one of the other: `g.sum(axis=0)`; "" where there is none."""
+    """The expression that gives `value`, of shape `got`, the expected shape: `g.sum(axis=0)`; "" if there is none."""
     _, code = _change(expected, got)
     if code == "{}.T" and value.endswith(".T"):
         return value.removesuffix(".T")
@@ -81,7 +81,7 @@ def _change(expected: Shape | None, got: Shape | None) -> _Change:
     if expected is None or got is None or len(got) > MOST_AXES or expected == got:
         return _NO_CHANGE
     changes = (find(expected, got) for find in (_summed, _rearranged, _resized))
-    return next((one for one in changes if one != _NO_CHANGE), _NO_CHANGE)
+    return next((change for change in changes if change != _NO_CHANGE), _NO_CHANGE)
 
 
 def _summed(expected: Shape, got: Shape) -> _Change:
@@ -90,8 +90,8 @@ def _summed(expected: Shape, got: Shape) -> _Change:
             if tuple(size for axis, size in enumerate(got) if axis not in axes) == expected:
                 return f"summed over {_axes(axes)}", f"{{}}.sum({_axis(axes)})"
     if len(got) == len(expected) and all(e in (1, g) for e, g in zip(expected, got, strict=True)):
-        kept = tuple(axis for axis, (e, g) in enumerate(zip(expected, got, strict=True)) if e != g)
-        return f"summed over {_axes(kept)} with keepdims=True", f"{{}}.sum({_axis(kept)}, keepdims=True)"
+        reduced = tuple(axis for axis, (e, g) in enumerate(zip(expected, got, strict=True)) if e != g)
+        return f"summed over {_axes(reduced)} with keepdims=True", f"{{}}.sum({_axis(reduced)}, keepdims=True)"
     return _NO_CHANGE
 
 
@@ -108,8 +108,10 @@ def _rearranged(expected: Shape, got: Shape) -> _Change:
         return "transposed", "{}.T"
     if sorted(map(str, got)) != sorted(map(str, expected)):
         return _NO_CHANGE
-    orders = itertools.permutations(range(len(got)))
-    order = next((one for one in orders if tuple(got[axis] for axis in one) == expected), None)
+    permutations = itertools.permutations(range(len(got)))
+    order = next(
+        (permutation for permutation in permutations if tuple(got[axis] for axis in permutation) == expected), None
+    )
     return "its axes were permuted", f"jnp.transpose({{}}, {order})" if order else ""
 
 
@@ -126,23 +128,22 @@ def _size(shape: Shape) -> int | None:
 def _broadcasts(got: Shape, expected: Shape) -> bool:
     if len(got) > len(expected):
         return False
-    ends = expected[len(expected) - len(got) :]
-    return all(g in (1, e) for g, e in zip(got, ends, strict=True))
+    trailing = expected[len(expected) - len(got) :]
+    return all(g in (1, e) for g, e in zip(got, trailing, strict=True))
 
 
 def typed(tree: Tree | None) -> str:
     """The leaves with their types: `x: float32[3], y: float32[]`."""
     if tree is None or not tree.leaves:
         return "no arguments"
-    shown = [f"{path}: {one}" for path, one in tree.leaves[:MOST_LEAVES]]
+    shown = [f"{path}: {array_type}" for path, array_type in tree.leaves[:MOST_LEAVES]]
     return ", ".join(shown) + (", ..." if len(tree.leaves) > len(shown) else "")
 
 
 def structure_difference(expected: Structure, got: Structure, path: str = "") -> tuple[str, str] | None:
-    """Where two pytrees part, and how: `("p", "it lacks the key 'b'")`; None where they agree.
+    """The key path where two pytrees first differ, and how: `("p", "lacks the key 'b'")`; None if they agree.
 
-    As JAX has it, a None or a single value in `got` may stand for a whole
-    subtree of `expected`.
+    As in JAX, a None or a leaf in `got` matches a whole subtree of `expected`.
     """
     if got.kind in ("*", "None") or got == expected:
         return None
@@ -158,7 +159,7 @@ def structure_difference(expected: Structure, got: Structure, path: str = "") ->
         return path, f"has {number(len(got.children), 'element')}, not {len(expected.children)}"
     keys = expected.keys or tuple(f"[{i}]" for i in range(len(expected.children)))
     for key, e, g in zip(keys, expected.children, got.children, strict=True):
-        found = structure_difference(e, g, path + key)
-        if found:
-            return found
+        inner = structure_difference(e, g, path + key)
+        if inner:
+            return inner
     return None

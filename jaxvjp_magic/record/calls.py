@@ -1,4 +1,4 @@
-"""Calls as they are recorded: which function with which rules, at which line, and what each phase took and gave."""
+"""Calls as they are recorded: which function with which rules, at which line, and what each phase took and returned."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Place:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Parameters:
-    """How a function may be called by position: it needs so many arguments, and takes at most so many."""
+    """How a function may be called by position: with `needed` to `most` arguments; None for no limit."""
 
     names: tuple[str, ...]
     needed: int
@@ -36,7 +36,7 @@ class Parameters:
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class Function:
-    """A function that took part: its name, and its code where it has some.
+    """A function in a call: its name, and its code object if it has one.
 
     Compared by identity: the collector makes one for each code object.
     """
@@ -55,8 +55,8 @@ class Function:
 class Raised:
     """An exception that left a phase: its type, its message, the user's line.
 
-    `in_program` is False where JAX raised it before a line of the user's was
-    reached: `place` is where JAX was called, then.
+    `in_program` is False if JAX raised it before it reached the user's code;
+    `place` is then where JAX was called.
     """
 
     type: str
@@ -82,10 +82,10 @@ class Forward:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Fwd:
-    """The fwd rule ran. `output` is None where it returned no pair: then `got` says what.
+    """The fwd rule ran. `output` is None if it did not return a pair; `got` then says what it returned.
 
-    `shared` has the paths of outputs that are the same for all examples of a
-    vmap, where others are not.
+    `shared` has the key paths of outputs that are the same for all examples of
+    a vmap, if others are not.
     """
 
     output: Tree | None
@@ -96,7 +96,7 @@ class Fwd:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Bwd:
-    """The bwd rule ran. `result` is None where its result is not to be compared."""
+    """The bwd rule ran. `result` is None if it must not be compared."""
 
     cotangents: Tree
     result: Tree | None
@@ -104,21 +104,21 @@ class Bwd:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Dropped:
-    """The bwd rule returned None for these leaves, on which the output depends and which are differentiated."""
+    """The bwd rule returned None for these differentiated leaves, although the output depends on them."""
 
     paths: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Unused:
-    """The bwd rule does not use these leaves of the residuals."""
+    """The bwd rule does not use these residuals."""
 
     leaves: tuple[TreeLeaf, ...]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Pullback:
-    """A pullback was called; `result` is None where it raised."""
+    """A pullback was called; `result` is None if it raised."""
 
     cotangents: Tree
     result: Tree | None = None
@@ -139,8 +139,8 @@ Event = Primal | Forward | Fwd | Bwd | Dropped | Unused | Pullback | Failed
 class CustomRule:
     """The rules of a custom_vjp function, and how they were registered.
 
-    The parameters are those of the function and of its rules, None where they
-    are not known (a wrapper, a library's own).
+    The parameters are those of the function and of its rules; None if they are
+    not known, as for a wrapper.
     """
 
     fwd: Function | None
@@ -157,9 +157,9 @@ class CallFact:
     """One row: what equal calls of one function at one place did.
 
     `nondiff` has name and type of the arguments in nondiff_argnums, `arrays` the
-    names of those that are arrays of JAX or tracers, `differentiated` the paths
-    of the primals that are known to be. `is_direct` where the user's own line
-    asked for it, and no library between.
+    names of those that are JAX arrays or tracers, `differentiated` the key paths
+    of the primals that are known to be differentiated. `is_direct` is True if
+    the user's own code made the call, and no library.
     """
 
     kind: str

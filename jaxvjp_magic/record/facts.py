@@ -1,4 +1,4 @@
-"""What is known beside the calls: names that rules look up, tracers that were kept, values that are wrong."""
+"""Facts that are recorded beside the calls: names that rules look up, leaked tracers, wrong values."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ if TYPE_CHECKING:
 class NameUse:
     """A rule looks up a name that once meant its custom_vjp function.
 
-    `chain` says what the name is now, outermost first (`("vmap",)`), or is
-    empty where its value does not lead back to the function. `scope` is
-    "global" or "closure", `through` a helper between the rule and the name.
-    With `is_own_name` it is the name that the function was defined with. With
-    `helper` it meant that function, not the custom_vjp one, and the rules would
-    fit if it still did.
+    `chain` has the transformations that the name's value applies to the
+    function, outermost first (`("vmap",)`); it is empty if the value does not
+    lead back to the function. `scope` is "global" or "closure", `through` a
+    helper that the rule calls and that looks the name up. `is_own_name` is True
+    for the name that the function was defined with. With `helper` the name meant
+    that function, not the custom_vjp one, and the rules would fit if it still
+    did.
     """
 
     name: str
@@ -46,7 +47,7 @@ class Leak:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ClosedOver:
-    """A function or a rule holds a tracer in a closure variable; `is_differentiated` where that is sure."""
+    """A function or a rule holds a tracer in a closure variable; `is_differentiated` if that is certain."""
 
     name: str
     function: Function
@@ -57,7 +58,7 @@ class ClosedOver:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Edited:
-    """A rule's name means another function now, which no custom_vjp function has been given."""
+    """A rule's name now means another function, which was never passed to defvjp."""
 
     name: str
     function: Function
@@ -68,7 +69,7 @@ class Edited:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LateBound:
-    """Several rules were made of the same code in a loop, and these names, which it changes, are one for all."""
+    """Rules that a loop makes from the same code all read these names, which the loop changes."""
 
     names: tuple[str, ...]
     function: Function
@@ -78,7 +79,7 @@ class LateBound:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Changed:
-    """A global was read while a rule was traced, and has another value now; both in words."""
+    """A global was read while a rule was traced, and has another value now; `before` and `now` describe both."""
 
     name: str
     function: Function

@@ -1,4 +1,4 @@
-"""The record of one check: all that the checks and the report are made of, and what was not looked at."""
+"""The record of one check: all facts that checks and report need, and what was not checked."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class ErrorFact:
     """The exception that ended the program, and what the names mean where it was raised.
 
     `not_callable` has the globals that cannot be called, with what they are;
-    `transformed` those that a transformation made of a custom_vjp function,
-    with its name. `pullbacks` are the names of pullbacks, `tuples` those of
-    tuples; both may be local names where `is_in_function`.
+    `transformed` those that are a transformed custom_vjp function, with the name
+    of the transformation. `pullbacks` and `tuples` have the names of pullbacks
+    and of tuples, local ones too if `is_in_function`.
     """
 
     raised: Raised
@@ -30,14 +30,13 @@ class ErrorFact:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class NotChecked:
-    """Something that was not looked at or not compared, and why.
+    """Something that was not checked or not compared, and why.
 
     `what` is "output" (what a function returns), "residuals" (which of them a
     bwd rule uses), "calls" (those inside a function that JAX has traced before),
     "rules" (those of a kind that is not traced), "values" or "jax". `why` is a
-    clause ("it calls table{at}, an lru_cache"), in which `{at}` stands for
-    `place`; of what was left out in many places for one reason, `function` may
-    be None.
+    clause ("it calls table{at}, an lru_cache"), in which `{at}` is replaced by
+    `place`. `function` may be None if one reason covers many places.
     """
 
     what: str
@@ -50,9 +49,9 @@ class NotChecked:
 class Record:
     """All facts of one check.
 
-    `complete` is False where JAX could not be traced at all, `verified` True
-    where values were asked for. `more_not_checked` counts what was left alone
-    and is not in `not_checked`.
+    `complete` is False if JAX could not be traced at all, `verified` True if
+    values were to be compared. `more_not_checked` counts what was not checked
+    and is not listed in `not_checked`.
     """
 
     jax: str = ""

@@ -1,4 +1,4 @@
-"""Pytrees as they are recorded: key paths, types and containers, and no arrays."""
+"""Pytrees as they are recorded: key paths, types and containers, but no arrays."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ class ArrayType:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Structure:
-    """A pytree's containers: `kind` is "*" for a leaf, else the container's name."""
+    """The containers of a pytree: `kind` is "*" for a leaf, else the container's name."""
 
     kind: str
     keys: tuple[str, ...] = ()
     children: tuple[Structure, ...] = ()
 
     def show(self, leaves: Iterator[str]) -> str:
-        """As JAX prints a tree, with the next of `leaves` in each leaf's place."""
+        """The pytree as JAX prints it, with the next of `leaves` in place of each leaf."""
         if self.kind == "*":
             return next(leaves)
         inner = [child.show(leaves) for child in self.children]
@@ -97,7 +97,7 @@ class TreeLeaf(NamedTuple):
 class Tree:
     """One pytree of a call: its leaves and its containers. Compared by identity.
 
-    `names` are those of the arguments, where the pytree is a tuple of them.
+    `names` are the arguments' names, if the pytree is the tuple of arguments.
     """
 
     leaves: tuple[TreeLeaf, ...]

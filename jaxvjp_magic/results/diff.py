@@ -1,7 +1,7 @@
-"""What is new in a report against an earlier one of the same program: calls, shapes, findings.
+"""From two reports of the same program to what changed: calls, shapes, findings.
 
-People experiment: they change a line, run the cell again, and want to see what
-that did. Plain data in, plain data out; nothing here imports jax or IPython.
+People experiment: they change a line, run the cell again, and want to see the
+effect. Plain data in, plain data out; nothing here imports jax or IPython.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _PHASES = {
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Shape:
-    """A column of a call whose types are not what they were."""
+    """A column of a call whose types changed."""
 
     call: int
     column: str
@@ -44,10 +44,10 @@ class Shape:
 class Changes:
     """What changed from an earlier report to this one.
 
-    `shapes` are the columns that changed, `new_calls` the ids of calls that
-    were not there, `gone_calls` the earlier report's calls that are there no
-    more, `new_findings` indices in this report, `gone_findings` the earlier
-    report's.
+    `shapes` are the columns that changed, `new_calls` the ids of calls that only
+    this report has, `gone_calls` the calls that only the earlier report has.
+    `new_findings` are indices in this report, `gone_findings` findings of the
+    earlier one.
     """
 
     shapes: tuple[Shape, ...] = ()
@@ -79,24 +79,24 @@ def compare(before: ReportData, now: ReportData) -> Changes:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Placed:
+class _NestedCall:
     """A call, and the names of the calls around it."""
 
     call: Call
     path: tuple[str, ...]
 
 
-def _calls(report: ReportData) -> tuple[_Placed, ...]:
+def _calls(report: ReportData) -> tuple[_NestedCall, ...]:
     paths: dict[int, tuple[str, ...]] = {}
-    placed = []
+    calls = []
     for call in report.calls:
         paths[call.id] = (*paths.get(call.parent, ()), f"{call.kind} {call.function}")
-        placed.append(_Placed(call, paths[call.id]))
-    return tuple(placed)
+        calls.append(_NestedCall(call, paths[call.id]))
+    return tuple(calls)
 
 
-# From the most to the least alike: a call that stayed as it was is never taken for one that changed.
-_CALL_KEYS: tuple[Callable[[_Placed], Hashable], ...] = (
+# From the strictest to the loosest key, so that an unchanged call is never taken for a changed one.
+_CALL_KEYS: tuple[Callable[[_NestedCall], Hashable], ...] = (
     lambda item: (item.path, dataclasses.replace(item.call, id=0, parent=0)),
     lambda item: (item.path, dataclasses.replace(item.call, id=0, parent=0, line=None, count=1)),
     lambda item: (item.path, item.call.line, item.call.vmap),
@@ -113,7 +113,7 @@ def _finding_key(item: tuple[int, Finding]) -> Hashable:
 def _matched(
     before: Sequence[_Item], now: Sequence[_Item], keys: Sequence[Callable[[_Item], Hashable]]
 ) -> tuple[list[tuple[_Item, _Item]], list[_Item], list[_Item]]:
-    """Pairs of the same thing in both, in order for each key; then what is only in the second, only in the first."""
+    """Pairs of items with equal keys, the first key first; then the items only in `now`, and those only in `before`."""
     pairs: list[tuple[_Item, _Item]] = []
     new, gone = list(now), list(before)
     for key in keys:
@@ -128,8 +128,8 @@ def _matched(
             else:
                 unmatched.append(item)
         new = unmatched
-        left = {id(item) for candidates in waiting.values() for item in candidates}
-        gone = [item for item in gone if id(item) in left]
+        unmatched_ids = {id(item) for candidates in waiting.values() for item in candidates}
+        gone = [item for item in gone if id(item) in unmatched_ids]
     return pairs, new, gone
 
 

@@ -1,4 +1,4 @@
-"""Types and sizes as people write them."""
+"""From JAX's types and byte counts to the short forms that people write."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def short_type(text: str) -> str:
 
 
 def size(count: int) -> str:
-    """Bytes for people: `120 B`, `1.5 kB`, `36.0 GB`."""
+    """A byte count in words: `120 B`, `1.5 kB`, `36.0 GB`."""
     value, units = float(count), ["B", "kB", "MB", "GB", "TB", "PB"]
     while value >= 1000 and len(units) > 1:  # noqa: PLR2004 (a kilobyte)
         value, units = value / 1000, units[1:]

@@ -7,9 +7,9 @@ import enum
 
 
 class Severity(enum.StrEnum):
-    """How sure and how bad a finding is: `error` is wrong for certain.
+    """How bad a finding is: an `error` is certainly wrong.
 
-    The worse is the greater: note < warning < error.
+    A worse severity is greater: note < warning < error.
     """
 
     ERROR = "error"
@@ -21,7 +21,7 @@ class Severity(enum.StrEnum):
         """0 for an error, 1 for a warning, 2 for a note: the worst sorts first."""
         return list(Severity).index(self)
 
-    # The order of the words as texts, which a StrEnum has, would make an error the least of the three.
+    # A StrEnum compares as text, and "error" would be the least of the three.
 
     def __lt__(self, other: str) -> bool:
         """Whether this is less bad than the other."""
@@ -47,7 +47,7 @@ class Leaf:
     `path` begins with the argument's name where there is one (`params['w']`),
     `type` is JAX's (`float32[3]`), `bytes` is given for primals and residuals,
     and `note` says what is special ("None", "symbolic zero", "Python float").
-    In a shortened report the last leaf of a large pytree stands for `more`
+    In a shortened report the last leaf of a large pytree represents `more`
     others, and has the bytes of all of them.
     """
 
@@ -67,7 +67,7 @@ class Call:
 
     A phase that did not run is None; `()` is a phase whose pytree has no
     leaves. `parent` is the `id` of the enclosing call, 0 for none, and `count`
-    says how many equal calls this entry stands for. `vmap` has the sizes of the
+    says how many equal calls this entry represents. `vmap` has the sizes of the
     mapped axes, outermost first; all types are those of one example.
     """
 
@@ -90,7 +90,7 @@ class Call:
 
     @property
     def shown_outputs(self) -> Leaves | None:
-        """What the call gave: fwd's outputs where fwd ran, else the primal's."""
+        """The outputs of the call: fwd's if fwd ran, else the primal function's."""
         return self.outputs if self.fwd_outputs is None else self.fwd_outputs
 
     @property
@@ -101,7 +101,7 @@ class Call:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Snippet:
-    """A line of the checked program, and the part of it that is meant."""
+    """A line of the checked program, and the columns that a finding is about."""
 
     line: int
     text: str
@@ -129,13 +129,13 @@ class Fix:
 class Finding:
     """One thing that is wrong or risky.
 
-    `title` is the first line (what, with both shapes), `message` the reason,
-    `fix` what to write instead; it ends with `fix_code`, the part of it that can
-    be pasted. `line` counts from 1 in the checked cell or
-    file, or in `source` where that is not empty. `cause_of` has the indices, in
-    the report's findings, of those that follow from this one, `calls` the ids
-    of the calls that show it. `new_name` is for tools: where the name at the
-    snippet had better be another, that one.
+    `title` is the first line (what is wrong, with both shapes), `message` the
+    reason, `fix` what to write instead; it ends with `fix_code`, the part of it
+    that can be pasted. `line` counts from 1 in the checked cell or file, or in
+    `source` if that is not empty. `cause_of` has the indices, in the report's
+    findings, of those that follow from this one, `calls` the ids of the calls
+    that show it. `new_name` is for tools: a better name for the one at the
+    snippet.
     """
 
     code: str
@@ -160,9 +160,9 @@ class Finding:
 
     @property
     def fix_parts(self) -> tuple[str, str]:
-        """The fix in words, as in `take it apart:  `, and as code; either may be empty."""
-        is_its_end = self.fix.endswith(self.fix_code)  # a report may be anybody's
-        return (self.fix.removesuffix(self.fix_code), self.fix_code) if is_its_end else (self.fix, "")
+        """The fix in words, as in `take it apart:  `, and in code; either may be empty."""
+        is_suffix = self.fix.endswith(self.fix_code)  # a report that was read may say anything
+        return (self.fix.removesuffix(self.fix_code), self.fix_code) if is_suffix else (self.fix, "")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -177,14 +177,14 @@ class ProgramError:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class NotChecked:
-    """Something that the check did not look at, or did not compare, and why.
+    """Something that was not checked or not compared, and why.
 
     `what` is "output" (what `function` returns), "residuals" (which of them
     `function`, a bwd rule, uses), "calls" (those inside `function`), "rules"
     (those of `function`, of a kind that is not traced), "values", or "jax" (a
-    place in JAX that is not where it was). `function` is "" where the same holds
-    for several. `line` and `source` are the place of its definition, as those of
-    a finding. `why` is a clause, or the option that would change it.
+    patch point that this JAX does not have). `function` is "" if the entry covers
+    several. `line` and `source` say where it is defined, as in a finding. `why`
+    is a clause, or the option that would change it.
     """
 
     what: str
@@ -196,7 +196,7 @@ class NotChecked:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Omitted:
-    """What a shortened report leaves out: entries of `calls`, the calls that they stand for, and of `not_checked`."""
+    """What a shortened report leaves out: entries of `calls`, the calls they represent, entries of `not_checked`."""
 
     rows: int = 0
     calls: int = 0
@@ -205,7 +205,7 @@ class Omitted:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ReportData:
-    """All of a report but how it is shown: `jaxvjp_magic.Report` says what the fields are."""
+    """The data of a report; `jaxvjp_magic.Report` adds how it is shown, and documents the fields."""
 
     jax: str = ""
     findings: tuple[Finding, ...] = ()
@@ -219,7 +219,7 @@ class ReportData:
 
     @property
     def ok(self) -> bool:
-        """Whether the check was done, and there is no finding of severity error."""
+        """Whether the check is complete, and no finding is an error."""
         return self.complete and not self.count(Severity.ERROR)
 
     def __bool__(self) -> bool:
@@ -238,5 +238,5 @@ class ReportData:
         return any(finding.severity >= least for finding in self.findings)
 
     def fails(self, level: str) -> bool:
-        """Whether it must not pass: a finding reaches `level`, or the check was not done; never with "never"."""
+        """Whether a finding reaches `level`, or the check is not complete; always False for "never"."""
         return self.reaches(level) or (level != "never" and not self.complete)

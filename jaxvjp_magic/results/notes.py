@@ -1,4 +1,4 @@
-"""A report with a note about what the check itself could not do."""
+"""From a report and an exception to the report with a note about what the check could not do."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ if TYPE_CHECKING:
     R = TypeVar("R", bound=ReportData)
 
 
-def noted(report: R, what: str, error: Exception) -> R:
-    """The report with a note on what could not be done; of one fault of ours there is one note."""
-    return dataclasses.replace(report, notes=one_per_fault((*report.notes, could_not(what, error))))
+def noted(report: R, action: str, error: Exception) -> R:
+    """The report with a note that this action failed; the same exception is noted once."""
+    return dataclasses.replace(report, notes=one_per_fault((*report.notes, could_not(action, error))))

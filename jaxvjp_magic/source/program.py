@@ -1,4 +1,4 @@
-"""The checked program's text: which line of which cell or file a place is."""
+"""From a recorded place to the line of the cell or file, as the user knows it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Spot:
-    """A place as the person sees it; `source` is "" in the checked cell or file."""
+    """A place as the user sees it; `source` is "" in the checked cell or file."""
 
     line: int | None = None
     source: str = ""
@@ -37,7 +37,7 @@ class Spot:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Text:
-    """One cell or file: its name for the person, its lines, what to add to line numbers, and whether it is theirs."""
+    """A cell or file: its name in the report, its text, what to add to line numbers, and whether it is a library's."""
 
     source: str
     text: str
@@ -52,24 +52,24 @@ class Sources(Protocol):
         """The cell or file that code with this filename comes from."""
 
     def searched(self, filename: str) -> Iterable[Text]:
-        """Where a global of a module may be bound: the likeliest text first."""
+        """The texts in which a global of the module may be bound, the likeliest first."""
 
     def checked(self) -> Text:
         """The checked cell or file."""
 
     def history(self) -> list[Text]:
-        """What has been run, in order, the checked cell or file last. All of a long session: ask where it is needed."""
+        """What has been run, in order, the checked cell or file last. Costly in a long session: call only if needed."""
 
 
 class FileSources:
     """For a script, or a `with vjpcheck()` in a module: the checked file is `main`."""
 
     def __init__(self, main: str) -> None:
-        """`main` is the file whose places need no other name than their line."""
+        """`main` is the file whose places are shown by their line alone."""
         self._main = main
 
     def text_of(self, filename: str) -> Text:
-        """The file; other files than the checked one are named."""
+        """The file; its `source` is its path, or "" for the checked file."""
         is_main = _same_file(filename, self._main)
         text = "".join(linecache.getlines(filename))
         return Text("" if is_main else _short(filename), text, 0, not is_main and not is_user_code(filename))
@@ -79,7 +79,7 @@ class FileSources:
         return [self.text_of(filename)]
 
     def checked(self) -> Text:
-        """The last that has been run."""
+        """The checked file."""
         return self.history()[-1]
 
     def history(self) -> list[Text]:
@@ -100,7 +100,7 @@ class Program:
     """The checked program, for the checks: lines and their text."""
 
     def __init__(self, sources: Sources) -> None:
-        """Ask `sources` for texts; each is read once, for a report has many places in few texts."""
+        """Read texts from `sources`, each once: a report has many places in few texts."""
         self.sources = sources
         self._texts: dict[str, Text] = {}
         self._lines: dict[str, list[str]] = {}
@@ -109,23 +109,23 @@ class Program:
 
     def text_of(self, filename: str) -> Text:
         """The cell or file that code with this filename comes from."""
-        known = self._texts.get(filename)
-        if known is None:
-            known = self._texts[filename] = self.sources.text_of(filename)
-        return known
+        text = self._texts.get(filename)
+        if text is None:
+            text = self._texts[filename] = self.sources.text_of(filename)
+        return text
 
     def spot(self, place: Place | None) -> Spot:
-        """A recorded place, as the person sees it."""
+        """A recorded place, as the user sees it."""
         if place is None:
             return Spot()
-        known = self._spots.get(place)
-        if known is None:
-            known = self.spot_in(self.text_of(place.filename), place.line, place.start, place.end)
-            self._spots[place] = known
-        return known
+        spot = self._spots.get(place)
+        if spot is None:
+            spot = self.spot_in(self.text_of(place.filename), place.line, place.start, place.end)
+            self._spots[place] = spot
+        return spot
 
     def spot_in(self, text: Text, line: int, start: int | None = None, end: int | None = None) -> Spot:
-        """A line of a text, with the columns that are meant, if any."""
+        """A line of a text, with these columns, or with the whole line."""
         lines = self._lines.get(text.text)
         if lines is None:
             lines = self._lines[text.text] = text.text.splitlines()
@@ -146,7 +146,7 @@ class Program:
         return self.spot_in(text, bindings.def_line(text.text, code.co_firstlineno))
 
     def class_definition(self, name: str) -> Spot | None:
-        """Where the program defines a class of this name; None where it does not."""
+        """Where the program defines a class of this name; None if it does not."""
         for text in reversed(self.sources.history()):
             for binding in bindings.bindings(text.text, name):
                 if binding.is_definition:
@@ -154,18 +154,18 @@ class Program:
         return None
 
     def rule_text(self, code: types.CodeType | None) -> Rule | None:
-        """The syntax tree of a rule."""
+        """The syntax tree of a rule; None if its text is not found."""
         if code is None:
             return None
-        known = self._rules.get(id(code))  # by identity: a code object is hashed, and compared, as a whole
-        if known is None:
+        cached = self._rules.get(id(code))  # by identity: a code object is hashed, and compared, as a whole
+        if cached is None:
             text, line = self.text_of(code.co_filename).text, code.co_firstlineno
             columns = [start for first, _, start, _ in code.co_positions() if first == line and start]
-            known = self._rules[id(code)] = code, rule_ast.rule_at(text, line, columns[0] if columns else None)
-        return known[1]
+            cached = self._rules[id(code)] = code, rule_ast.rule_at(text, line, columns[0] if columns else None)
+        return cached[1]
 
     def returned(self, code: types.CodeType | None, index: int) -> Spot:
-        """Where a rule makes the element of the tuple that it returns, or its `return`."""
+        """Where a rule computes this element of the tuple that it returns, or its `return`."""
         rule = self.rule_text(code)
         line = rule_ast.element_line(rule, index) if rule is not None else None
         if code is None or line is None:

@@ -1,4 +1,4 @@
-"""What the text of one rule says: what it packs and unpacks, what it keeps elsewhere, where a cotangent is made."""
+"""From the text of a rule to what it packs, unpacks, returns, and stores outside of its residuals."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ADDS = {"append", "extend", "insert", "update", "setdefault", "add"}
 
 @functools.lru_cache(maxsize=256)
 def rule_at(text: str, line: int, column: int | None = None) -> Rule | None:
-    """The function whose first line this is, or the lambda on it: of several the one around the column."""
+    """The function whose first line this is, or the lambda on it; of several lambdas the one around the column."""
     lambdas: list[Rule] = []
     for node in bindings.nodes(text):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and bindings.first_line(node) == line:
@@ -26,7 +26,7 @@ def rule_at(text: str, line: int, column: int | None = None) -> Rule | None:
         if isinstance(node, ast.Lambda) and node.lineno == line:
             lambdas.append(node)
     if len(lambdas) > 1 and column is not None:
-        lambdas = [one for one in lambdas if one.col_offset <= column < (one.end_col_offset or 0)][-1:]
+        lambdas = [node for node in lambdas if node.col_offset <= column < (node.end_col_offset or 0)][-1:]
     return lambdas[0] if len(lambdas) == 1 else None
 
 
@@ -37,7 +37,7 @@ def parameters(rule: Rule) -> list[str]:
 
 @functools.lru_cache(maxsize=256)
 def element_line(rule: Rule, index: int) -> int | None:
-    """Where the element of the tuple that a rule returns gets its value, where it is returned by a name."""
+    """The line of an element of the tuple that a rule returns; of a name, the line of its last assignment."""
     returned = _returned(rule)
     if not isinstance(returned, (ast.Tuple, ast.List)) or not -len(returned.elts) <= index < len(returned.elts):
         return None
@@ -50,34 +50,34 @@ def element_line(rule: Rule, index: int) -> int | None:
 
 @functools.lru_cache(maxsize=256)
 def elements(rule: Rule) -> tuple[str, ...]:
-    """The text of each element of the tuple that a rule returns; () where it returns another expression."""
+    """The text of each element of the tuple that a rule returns; () if it returns another expression."""
     returned = _returned(rule)
     return tuple(map(ast.unparse, returned.elts)) if isinstance(returned, (ast.Tuple, ast.List)) else ()
 
 
 def as_operand(text: str) -> str:
-    """An expression, in parentheses if a method cannot be called on it as it is."""
+    """An expression, in parentheses if a method call on it needs them."""
     simple = (ast.Name, ast.Call, ast.Attribute, ast.Subscript)
     return text if isinstance(ast.parse(text, mode="eval").body, simple) else f"({text})"
 
 
 @functools.lru_cache(maxsize=256)
 def packed(rule: Rule) -> tuple[list[str], int] | None:
-    """The names that a fwd rule returns as its residuals, in order, and the line; None for other than plain names."""
+    """The names that a fwd rule returns as its residuals, in order, and the line; None unless all are plain names."""
     pair = _returned(rule)
     residuals = pair.elts[1] if isinstance(pair, ast.Tuple) and len(pair.elts) == len(("output", "residuals")) else None
     if isinstance(residuals, ast.Name):
-        made = [
+        values = [
             node.value for node in _assignments(rule) if isinstance(node, ast.Assign) and residuals.id in _targets(node)
         ]
-        residuals = made[-1] if made else None
+        residuals = values[-1] if values else None
     names = _plain_names(residuals)
     return (names, residuals.lineno) if names and residuals is not None else None
 
 
 @functools.lru_cache(maxsize=256)
 def unpacked(rule: Rule, parameter: str) -> tuple[list[str], int] | None:
-    """The names that a bwd rule takes its residuals apart into, in order, and the line."""
+    """The names that a bwd rule unpacks its residuals into, in order, and the line; None if it does not."""
     for node in _assignments(rule):
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Name) and node.value.id == parameter:
             names = _plain_names(node.targets[0])
@@ -94,7 +94,7 @@ def _plain_names(node: ast.AST | None) -> list[str]:
 
 @functools.lru_cache(maxsize=256)
 def kept_outside(rule: Rule) -> dict[str, int]:
-    """Where a rule stores a value of its own in a global, in a container of one, or in `self`: name and line."""
+    """Where a rule stores a value that it computes in a global, in a global container, or in `self`: name and line."""
     own, declared = set(parameters(rule)), set()
     for node in ast.walk(rule):
         if isinstance(node, (ast.Global, ast.Nonlocal)):
@@ -105,17 +105,21 @@ def kept_outside(rule: Rule) -> dict[str, int]:
     for node in ast.walk(rule):
         for target, value in _stores(node):
             holder = _holder(target, declared, local, parameters(rule)[:1])
-            if holder and any(_is_made(one, values) for one in ast.walk(value)) and not _is_cache(rule, node, holder):
+            if (
+                holder
+                and any(_is_computed(part, values) for part in ast.walk(value))
+                and not _is_cache(rule, node, holder)
+            ):
                 found.setdefault(holder, target.lineno)
     return found
 
 
-def _is_made(node: ast.AST, values: set[str]) -> bool:
+def _is_computed(node: ast.AST, values: set[str]) -> bool:
     return isinstance(node, ast.Call) or (isinstance(node, ast.Name) and node.id in values)
 
 
 def _is_cache(rule: Rule, store: ast.AST, holder: str) -> bool:
-    """Whether this is stored only where it is not there yet: `if n not in cache: cache[n] = ...`."""
+    """Whether the store is guarded by a test of the container: `if n not in cache: cache[n] = ...`."""
     ifs = (
         node for node in ast.walk(rule) if isinstance(node, ast.If) and bindings.uses(ast.unparse(node.test), holder)
     )
@@ -131,13 +135,13 @@ def _stores(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
             yield node.func, argument
 
 
-def _holder(target: ast.expr, declared: set[str], local: set[str], first: list[str]) -> str:
-    """The global behind a target, `self.n` for an attribute of the first argument, or ""."""
+def _holder(target: ast.expr, declared: set[str], local: set[str], first_parameter: list[str]) -> str:
+    """The global that a target writes to, `self.n` for an attribute of the first parameter, or ""."""
     if isinstance(target, ast.Name):
         return target.id if target.id in declared else ""
     if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name):
         name = target.value.id
-        if name in first and name == "self":
+        if name in first_parameter and name == "self":
             return f"self.{target.attr}"
         return "" if name in local else name
     inner = target.value if isinstance(target, ast.Subscript) else None
@@ -156,13 +160,13 @@ def reads(rule: Rule, name: str) -> bool:
 
 
 def always_gives(rule: Rule, name: str, keywords: set[str]) -> bool:
-    """Whether a rule calls a name, and each time with all of these keywords."""
+    """Whether a rule calls a name, and passes all of these keywords each time."""
     calls = [node for node in ast.walk(rule) if isinstance(node, ast.Call) and ast.unparse(node.func) == name]
-    return bool(calls) and all(keywords <= {one.arg for one in call.keywords} for call in calls)
+    return bool(calls) and all(keywords <= {keyword.arg for keyword in call.keywords} for call in calls)
 
 
 def _returned(rule: Rule) -> ast.expr | None:
-    """What a rule returns, where it returns at one place."""
+    """The expression that a rule returns; None if it has several returns, or none."""
     if isinstance(rule, ast.Lambda):
         return rule.body
     returns = [node for node in bindings.statements(rule) if isinstance(node, ast.Return)]
@@ -178,8 +182,8 @@ def _assignments(rule: Rule) -> Iterator[ast.Assign | ast.AugAssign | ast.AnnAss
 def _targets(node: ast.Assign | ast.AugAssign | ast.AnnAssign) -> set[str]:
     targets = node.targets if isinstance(node, ast.Assign) else [node.target]
     return {
-        one.id
+        part.id
         for target in targets
-        for one in ast.walk(target)
-        if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)
+        for part in ast.walk(target)
+        if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)
     }
