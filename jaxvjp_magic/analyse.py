@@ -65,8 +65,8 @@ def build_report(
 def _uncaught(error: BaseException | None) -> frozenset[tuple[str, str]]:
     """Type and message of the exception and of those that it was raised from, as the collector writes them.
 
-    Without the one that JAX adds to show where a transformation was: it has the
-    message of another.
+    Leaves out the one that JAX adds to show where a transformation was, which
+    has the message of another.
     """
     found: dict[int, tuple[str, str]] = {}
     pending = [error]

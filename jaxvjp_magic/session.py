@@ -32,8 +32,8 @@ class Options:
 
     `retrace` says which functions that JAX has traced before are traced once
     more: "pure", those that are known to have no effects, and the others in a
-    forked child; "all", with no such test; "none". With `libraries`, warnings
-    and notes about files of libraries are shown, too.
+    forked child; "all", whatever their effects; "none". With `libraries`,
+    warnings and notes about files of libraries are shown, too.
     """
 
     verify: bool = False
@@ -149,8 +149,8 @@ def vjpcheck(  # noqa: PLR0913 (options, all of them by name)
     `verify` also compares the rules' values; `ignore` lists codes that are not
     reported. `retrace` says which functions that jit has compiled before are
     traced once more, so that the calls in them are seen: "pure", those that are
-    known to have no effects, and the others in a forked child; "all", with no
-    such test; "none". True means "pure", False "none". With `fail_on`, a finding
+    known to have no effects, and the others in a forked child; "all", whatever
+    their effects; "none". True means "pure", False "none". With `fail_on`, a finding
     at least as bad as "note", "warning" or "error", or a check that is not
     complete, raises an AssertionError when the block ends; its text is the
     report. If the block itself raises, the report is added to its exception as a

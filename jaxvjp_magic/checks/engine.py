@@ -139,7 +139,7 @@ def _of_all_calls(hits: Sequence[Found]) -> Found:
 
 
 def explains(cause: Found, effect: Found) -> bool:
-    """Whether the effect follows from the cause: an error of lower rank in the same function, or in nested calls."""
+    """Whether the effect follows from the cause, an error of lower rank in the same function or in a nested call."""
     if cause is effect or cause.finding.severity is not Severity.ERROR or _rank(cause) >= _rank(effect):
         return False
     if cause.view is None or effect.view is None:

@@ -133,7 +133,7 @@ def _call_failed(view: CallView, failed: Failed) -> Found:
     """JAX itself refused the call: no rule, arguments that do not fit, a rule's result that does not."""
     raised, rule = failed.raised, view.call.rule
     spot = view.program.spot(raised.place or view.call.place)
-    if "forward-mode" in raised.message:  # the outermost call is what asked for forward mode
+    if "forward-mode" in raised.message:  # the outermost call asked for it
         spot = view.program.spot(view.root.place or raised.place)
     definition = view.program.definition(view.call.function.code)
     if rule is not None and (rule.fwd is None or rule.bwd is None):

@@ -103,7 +103,7 @@ def _in_a_loop(overwriting: Overwriting, checked: Text, record: RecordView) -> F
 
 @check("NAM201")
 def imported_names(record: RecordView) -> Iterator[Found]:
-    """NAM201: an import below a custom_vjp function takes its name."""
+    """NAM201: an import below a custom_vjp function overwrites its name."""
     program = record.program
     checked = program.sources.checked()
     for name, renamed_import, *position in overwrites.imported_over(checked.text):

@@ -15,7 +15,7 @@ F = TypeVar("F", bound="Callable[..., Iterator[Found]]")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Check:
-    """A check: `function` takes a `CallView` where it is `of_each_call`, and a `RecordView` otherwise.
+    """A check: `function` takes a `CallView` if it is `of_each_call`, else a `RecordView`.
 
     With `only_unexplained`, its findings are dropped where another finding explains them.
     """

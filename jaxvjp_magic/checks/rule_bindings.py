@@ -69,9 +69,7 @@ def changed_globals(record: RecordView) -> Iterator[Found]:
         spot = reads
         for text in program.sources.searched(fact.rule.code.co_filename):
             bound = bindings.bindings(text.text, fact.name)
-            if bound and not fact.before.startswith(
-                ("{", "[")
-            ):  # a container is changed in place, not where it is bound
+            if bound and not fact.before.startswith(("{", "[")):  # containers are changed elsewhere, in place
                 spot = program.spot_in(text, bound[-1].line, bound[-1].start, bound[-1].end)
                 break
         reason = f"{fact.name} was {fact.before} when {rule} ({reads}) was traced, and is {fact.now} now."

@@ -73,7 +73,7 @@ def fitting(expected: Shape | None, got: Shape | None, value: str) -> str:
     return code.replace("{}", value)
 
 
-_Change = tuple[str, str]  # in words, and as code in which {} stands for the value
+_Change = tuple[str, str]  # in words, and as code in which the value replaces {}
 _NO_CHANGE = "", ""
 
 

@@ -94,13 +94,13 @@ class ValueFact:
     """A value that is wrong, found by `--verify`.
 
     `phase` is "fwd" (its value is not the function's), "bwd" (its gradient is
-    not autodiff's; or NaN that begins there) or "pullback" (NaN). `pattern` names
-    how: "unused", "offset", "swapped" with the leaf at `other`, "sign", "factor"
-    and "along" (times `factor`, a number that one would write, and one that one
-    would not), "transpose", "conjugate", "stopped", "nonlinear", "measured" (by
-    finite differences alone), "zeros", "nan", "" for nothing in particular. `is_random`
-    where arguments were replaced by random values, for the rule ran on tracers;
-    `place` is where a NaN was made first.
+    not autodiff's, or it produces a NaN) or "pullback" (NaN). `pattern` says how
+    it is wrong: "unused", "offset", "swapped" with the leaf at `other`, "sign",
+    "factor" (times `factor`, a simple number), "along" (times `factor`, another
+    number), "transpose", "conjugate", "stopped", "nonlinear", "measured" (by
+    finite differences alone), "zeros", "nan", or "" if none of these. `is_random`
+    is True if the rule ran on tracers, so that random values replaced its
+    arguments; `place` is where the first NaN was produced.
     """
 
     function: Function

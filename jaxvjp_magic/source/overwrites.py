@@ -162,7 +162,7 @@ def _rule_that_calls(texts: Sequence[str], index: int, call: ast.Call, name: str
 
 
 def _definition(texts: Sequence[str], name: str) -> tuple[int, ast.stmt | None]:
-    """The last function of this name, and the number of its text."""
+    """The last function of this name, and the index of its text."""
     for index, text in reversed(list(enumerate(texts))):
         defines = any(binding.is_definition for binding in bindings.bindings(text, name))
         for node in reversed(list(_top_level(text))) if defines else ():
