@@ -1,9 +1,9 @@
-"""Is a function known to have no effects? It is followed without being run, and so is what it calls.
+"""Takes a function, and gives a `Verdict`: is it known to have no effects? Nothing is run to find out.
 
-A primal function that did not run, a bwd rule, what JAX has traced before: the
-check may run such code once more only where nobody could notice. So purity is
-proved here, from the bytecode and from what the names mean now, and not
-assumed. Whatever is not known has a reason, with a line.
+A primal function that did not run, a bwd rule, a function that JAX has traced
+before: the check may run such code again only where nobody could notice. So
+this package proves purity, by abstract interpretation of the bytecode with the
+present values of the names. A function without a proof has a reason, with a line.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 def judged(function: Any, arguments: Sequence[Any] | None = None) -> Verdict:
-    """What is known of `function(*arguments)`; without arguments, of a call with arrays."""
-    # %load_ext need not wait for the rest of this package; a check's recorder loads it
+    """The verdict on `function(*arguments)`; without arguments, on a call with arrays."""
+    # %load_ext is faster without the rest of this package, which the recorder of a check imports
     from jaxvjp_magic.introspect.purity.judging import judge
 
     return judge(function, arguments)

@@ -1,9 +1,8 @@
-"""What a value may be while a function is followed without being run.
+"""Turns objects into abstract values, with which the bytecode of a function is interpreted without running it.
 
-A `Value` is a set of possibilities. What is known only to be a number, an
-array or a container of them is `DATA`; what is reached from the live function
-is `Known`, the object itself; what the function makes is `Fresh`, and may be
-changed as it likes.
+A `Value` is a set of atoms, the possibilities. `DATA` is any number, array or
+container of these; `Concrete` is an object that exists outside the function;
+`Allocation` is one that the function creates, and so may change.
 """
 
 from __future__ import annotations
@@ -21,89 +20,89 @@ if TYPE_CHECKING:
 
     from jaxvjp_magic.record.calls import Place
 
-MOST_ATOMS = 32  # possibilities of one value
-MOST_ITEMS = 64  # of a container that are told apart
+MOST_ATOMS = 32  # in one value
+MOST_ITEMS = 64  # of a container that have values of their own
 PLAIN = (bool, int, float, complex, str, bytes, type(None), type(Ellipsis))
 
 
 class NotKnownError(Exception):
-    """The function is not known to have no effects: `why` is a clause in which `{at}` stands for `place`."""
+    """The function is not known to be pure: `why` is a clause with `{at}` where `place` belongs."""
 
     def __init__(self, why: str, place: Place | None = None) -> None:
-        """The place is filled in on the way out."""
+        """Without a place, `Follower.run` fills it in."""
         super().__init__(why)
         self.why, self.place = why, place
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Mark:
-    """A possibility that has nothing but a name."""
+class OpaqueValue:
+    """An atom of which nothing is known but what sort of value it is."""
 
     name: str
 
 
-DATA = Mark("data")  # numbers, arrays that nobody can change or that were made here, containers of these
-VIEW = Mark("view")  # data that may share its memory with an array of NumPy's from outside
-NULL = Mark("null")  # what CPython leaves below a function that is called
-SAFE = Mark("function")  # what JAX makes of functions that have been followed: to call it does nothing else
-CONTEXT = Mark("context")  # a context manager that changes nothing outside of this thread and the block
+DATA = OpaqueValue("data")  # numbers, arrays that are immutable or were made in the function, containers of these
+VIEW = OpaqueValue("view")  # data that may share memory with a NumPy array from outside
+NULL = OpaqueValue("null")  # CPython's NULL beside a function that is called
+SAFE = OpaqueValue("function")  # a JAX transformation of followed functions: a call has no other effects
+CONTEXT = OpaqueValue("context")  # a context manager that changes nothing outside this thread and its block
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class Known:
-    """An object that is there: equal by identity, a number or a text by its value."""
+class Concrete:
+    """A live object from outside the function. Equal by identity; numbers and strings by value."""
 
     obj: Any
 
     def __eq__(self, other: object) -> bool:
-        """Whether it is the same object."""
-        if not isinstance(other, Known):
+        """Whether it is the same object, or an equal number or string of the same type."""
+        if not isinstance(other, Concrete):
             return False
         if type(self.obj) in PLAIN:
             return type(other.obj) is type(self.obj) and bool(other.obj == self.obj)
         return other.obj is self.obj
 
     def __hash__(self) -> int:
-        """As equality has it."""
+        """Consistent with `__eq__`."""
         return hash((type(self.obj), self.obj)) if type(self.obj) in PLAIN else id(self.obj)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Fresh:
-    """A container, an array, or an object of class `kind`, that the function makes at `site`."""
+class Allocation:
+    """A container, an array or an object of class `kind` that the function creates at `site`."""
 
     site: Any
     kind: type
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Tup:
-    """A tuple of which each item is known apart."""
+class TupleValue:
+    """A tuple with a value for each item."""
 
     items: tuple[Value, ...]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Items:
-    """An iterator, made here, over such values."""
+class IteratorValue:
+    """An iterator that the function made; each item is `of`."""
 
     of: Value
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Variable:
-    """A variable of a function that is followed, which those inside it share: its content is in the heap."""
+class CellVariable:
+    """A variable that a followed function shares with the functions inside it. Its content is in the heap."""
 
     frame: Any
     name: str
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class Made:
-    """A function that a `def` or a `lambda` made while another was followed."""
+class Closure:
+    """A function that a `def` or a `lambda` in followed code made."""
 
     code: types.CodeType
-    scope: Known  # its globals
+    scope: Concrete  # its globals
     cells: tuple[Value, ...]
     defaults: tuple[Value, ...] = ()
     keywords: tuple[tuple[str, Value], ...] = ()
@@ -112,17 +111,17 @@ class Made:
         return id(self.code), id(self.scope.obj), self.cells, self.defaults, self.keywords
 
     def __eq__(self, other: object) -> bool:
-        """Of the same code, in the same variables."""
-        return isinstance(other, Made) and self._key() == other._key()
+        """Whether code, globals, cells and defaults are the same."""
+        return isinstance(other, Closure) and self._key() == other._key()
 
     def __hash__(self) -> int:
-        """As equality has it."""
+        """Consistent with `__eq__`."""
         return hash(self._key())
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Bound:
-    """A function with what it gets first."""
+class BoundFunction:
+    """A function with its first argument: a bound method, a partial."""
 
     function: Value
     first: Value
@@ -130,39 +129,50 @@ class Bound:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Attribute:
-    """What an object that is not followed has under a name: data, or a method that may be called."""
+    """An attribute of an object that is not followed: data, or a method that may be called."""
 
     owner: Value
     name: str
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Super:
-    """`super()` in a method of a class, for an object."""
+class SuperObject:
+    """`super()` in a method of `of_class`, for the object `own`."""
 
     of_class: Value
     own: Value
 
 
-Atom = Mark | Known | Fresh | Tup | Items | Variable | Made | Bound | Attribute | Super
+Atom = (
+    OpaqueValue
+    | Concrete
+    | Allocation
+    | TupleValue
+    | IteratorValue
+    | CellVariable
+    | Closure
+    | BoundFunction
+    | Attribute
+    | SuperObject
+)
 Value = frozenset[Atom]
 
 ANY_DATA: Value = frozenset({DATA})
-NONE: Value = frozenset({Known(None)})
+NONE: Value = frozenset({Concrete(None)})
 
 
-def one_of(kind: type) -> str:
+def one_of(cls: type) -> str:
     """`a Layer`, `an Encoder`."""
-    return f"{'an' if kind.__name__[:1] in 'AEIOUaeiou' else 'a'} {kind.__name__}"
+    return f"{'an' if cls.__name__[:1] in 'AEIOUaeiou' else 'a'} {cls.__name__}"
 
 
 def one(atom: Atom) -> Value:
-    """The value that is just this."""
+    """The value with this as its only atom."""
     return frozenset({atom})
 
 
 def joined(*values: Value) -> Value:
-    """Any of these."""
+    """The join of abstract values: their union."""
     union: Value = frozenset().union(*values)
     if len(union) > MOST_ATOMS:
         if all(is_data(atom) for atom in union):
@@ -173,14 +183,17 @@ def joined(*values: Value) -> Value:
 
 
 def is_data(atom: Atom) -> bool:
-    """Whether this is a number, a text or an array, and no more."""
-    if isinstance(atom, Known):
+    """Whether this is a plain number or string, an unknown attribute, or `DATA`."""
+    if isinstance(atom, Concrete):
         return isinstance(atom.obj, PLAIN)
     return atom is DATA or isinstance(atom, Attribute)
 
 
 def seen_as(obj: Any) -> Value:
-    """A live object as a value."""
+    """The abstract value of a live object.
+
+    Raises NotKnownError for an object that overrides attribute access.
+    """
     if is_veiled(obj):
         message = f"it uses {one_of(type(obj))}{{at}}, whose class defines its own attribute access"
         raise NotKnownError(message)
@@ -188,59 +201,59 @@ def seen_as(obj: Any) -> Value:
         return one(VIEW)
     if isinstance(obj, (internals.ArrayImpl, internals.Tracer, np.generic, np.dtype, slice)):
         return ANY_DATA
-    return one(Known(obj))
+    return one(Concrete(obj))
 
 
 def argument_as(obj: Any, site: Any, heap: Any) -> Value:
-    """An argument of a look as a value: JAX builds its containers anew, so they are the function's own."""
+    """The abstract value of an argument. JAX rebuilds its containers, so they count as created by the function."""
     if is_veiled(obj):
         return seen_as(obj)
     if isinstance(obj, PLAIN):
-        return one(Known(obj)) if obj is None or isinstance(obj, (int, str)) else ANY_DATA
+        return one(Concrete(obj)) if obj is None or isinstance(obj, (int, str)) else ANY_DATA
     if type(obj) is tuple and len(obj) <= MOST_ITEMS:
-        return one(Tup(tuple(argument_as(item, (site, i), heap) for i, item in enumerate(obj))))
+        return one(TupleValue(tuple(argument_as(item, (site, i), heap) for i, item in enumerate(obj))))
     if type(obj) in (list, dict):
-        fresh = Fresh(site, type(obj))
+        allocation = Allocation(site, type(obj))
         items = obj.values() if isinstance(obj, dict) else obj
         content = [argument_as(item, (site, i), heap) for i, item in enumerate(list(items)[:MOST_ITEMS])]
-        heap.put(fresh, joined(ANY_DATA, *content))
-        return one(fresh)
+        heap.put(allocation, joined(ANY_DATA, *content))
+        return one(allocation)
     if hasattr(obj, "shape") and hasattr(obj, "dtype"):
         return ANY_DATA
     return seen_as(obj)
 
 
 class Heap:
-    """What the containers, objects and variables that are made while a function is followed may hold.
+    """What the allocations and cell variables of a followed function may hold.
 
-    Contents only grow. `grown` tells whether something was read before it grew:
-    then all is followed once more.
+    Contents only grow. `grown` is true if something grew after it was read: then
+    the function is followed again, until a fixpoint.
     """
 
     def __init__(self) -> None:
-        """Nothing is made yet."""
+        """Start empty."""
         self._content: dict[Any, Value] = {}
         self._read: set[Any] = set()
         self.grown = False
 
     def put(self, place: Any, value: Value) -> None:
-        """It may hold this, too."""
+        """Join `value` into the content of `place`."""
         before = self._content.get(place, frozenset())
-        now = joined(before, value)
-        if now != before:
-            self._content[place] = now
+        after = joined(before, value)
+        if after != before:
+            self._content[place] = after
             self.grown = self.grown or place in self._read
 
     def get(self, place: Any) -> Value:
-        """All that it may hold; nothing where nothing was put there."""
+        """All that `place` may hold so far."""
         self._read.add(place)
         return self._content.get(place, frozenset())
 
     def content(self) -> dict[Any, Value]:
-        """All that is in it by now."""
+        """A copy of all contents."""
         return dict(self._content)
 
     def again(self) -> None:
-        """Begin another round."""
+        """Begin another round: contents stay, and count as not yet read."""
         self._read.clear()
         self.grown = False

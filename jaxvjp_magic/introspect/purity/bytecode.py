@@ -1,9 +1,9 @@
-"""Follows the bytecode of one function without running it: every way that it may go, with sets of possible values.
+"""Takes the bytecode of one function and abstract arguments, and gives what it may return, over every path.
 
-Each opcode of Python 3.11 to 3.13 takes and leaves on the stack what CPython
-takes and leaves; `tests/test_purity_machine.py` compares that with
-`dis.stack_effect` over the code of whole packages. What an operation means is
-asked of the `Follower` (`following.py`).
+This is an abstract interpreter for the opcodes of Python 3.11 to 3.13. Each has
+CPython's effect on the stack: `tests/test_purity.py` compares that with
+`dis.stack_effect` over the code of whole packages. The `Follower`
+(`operations.py`) says what an operation means.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from jaxvjp_magic.introspect.purity.abstract_values import (
     ANY_DATA,
     DATA,
     NULL,
-    Items,
-    Known,
-    Made,
+    CellVariable,
+    Closure,
+    Concrete,
+    IteratorValue,
     NotKnownError,
-    Tup,
+    TupleValue,
     Value,
-    Variable,
     joined,
     one,
 )
@@ -38,16 +38,16 @@ if TYPE_CHECKING:
 
     Operation = Callable[["Frame", dis.Instruction], None]
 
-NULL_IS_BELOW = sys.version_info < (3, 13)  # the function, in the calls of later versions
-_LIST_TO_TUPLE = 6  # of CALL_INTRINSIC_1
-_MOST_STEPS = 20_000  # instructions that are looked at in one function
-_MOST_ROUNDS = 40  # in which one place is reached
+NULL_IS_BELOW = sys.version_info < (3, 13)  # below the function that is called; later versions have it above
+_LIST_TO_TUPLE = 6  # the operand of CALL_INTRINSIC_1
+_MOST_STEPS = 20_000  # instructions that are interpreted in one function
+_MOST_ROUNDS = 40  # in which one offset is reached with something new
 _JUMPS_ONLY = {"RETURN_VALUE", "RETURN_CONST", "RAISE_VARARGS", "RERAISE", "JUMP_FORWARD", "JUMP_BACKWARD",
                "JUMP_BACKWARD_NO_INTERRUPT", "INTERPRETER_EXIT"}  # fmt: skip
 
 
 class Handler(NamedTuple):
-    """Where an exception between two offsets goes, and how much of the stack stays."""
+    """The handler of exceptions between two offsets; `depth` values of the stack stay."""
 
     start: int
     end: int
@@ -57,7 +57,7 @@ class Handler(NamedTuple):
 
 
 class Code(NamedTuple):
-    """A code object, taken apart once."""
+    """A disassembled code object."""
 
     instructions: tuple[dis.Instruction, ...]
     at: dict[int, int]  # the index of an instruction by its offset
@@ -70,18 +70,19 @@ def _taken_apart(_: int, code: types.CodeType) -> Code:
     instructions = tuple(dis.get_instructions(code))
     at = {instruction.offset: i for i, instruction in enumerate(instructions)}
     handlers = tuple(_handlers(code.co_exceptiontable))
-    targets = {one.argval for one in instructions if one.opcode in dis.hasjrel or one.opcode in dis.hasjabs}
-    return Code(instructions, at, handlers, frozenset(targets | {one.target for one in handlers}))
+    jumps = (op for op in instructions if op.opcode in dis.hasjrel or op.opcode in dis.hasjabs)
+    targets = {jump.argval for jump in jumps}
+    return Code(instructions, at, handlers, frozenset(targets | {handler.target for handler in handlers}))
 
 
 def taken_apart(code: types.CodeType) -> Code:
-    """The instructions of a function, where they jump, and where its exceptions go."""
+    """The instructions of a function, its jump targets and its exception handlers."""
     return _taken_apart(id(code), code)
 
 
 def _handlers(table: bytes) -> list[Handler]:
-    """The exception table, as CPython's Objects/exception_handling_notes.txt has it."""
-    found, data = [], iter(table)
+    """The parsed exception table; CPython's Objects/exception_handling_notes.txt describes the format."""
+    handlers, data = [], iter(table)
 
     def number(first: int) -> int:
         value = first & 63
@@ -94,9 +95,9 @@ def _handlers(table: bytes) -> list[Handler]:
         start = number(first) * 2
         end = start + number(next(data)) * 2
         target = number(next(data)) * 2
-        how = number(next(data))
-        found.append(Handler(start, end, target, how >> 1, bool(how & 1)))
-    return found
+        depth_and_lasti = number(next(data))
+        handlers.append(Handler(start, end, target, depth_and_lasti >> 1, bool(depth_and_lasti & 1)))
+    return handlers
 
 
 class State:
@@ -105,15 +106,15 @@ class State:
     __slots__ = ("stack", "variables")
 
     def __init__(self, stack: list[Value], variables: dict[str, Value]) -> None:
-        """These are its own."""
+        """Take ownership of both: they are changed in place."""
         self.stack, self.variables = stack, variables
 
     def copy(self) -> State:
-        """Another one that is the same."""
+        """A copy that can be changed alone."""
         return State(list(self.stack), dict(self.variables))
 
     def join(self, other: State) -> bool:
-        """Take in what else may be here; whether there was anything."""
+        """Join another state into this one; return whether that changed anything."""
         changed = False
         if len(self.stack) != len(other.stack):
             message = "its bytecode is unknown{at}"
@@ -131,11 +132,13 @@ class State:
 
 
 class Frame:
-    """One function that is followed with certain arguments."""
+    """The abstract interpretation of one function with certain arguments."""
 
-    def __init__(self, follower: Follower, code: types.CodeType, key: Any, made: Made | types.FunctionType) -> None:
-        """Of `made`, the function; variables that inner functions share are known by `key`."""
-        self.follower, self.code, self.key, self.made = follower, code, key, made
+    def __init__(
+        self, follower: Follower, code: types.CodeType, key: Any, function: Closure | types.FunctionType
+    ) -> None:
+        """`key` identifies the variables that inner functions share."""
+        self.follower, self.code, self.key, self.function = follower, code, key, function
         self.returned: Value = frozenset()
         self.keywords: tuple[str, ...] = ()
         self.state = State([], {})
@@ -143,10 +146,10 @@ class Frame:
         self._rounds: dict[int, int] = {}
         self._waiting: list[int] = []
         self.instruction: dis.Instruction | None = None
-        self.dead = False  # no way goes on from here
+        self.dead = False  # whether the next instruction is unreachable from here
 
     def follow(self, variables: dict[str, Value]) -> Value:
-        """Every way from the first instruction on; what it may return."""
+        """Follow every path from the first instruction, and return the value that the function may return."""
         code, steps = taken_apart(self.code), 0
         self._reach(0, State([], variables))
         while self._waiting:
@@ -169,23 +172,23 @@ class Frame:
                     self.dead = False
                     break
                 index += 1
-                following = code.instructions[index].offset
-                if following in code.targets:
-                    self._reach(following, self.state)
+                next_offset = code.instructions[index].offset
+                if next_offset in code.targets:
+                    self._reach(next_offset, self.state)
                     break
         is_generator = self.code.co_flags & (inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR)
-        return self.returned if not is_generator else one(Items(self.returned or ANY_DATA))
+        return self.returned if not is_generator else one(IteratorValue(self.returned or ANY_DATA))
 
     def place(self) -> Place:
-        """The line that is followed now."""
-        at = self.instruction.positions if self.instruction is not None else None
-        return Place(self.code.co_filename, (at.lineno if at else None) or self.code.co_firstlineno)
+        """The line of the current instruction."""
+        positions = self.instruction.positions if self.instruction is not None else None
+        return Place(self.code.co_filename, (positions.lineno if positions else None) or self.code.co_firstlineno)
 
     def _reach(self, offset: int, state: State) -> None:
-        known = self._states.get(offset)
-        if known is None:
+        earlier = self._states.get(offset)
+        if earlier is None:
             self._states[offset] = state.copy()
-        elif not known.join(state):
+        elif not earlier.join(state):
             return
         rounds = self._rounds[offset] = self._rounds.get(offset, 0) + 1
         if rounds > _MOST_ROUNDS:
@@ -213,14 +216,14 @@ class Frame:
             del self.state.stack[-taken:]
         self.state.stack += [ANY_DATA] * left
 
-    # What the operations below use ----------------------------------------------------------------
+    # Used by the operations below -----------------------------------------------------------------
 
     def push(self, *values: Value) -> None:
-        """On top of the stack."""
+        """Push onto the stack."""
         self.state.stack.extend(values)
 
     def pop(self, count: int = 1) -> list[Value]:
-        """The top of the stack, the deepest first."""
+        """Pop the top `count` values of the stack, the deepest first."""
         if count == 0:
             return []
         values = self.state.stack[-count:]
@@ -228,28 +231,28 @@ class Frame:
         return values
 
     def jump(self, instruction: dis.Instruction) -> None:
-        """The way that jumps from here."""
+        """Follow the jump of this instruction, too."""
         self._reach(instruction.argval, self.state)
         if instruction.argval < instruction.offset and instruction.opname != "JUMP_BACKWARD_NO_INTERRUPT":
-            code = taken_apart(self.code)  # that one belongs to `yield from`
-            following = code.instructions[code.at[instruction.argval] :]
-            target = next(one for one in following if one.opname not in ("EXTENDED_ARG", "CACHE"))
-            self.follower.is_long = self.follower.is_long or target.opname != "FOR_ITER"  # how long is not known
+            code = taken_apart(self.code)  # JUMP_BACKWARD_NO_INTERRUPT belongs to `yield from`
+            from_target = code.instructions[code.at[instruction.argval] :]
+            target = next(op for op in from_target if op.opname not in ("EXTENDED_ARG", "CACHE"))
+            self.follower.is_long = self.follower.is_long or target.opname != "FOR_ITER"  # `while`: no known length
 
     def site(self, extra: Any = None) -> Any:
-        """Where something is made: the same for each round through this instruction."""
-        assert self.instruction is not None  # noqa: S101 (only asked while one is followed)
+        """An allocation site: the same each time that this instruction is followed."""
+        assert self.instruction is not None  # noqa: S101 (only called while one is followed)
         return self.key, self.instruction.offset, extra
 
     def cell(self, name: str) -> Value:
-        """What a shared variable of this name holds."""
+        """The content of the shared variable of this name."""
         return self.follower.contents(self.state.variables.get(name, frozenset()), name)
 
 
-# What each opcode does --------------------------------------------------------------------------------
+# The opcodes ------------------------------------------------------------------------------------------
 
 
-# How many values are taken, and how many left that are data.
+# How many values an opcode pops, and how many data values it pushes.
 SIMPLE: dict[str, tuple[int, int]] = {
     "NOP": (0, 0), "RESUME": (0, 0), "CACHE": (0, 0), "PRECALL": (0, 0), "EXTENDED_ARG": (0, 0), "POP_TOP": (1, 0),
     "COPY_FREE_VARS": (0, 0), "RETURN_GENERATOR": (0, 1), "END_FOR": (1, 0), "JUMP_BACKWARD_NO_INTERRUPT": (0, 0),
@@ -296,7 +299,7 @@ def _return_value(frame: Frame, _: dis.Instruction) -> None:
 def _yield_value(frame: Frame, _: dis.Instruction) -> None:
     (value,) = frame.pop()
     frame.returned = joined(frame.returned, value)
-    frame.push(ANY_DATA)  # what is sent
+    frame.push(ANY_DATA)  # the value that is sent
 
 
 @_is("LOAD_FAST", "LOAD_FAST_CHECK", "LOAD_CLOSURE")
@@ -336,7 +339,7 @@ def _store_and_load(frame: Frame, instruction: dis.Instruction) -> None:
 @_is("MAKE_CELL")
 def _make_cell(frame: Frame, instruction: dis.Instruction) -> None:
     name = instruction.argval
-    variable = Variable(frame.key, name)
+    variable = CellVariable(frame.key, name)
     before = frame.state.variables.get(name)
     if before:
         frame.follower.heap.put(variable, before)
@@ -352,7 +355,7 @@ def _load_deref(frame: Frame, instruction: dis.Instruction) -> None:
 def _store_deref(frame: Frame, instruction: dis.Instruction) -> None:
     (value,) = frame.pop()
     for atom in frame.state.variables.get(instruction.argval, frozenset()):
-        if not isinstance(atom, Variable):
+        if not isinstance(atom, CellVariable):
             message = f"it changes the outer variable {instruction.argval}{{at}}"
             raise NotKnownError(message)
         frame.follower.heap.put(atom, value)
@@ -361,7 +364,7 @@ def _store_deref(frame: Frame, instruction: dis.Instruction) -> None:
 @_is("DELETE_DEREF")
 def _delete_deref(frame: Frame, instruction: dis.Instruction) -> None:
     for atom in frame.state.variables.get(instruction.argval, frozenset()):
-        if not isinstance(atom, Variable):
+        if not isinstance(atom, CellVariable):
             message = f"it changes the outer variable {instruction.argval}{{at}}"
             raise NotKnownError(message)
 
@@ -374,7 +377,7 @@ def _store_global(_: Frame, instruction: dis.Instruction) -> None:
 
 @_is("LOAD_GLOBAL")
 def _load_global(frame: Frame, instruction: dis.Instruction) -> None:
-    value = frame.follower.global_value(frame.made, instruction.argval)
+    value = frame.follower.global_value(frame.function, instruction.argval)
     with_null = bool((instruction.arg or 0) & 1)
     if with_null and NULL_IS_BELOW:
         frame.push(one(NULL))
@@ -465,13 +468,13 @@ def _binary(frame: Frame, instruction: dis.Instruction) -> None:
 
 @_is("BUILD_TUPLE")
 def _build_tuple(frame: Frame, instruction: dis.Instruction) -> None:
-    frame.push(one(Tup(tuple(frame.pop(instruction.arg or 0)))))
+    frame.push(one(TupleValue(tuple(frame.pop(instruction.arg or 0)))))
 
 
 @_is("BUILD_LIST", "BUILD_SET")
 def _build_list(frame: Frame, instruction: dis.Instruction) -> None:
-    kind = list if instruction.opname == "BUILD_LIST" else set
-    frame.push(frame.follower.made(frame, kind, *frame.pop(instruction.arg or 0)))
+    container = list if instruction.opname == "BUILD_LIST" else set
+    frame.push(frame.follower.made(frame, container, *frame.pop(instruction.arg or 0)))
 
 
 @_is("BUILD_MAP")
@@ -551,14 +554,14 @@ def _unpack_rest(frame: Frame, instruction: dis.Instruction) -> None:
 def _get_iter(frame: Frame, _: dis.Instruction) -> None:
     (value,) = frame.pop()
     frame.follower.iterates(frame, value)
-    frame.push(one(Items(frame.follower.elements(frame, value))))
+    frame.push(one(IteratorValue(frame.follower.elements(frame, value))))
 
 
 @_is("FOR_ITER")
 def _for_iter(frame: Frame, instruction: dis.Instruction) -> None:
     iterator = frame.state.stack[-1]
     at_the_end = frame.state.copy()
-    if sys.version_info >= (3, 12):  # END_FOR takes what is above the iterator, and the iterator itself
+    if sys.version_info >= (3, 12):  # END_FOR pops a value above the iterator, and the iterator
         at_the_end.stack.append(ANY_DATA)
     else:
         at_the_end.stack.pop()
@@ -603,7 +606,7 @@ def _jump_or_pop(frame: Frame, instruction: dis.Instruction) -> None:
 def _pop_and_jump(frame: Frame, instruction: dis.Instruction) -> None:
     (value,) = frame.pop()
     if instruction.opname.endswith("NONE"):
-        possible = {atom == Known(None) for atom in value}
+        possible = {atom == Concrete(None) for atom in value}
         jumps = not instruction.opname.endswith("NOT_NONE")
         if not value or DATA in value:
             possible = {True, False}
@@ -611,13 +614,13 @@ def _pop_and_jump(frame: Frame, instruction: dis.Instruction) -> None:
         possible, jumps = frame.follower.truth(value), instruction.opname.endswith("TRUE")
     if jumps in possible:
         frame.jump(instruction)
-    if (not jumps) not in possible:  # it never goes on here
+    if (not jumps) not in possible:  # it always jumps
         frame.dead = True
 
 
 for _direction in ("", "FORWARD_", "BACKWARD_"):
-    for _what in ("FALSE", "TRUE", "NONE", "NOT_NONE"):
-        OPERATIONS[f"POP_JUMP_{_direction}IF_{_what}"] = _pop_and_jump
+    for _condition in ("FALSE", "TRUE", "NONE", "NOT_NONE"):
+        OPERATIONS[f"POP_JUMP_{_direction}IF_{_condition}"] = _pop_and_jump
 
 
 @_is("SWAP")
@@ -642,8 +645,8 @@ def _call(frame: Frame, instruction: dis.Instruction) -> None:
     frame.keywords = ()
     if instruction.opname == "CALL_KW":
         (names,) = frame.pop()
-        items = [item for atom in names if isinstance(atom, Tup) for item in atom.items]
-        keywords = tuple(atom.obj for item in items for atom in item if isinstance(atom, Known))
+        items = [item for atom in names if isinstance(atom, TupleValue) for item in atom.items]
+        keywords = tuple(atom.obj for item in items for atom in item if isinstance(atom, Concrete))
     arguments = frame.pop(instruction.arg or 0)
     first, second = frame.pop(2)
     if first == one(NULL):
@@ -697,16 +700,16 @@ def _before_with(frame: Frame, _: dis.Instruction) -> None:
 def _raise(frame: Frame, instruction: dis.Instruction) -> None:
     for value in frame.pop(instruction.arg or 0):
         for atom in value:
-            if isinstance(atom, Known) and ends_the_program(atom.obj):
-                kind = atom.obj if isinstance(atom.obj, type) else type(atom.obj)
-                message = f"it raises {kind.__name__}{{at}}"
+            if isinstance(atom, Concrete) and ends_the_program(atom.obj):
+                error_type = atom.obj if isinstance(atom.obj, type) else type(atom.obj)
+                message = f"it raises {error_type.__name__}{{at}}"
                 raise NotKnownError(message)
 
 
 def ends_the_program(obj: Any) -> bool:
-    """Whether this is an exception, or a class of them, that is meant for nobody: SystemExit, KeyboardInterrupt."""
-    kind = obj if isinstance(obj, type) else type(obj)
-    return issubclass(kind, BaseException) and not issubclass(kind, Exception)
+    """Whether this is a BaseException, or a class of them, that is no Exception: SystemExit, KeyboardInterrupt."""
+    error_type = obj if isinstance(obj, type) else type(obj)
+    return issubclass(error_type, BaseException) and not issubclass(error_type, Exception)
 
 
 @_is("MATCH_CLASS")
@@ -718,7 +721,7 @@ def _match_class(frame: Frame, _: dis.Instruction) -> None:
 @_is("IMPORT_NAME")
 def _import_name(frame: Frame, instruction: dis.Instruction) -> None:
     _, names = frame.pop(2)
-    frame.push(frame.follower.imported(instruction.argval, names, frame.made))
+    frame.push(frame.follower.imported(instruction.argval, names, frame.function))
 
 
 @_is("IMPORT_FROM")

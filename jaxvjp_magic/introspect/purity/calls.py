@@ -1,4 +1,8 @@
-"""What a call does: of a function that is followed, of one that is known, of a class, of an object."""
+"""Takes an abstract callable and its arguments, and gives the abstract result of the call.
+
+Functions are followed into their code, unless the table of known functions has them; classes and objects are
+called as Python does it. A call that may have an effect raises NotKnownError.
+"""
 
 from __future__ import annotations
 
@@ -19,16 +23,16 @@ from jaxvjp_magic.introspect.purity.abstract_values import (
     PLAIN,
     SAFE,
     VIEW,
+    Allocation,
     Atom,
     Attribute,
-    Bound,
-    Fresh,
-    Items,
-    Known,
-    Made,
+    BoundFunction,
+    Closure,
+    Concrete,
+    IteratorValue,
     NotKnownError,
-    Super,
-    Tup,
+    SuperObject,
+    TupleValue,
     Value,
     is_data,
     joined,
@@ -53,21 +57,21 @@ _CUSTOM = (internals.CustomVjp, jax.custom_jvp, jax.custom_batching.custom_vmap)
 def call_one(
     follower: Follower, frame: Frame, atom: Atom, arguments: list[Value], named: Named, *, starred: bool
 ) -> Value:
-    """What calling one of the things that a value may be gives."""
-    if isinstance(atom, Made):
+    """The result of calling one atom of a value."""
+    if isinstance(atom, Closure):
         return follower.run(atom, _bound_to(atom.code, atom.defaults, dict(atom.keywords), arguments, named, starred))
-    if isinstance(atom, Bound):
+    if isinstance(atom, BoundFunction):
         return follower.call(frame, atom.function, [atom.first, *arguments], named, starred=starred)
     if atom is SAFE:
         follow_callables(follower, frame, [*arguments, *named.values()])
         return ANY_DATA
     if isinstance(atom, Attribute):
         return _call_method(follower, frame, atom, arguments, named)
-    if isinstance(atom, Fresh):
+    if isinstance(atom, Allocation):
         function = inspect.getattr_static(atom.kind, "__call__", None)
         if isinstance(function, types.FunctionType):
             return follower.call(frame, seen_as(function), [one(atom), *arguments], named, starred=starred)
-    if isinstance(atom, Known) and callable(atom.obj):
+    if isinstance(atom, Concrete) and callable(atom.obj):
         return _call_known(follower, frame, atom.obj, arguments, named, starred=starred)
     message = "it calls a function that is passed to it{at}"
     raise NotKnownError(message)
@@ -76,40 +80,40 @@ def call_one(
 def _call_known(
     follower: Follower, frame: Frame, obj: Any, arguments: list[Value], named: Named, *, starred: bool
 ) -> Value:
-    everything = [*arguments, *named.values()]
+    all_arguments = [*arguments, *named.values()]
     if ends_the_program(obj):
         message = f"it raises {obj.__name__}{{at}}"
         raise NotKnownError(message)
-    kind = known_functions.kind_of(obj)
-    if kind == "unknown":
+    category = known_functions.kind_of(obj)
+    if category == "unknown":
         _refuse(obj)
-    if kind == "special":
+    if category == "special":
         return _call_special(follower, frame, obj, arguments, named)
-    if kind:
+    if category:
         if any(
-            known_functions.may_warn_of(one)
-            for one in constants_in(everything)
-            if isinstance(one, (str, type, np.dtype))
+            known_functions.may_warn_of(dtype)
+            for dtype in constants_in(all_arguments)
+            if isinstance(dtype, (str, type, np.dtype))
         ):
             message = f"it calls {known_functions.shown(obj)}{{at}} with a 64-bit type, which JAX may warn about"
             raise NotKnownError(message)
-        if kind in ("new", "view", "long") and "out" in named:
+        if category in ("new", "view", "long") and "out" in named:
             _refuse(obj, " with out=")
-        follow_callables(follower, frame, everything)
-        for value in everything:
+        follow_callables(follower, frame, all_arguments)
+        for value in all_arguments:
             follower.iterates(frame, value)
-        if kind in ("vjp", "linearize"):
+        if category in ("vjp", "linearize"):
             aux = (ANY_DATA,) * ("has_aux" in named)
-            return one(Tup((ANY_DATA, one(SAFE), *aux)))
-        return _result(follower, frame, obj, kind, everything)
+            return one(TupleValue((ANY_DATA, one(SAFE), *aux)))
+        return _result(follower, frame, obj, category, all_arguments)
     if isinstance(obj, types.MethodType):
         return follower.call(
-            frame, seen_as(obj.__func__), [one(Known(obj.__self__)), *arguments], named, starred=starred
+            frame, seen_as(obj.__func__), [one(Concrete(obj.__self__)), *arguments], named, starred=starred
         )
     if isinstance(obj, (functools.partial, internals.PartialInside)):
         first = [seen_as(value) for value in obj.args]
-        more = {name: seen_as(value) for name, value in obj.keywords.items()} | named
-        return follower.call(frame, seen_as(obj.func), [*first, *arguments], more, starred=starred)
+        keywords = {name: seen_as(value) for name, value in obj.keywords.items()} | named
+        return follower.call(frame, seen_as(obj.func), [*first, *arguments], keywords, starred=starred)
     if isinstance(obj, _CUSTOM):
         return _call_custom(follower, frame, obj, arguments, named, starred=starred)
     if isinstance(obj, internals.PjitFunction):
@@ -127,12 +131,12 @@ def _call_known(
     if isinstance(obj, types.BuiltinMethodType) and type(obj.__self__) in (str, bytes, tuple, range, *PLAIN):
         return ANY_DATA
     if known_functions.is_jax(obj):
-        follow_callables(follower, frame, everything)
+        follow_callables(follower, frame, all_arguments)
         return ANY_DATA
     follower.names.are_kept = False
     function = inspect.getattr_static(type(obj), "__call__", None)
     if isinstance(function, types.FunctionType):
-        return follower.call(frame, seen_as(function), [one(Known(obj)), *arguments], named, starred=starred)
+        return follower.call(frame, seen_as(function), [one(Concrete(obj)), *arguments], named, starred=starred)
     raise _refusal(obj)
 
 
@@ -144,52 +148,54 @@ def _refusal(obj: Any, how: str = "") -> NotKnownError:
     return NotKnownError(f"it calls {known_functions.shown(obj)}{how}{{at}}, which is not known to have no effects")
 
 
-def _result(follower: Follower, frame: Frame, obj: Any, kind: str, everything: list[Value]) -> Value:
-    """What a known function gives."""
-    follower.calls_back = follower.calls_back or kind == "callback"
-    follower.is_long = follower.is_long or kind == "long"
-    if kind == "wrapper":
+def _result(follower: Follower, frame: Frame, obj: Any, category: str, all_arguments: list[Value]) -> Value:
+    """The result of a known function of this category."""
+    follower.calls_back = follower.calls_back or category == "callback"
+    follower.is_long = follower.is_long or category == "long"
+    if category == "wrapper":
         for inner in known_functions.functions_inside(obj):
             call_with_data(follower, frame, seen_as(inner))
-    elif kind == "iterator":
-        found = [follower.elements(frame, value) for value in everything if _iterable(value)]
-        return one(Items(joined(ANY_DATA, *found)))
-    elif kind == "new":
-        fresh = Fresh(frame.site("array"), np.ndarray)
-        follower.heap.put(fresh, ANY_DATA)
-        return one(fresh)
-    elif kind == "view" and any(atom is VIEW for value in everything for atom in value):
+    elif category == "iterator":
+        elements = [follower.elements(frame, value) for value in all_arguments if _iterable(value)]
+        return one(IteratorValue(joined(ANY_DATA, *elements)))
+    elif category == "new":
+        array = Allocation(frame.site("array"), np.ndarray)
+        follower.heap.put(array, ANY_DATA)
+        return one(array)
+    elif category == "view" and any(atom is VIEW for value in all_arguments for atom in value):
         return one(VIEW)
-    if kind in _MARKS:
-        return one(_MARKS[kind])
-    return _OF_BUILTINS[obj](follower, frame, everything) if obj in (range, type, max, min) else ANY_DATA
+    if category in _OPAQUE_RESULTS:
+        return one(_OPAQUE_RESULTS[category])
+    return _OF_BUILTINS[obj](follower, frame, all_arguments) if obj in (range, type, max, min) else ANY_DATA
 
 
-_MARKS = {"function": SAFE, "context": CONTEXT}
-_RANGE = 3  # arguments of range
+_OPAQUE_RESULTS = {"function": SAFE, "context": CONTEXT}
+_RANGE = 3  # the most arguments of range
 
 
-def _range(follower: Follower, _: Frame, everything: list[Value]) -> Value:
-    numbers = [atom.obj for value in everything for atom in value if isinstance(atom, Known)]
-    are_known = len(numbers) == len(everything) == sum(map(len, everything)) and all(type(n) is int for n in numbers)
+def _range(follower: Follower, _: Frame, all_arguments: list[Value]) -> Value:
+    numbers = [atom.obj for value in all_arguments for atom in value if isinstance(atom, Concrete)]
+    are_known = len(numbers) == len(all_arguments) == sum(map(len, all_arguments)) and all(
+        type(n) is int for n in numbers
+    )
     if not are_known or not 0 < len(numbers) <= _RANGE or 0 in numbers[2:]:
-        follower.is_long = True  # nobody knows how many
+        follower.is_long = True  # the length is not known
         return ANY_DATA
-    return one(Known(range(*numbers)))
+    return one(Concrete(range(*numbers)))
 
 
-def _type(_: Follower, __: Frame, everything: list[Value]) -> Value:
-    kinds: set[Atom] = set()
-    for atom in joined(*everything):
-        if isinstance(atom, Fresh):
-            kinds.add(Known(atom.kind))
-        elif isinstance(atom, Known) and not isinstance(atom.obj, PLAIN):
-            kinds.add(Known(type(atom.obj)))
-    return frozenset(kinds) or ANY_DATA
+def _type(_: Follower, __: Frame, all_arguments: list[Value]) -> Value:
+    classes: set[Atom] = set()
+    for atom in joined(*all_arguments):
+        if isinstance(atom, Allocation):
+            classes.add(Concrete(atom.kind))
+        elif isinstance(atom, Concrete) and not isinstance(atom.obj, PLAIN):
+            classes.add(Concrete(type(atom.obj)))
+    return frozenset(classes) or ANY_DATA
 
 
-def _largest(follower: Follower, frame: Frame, everything: list[Value]) -> Value:
-    return joined(*everything) if len(everything) > 1 else follower.elements(frame, everything[0])
+def _largest(follower: Follower, frame: Frame, all_arguments: list[Value]) -> Value:
+    return joined(*all_arguments) if len(all_arguments) > 1 else follower.elements(frame, all_arguments[0])
 
 
 _OF_BUILTINS: dict[Any, Any] = {range: _range, type: _type, max: _largest, min: _largest}
@@ -197,12 +203,13 @@ _OF_BUILTINS: dict[Any, Any] = {range: _range, type: _type, max: _largest, min: 
 
 def _iterable(value: Value) -> bool:
     return not any(
-        isinstance(atom, (Made, Bound)) or (isinstance(atom, Known) and callable(atom.obj)) for atom in value
+        isinstance(atom, (Closure, BoundFunction)) or (isinstance(atom, Concrete) and callable(atom.obj))
+        for atom in value
     )
 
 
 def _call_special(follower: Follower, frame: Frame, obj: Any, arguments: list[Value], named: Named) -> Value:
-    """One of Python's functions that are more than pure: they call, make or change what they are given."""
+    """One of Python's functions that are not simply pure: they call, create or change something."""
     if obj in (list, set, sorted, tuple, dict):
         return _container(follower, frame, obj, arguments, named)
     if obj in (zip, enumerate, reversed):
@@ -220,7 +227,7 @@ def _print(follower: Follower, frame: Frame, _: list[Value], __: Named) -> Value
 
 
 def _texts(value: Value) -> list[str]:
-    return [atom.obj for atom in value if isinstance(atom, Known) and isinstance(atom.obj, str)]
+    return [atom.obj for atom in value if isinstance(atom, Concrete) and isinstance(atom.obj, str)]
 
 
 def _getattr(follower: Follower, frame: Frame, arguments: list[Value], _: Named) -> Value:
@@ -236,7 +243,7 @@ def _setattr(follower: Follower, _: Frame, arguments: list[Value], __: Named) ->
     owner, name, value = arguments
     names = _texts(name)
     for atom in owner:
-        if not isinstance(atom, Fresh) or len(names) != 1:
+        if not isinstance(atom, Allocation) or len(names) != 1:
             message = "it sets an attribute{at}"
             raise NotKnownError(message)
         follower.heap.put((atom, names[0]), value)
@@ -250,12 +257,12 @@ def _super(_: Follower, frame: Frame, arguments: list[Value], __: Named) -> Valu
         of_class = frame.cell("__class__")
         name = frame.code.co_varnames[0] if frame.code.co_varnames else ""
         own = frame.state.variables.get(name, frozenset())
-    return one(Super(of_class, own))
+    return one(SuperObject(of_class, own))
 
 
 def _partial(follower: Follower, frame: Frame, arguments: list[Value], named: Named) -> Value:
     function = arguments[0]
-    if named:  # followed at once, with data for the rest
+    if named:  # follow the function now, with data for the remaining arguments
         follow_callables(follower, frame, [*arguments[1:], *named.values()])
         for atom in function:
             count = getattr(_code_of(atom), "co_argcount", 1) - _already_given(atom) - len(named)
@@ -263,7 +270,7 @@ def _partial(follower: Follower, frame: Frame, arguments: list[Value], named: Na
             follower.call(frame, one(atom), [*arguments[1:], *rest], named)
         return one(SAFE)
     for argument in arguments[1:]:
-        function = one(Bound(function, argument))
+        function = one(BoundFunction(function, argument))
     return function
 
 
@@ -275,26 +282,26 @@ def _reduce(follower: Follower, frame: Frame, arguments: list[Value], _: Named) 
 
 
 def _next(follower: Follower, frame: Frame, arguments: list[Value], _: Named) -> Value:
-    if not all(isinstance(atom, Items) for atom in arguments[0]):
+    if not all(isinstance(atom, IteratorValue) for atom in arguments[0]):
         message = "it advances an iterator{at}"
         raise NotKnownError(message)
     return joined(follower.elements(frame, arguments[0]), *arguments[1:])
 
 
 def _iter(follower: Follower, frame: Frame, arguments: list[Value], _: Named) -> Value:
-    return one(Items(follower.elements(frame, arguments[0])))
+    return one(IteratorValue(follower.elements(frame, arguments[0])))
 
 
 def _map(follower: Follower, frame: Frame, arguments: list[Value], _: Named) -> Value:
     items = [follower.elements(frame, value) for value in arguments[1:]]
-    return one(Items(follower.call(frame, arguments[0], items, {})))
+    return one(IteratorValue(follower.call(frame, arguments[0], items, {})))
 
 
 def _filter(follower: Follower, frame: Frame, arguments: list[Value], _: Named) -> Value:
     items = follower.elements(frame, arguments[1])
     if arguments[0] != NONE:
         follower.call(frame, arguments[0], [items], {})
-    return one(Items(items))
+    return one(IteratorValue(items))
 
 
 _SPECIAL: dict[Any, Any] = {
@@ -308,8 +315,8 @@ def _iterator(follower: Follower, frame: Frame, obj: Any, arguments: list[Value]
     for value in arguments:
         follower.iterates(frame, value)
     if obj is enumerate:
-        return one(Items(one(Tup((ANY_DATA, elements[0])))))
-    return one(Items(one(Tup(tuple(elements))) if obj is zip else joined(*elements)))
+        return one(IteratorValue(one(TupleValue((ANY_DATA, elements[0])))))
+    return one(IteratorValue(one(TupleValue(tuple(elements))) if obj is zip else joined(*elements)))
 
 
 def _container(follower: Follower, frame: Frame, obj: Any, arguments: list[Value], named: Named) -> Value:
@@ -317,11 +324,12 @@ def _container(follower: Follower, frame: Frame, obj: Any, arguments: list[Value
     if arguments:
         follower.iterates(frame, arguments[0])
         if obj is dict:
-            values = [follower.values_of(frame, one(a)) for a in arguments[0]
-                      if isinstance(a, (Known, Fresh)) or a is DATA]  # fmt: skip
-            pairs = [follower.elements(frame, one(a)) for a in arguments[0] if isinstance(a, (Items, Tup))]
+            values = [follower.values_of(frame, one(atom)) for atom in arguments[0]
+                      if isinstance(atom, (Concrete, Allocation)) or atom is DATA]  # fmt: skip
+            pairs = [follower.elements(frame, one(atom)) for atom in arguments[0]
+                     if isinstance(atom, (IteratorValue, TupleValue))]  # fmt: skip
             content += [*values, *(follower.elements(frame, pair) for pair in pairs)]
-        elif obj is tuple and all(isinstance(atom, Tup) for atom in arguments[0]):
+        elif obj is tuple and all(isinstance(atom, TupleValue) for atom in arguments[0]):
             return arguments[0]
         else:
             content.append(follower.elements(frame, arguments[0]))
@@ -331,34 +339,36 @@ def _container(follower: Follower, frame: Frame, obj: Any, arguments: list[Value
 
 
 def _call_method(follower: Follower, frame: Frame, atom: Attribute, arguments: list[Value], named: Named) -> Value:
-    """A method of data, or of a container that was made here."""
-    found: list[Value] = []
+    """A call of a method: of data, of a container, of an object of JAX."""
+    results: list[Value] = []
     for owner in atom.owner:
-        if isinstance(owner, Fresh) and owner.kind in known_functions.CONTAINER_METHODS:
-            found.append(_call_on_container(follower, frame, owner, atom.name, arguments, named))
-        elif isinstance(owner, Known) and isinstance(owner.obj, (list, dict, set, np.ndarray)):
+        if isinstance(owner, Allocation) and owner.kind in known_functions.CONTAINER_METHODS:
+            results.append(_call_on_container(follower, frame, owner, atom.name, arguments, named))
+        elif isinstance(owner, Concrete) and isinstance(owner.obj, (list, dict, set, np.ndarray)):
             if (
                 atom.name not in known_functions.CONTAINER_METHODS.get(type(owner.obj), set())
                 or atom.name in known_functions.CHANGES
             ):
                 message = f"it calls {atom.name}{{at}} on {one_of(type(owner.obj))} from outside"
                 raise NotKnownError(message)
-            found.append(_read_container(follower, frame, owner, atom.name, arguments))
-        elif isinstance(owner, Known) and known_functions.is_jax(owner.obj):
+            results.append(_read_container(follower, frame, owner, atom.name, arguments))
+        elif isinstance(owner, Concrete) and known_functions.is_jax(owner.obj):
             if atom.name.startswith(("bind", "abstract", "__")) or not isinstance(owner.obj, type(jax.config)):
                 follow_callables(follower, frame, [*arguments, *named.values()])
-                found.append(ANY_DATA)
+                results.append(ANY_DATA)
             else:
                 _refuse(getattr(owner.obj, atom.name, owner.obj))
-        elif owner is VIEW or is_data(owner) or owner is DATA or isinstance(owner, (Tup, Items)) or (
-            isinstance(owner, Known) and isinstance(owner.obj, (str, bytes, tuple, range, np.dtype, slice, type))
-        ) or (isinstance(owner, Fresh) and owner.kind in (tuple, np.ndarray)):  # fmt: skip
+        elif owner is VIEW or is_data(owner) or owner is DATA or isinstance(owner, (TupleValue, IteratorValue)) or (
+            isinstance(owner, Concrete) and isinstance(owner.obj, (str, bytes, tuple, range, np.dtype, slice, type))
+        ) or (isinstance(owner, Allocation) and owner.kind in (tuple, np.ndarray)):  # fmt: skip
             is_init = atom.name in ("__init__", "__init_subclass__", "__post_init__")
             if atom.name not in known_functions.DATA_METHODS and not is_init:
                 message = f"it calls {atom.name}{{at}} on something that is not followed"
                 raise NotKnownError(message)
             if any(
-                known_functions.may_warn_of(x) for x in constants_in(arguments) if isinstance(x, (str, type, np.dtype))
+                known_functions.may_warn_of(dtype)
+                for dtype in constants_in(arguments)
+                if isinstance(dtype, (str, type, np.dtype))
             ):
                 message = f"it calls {atom.name}{{at}} with a 64-bit type, which JAX may warn about"
                 raise NotKnownError(message)
@@ -366,20 +376,28 @@ def _call_method(follower: Follower, frame: Frame, atom: Attribute, arguments: l
                 message = f"it calls {atom.name}{{at}} with out="
                 raise NotKnownError(message)
             follow_callables(follower, frame, arguments)
-            found.append(one(VIEW) if owner is VIEW else ANY_DATA)
-        elif isinstance(owner, Fresh) and atom.name in ("__init__", "__setattr__", "__eq__", "__hash__", "__repr__"):
+            results.append(one(VIEW) if owner is VIEW else ANY_DATA)
+        elif isinstance(owner, Allocation) and atom.name in (
+            "__init__",
+            "__setattr__",
+            "__eq__",
+            "__hash__",
+            "__repr__",
+        ):
             if atom.name == "__setattr__":
                 return _call_special(follower, frame, setattr, [one(owner), *arguments], named)
-            found.append(NONE)
+            results.append(NONE)
         else:
-            what = known_functions.shown(owner.obj) if isinstance(owner, Known) else "something that is not followed"
-            message = f"it calls {atom.name}{{at}} of {what}"
+            shown = (
+                known_functions.shown(owner.obj) if isinstance(owner, Concrete) else "something that is not followed"
+            )
+            message = f"it calls {atom.name}{{at}} of {shown}"
             raise NotKnownError(message)
-    return joined(*found)
+    return joined(*results)
 
 
 def _call_on_container(
-    follower: Follower, frame: Frame, owner: Fresh, name: str, arguments: list[Value], named: Named
+    follower: Follower, frame: Frame, owner: Allocation, name: str, arguments: list[Value], named: Named
 ) -> Value:
     if name not in known_functions.CONTAINER_METHODS[owner.kind]:
         message = f"it calls {name}{{at}} of {one_of(owner.kind)}, which is not followed"
@@ -396,33 +414,35 @@ def _call_on_container(
     return _read_container(follower, frame, owner, name, arguments)
 
 
-def _read_container(follower: Follower, frame: Frame, owner: Fresh | Known, name: str, arguments: list[Value]) -> Value:
-    kind = owner.kind if isinstance(owner, Fresh) else type(owner.obj)
-    if kind is np.ndarray:
+def _read_container(
+    follower: Follower, frame: Frame, owner: Allocation | Concrete, name: str, arguments: list[Value]
+) -> Value:
+    container = owner.kind if isinstance(owner, Allocation) else type(owner.obj)
+    if container is np.ndarray:
         return ANY_DATA
-    content = follower.values_of(frame, one(owner)) if kind is dict else follower.elements(frame, one(owner))
+    content = follower.values_of(frame, one(owner)) if container is dict else follower.elements(frame, one(owner))
     if name == "items":
-        return one(Items(one(Tup((ANY_DATA, content)))))
+        return one(IteratorValue(one(TupleValue((ANY_DATA, content)))))
     if name in ("values", "keys"):
-        return one(Items(content if name == "values" else follower.elements(frame, one(owner))))
+        return one(IteratorValue(content if name == "values" else follower.elements(frame, one(owner))))
     if name in ("pop", "get", "setdefault", "popitem"):
         return joined(content, *arguments[1:], NONE)
     if name in ("index", "count", "issubset", "issuperset", "isdisjoint"):
         return ANY_DATA
-    return follower.made(frame, kind, content)
+    return follower.made(frame, container, content)
 
 
 def _call_custom(
     follower: Follower, frame: Frame, obj: Any, arguments: list[Value], named: Named, *, starred: bool
 ) -> Value:
-    """A function with rules: which of them run is JAX's choice, so all have to be pure."""
+    """A call of a custom_vjp, custom_jvp or custom_vmap function. JAX chooses which rules run: all must be pure."""
     if known_functions.origin_of(obj):
         follow_callables(follower, frame, [*arguments, *named.values()])
         return ANY_DATA
     for name in ("fun", *_RULES):
         follower.names.is_in(obj, name)
     result = follower.call(frame, seen_as(obj.fun), arguments, named, starred=starred)
-    if id(obj) in follower.with_rules:  # its fwd rule calls it: the rules are being followed
+    if id(obj) in follower.with_rules:  # its fwd rule calls it: the rules are being followed already
         return result
     follower.with_rules.add(id(obj))
     try:
@@ -436,61 +456,61 @@ def _follow_rules(
     follower: Follower, frame: Frame, obj: Any, arguments: list[Value], named: Named, *, starred: bool
 ) -> None:
     static = sorted(vars(obj).get("nondiff_argnums") or ())
-    fwd, bwd, *others = (vars(obj).get(name) for name in _RULES)
+    fwd, bwd, *other_rules = (vars(obj).get(name) for name in _RULES)
     residuals = ANY_DATA
     if fwd is not None:
-        pair = follower.call(frame, seen_as(fwd), arguments, named, starred=starred)
-        residuals = follower.unpacked(frame, pair, 2)[1] or ANY_DATA
+        output_and_residuals = follower.call(frame, seen_as(fwd), arguments, named, starred=starred)
+        residuals = follower.unpacked(frame, output_and_residuals, 2)[1] or ANY_DATA
     if bwd is not None:
-        given = [arguments[i] for i in static if isinstance(i, int) and i < len(arguments)]
-        follower.call(frame, seen_as(bwd), [*given, residuals, ANY_DATA], {})
-    for rule in others:
+        nondiff = [arguments[i] for i in static if isinstance(i, int) and i < len(arguments)]
+        follower.call(frame, seen_as(bwd), [*nondiff, residuals, ANY_DATA], {})
+    for rule in other_rules:
         if rule is not None and callable(rule):
             call_with_data(follower, frame, seen_as(rule))
 
 
 def _construct(
-    follower: Follower, frame: Frame, kind: type, arguments: list[Value], named: Named, *, starred: bool
+    follower: Follower, frame: Frame, cls: type, arguments: list[Value], named: Named, *, starred: bool
 ) -> Value:
-    """An object of a class of the user's, or of a library's."""
+    """A new object of a class of the user's or of a library's."""
     follower.names.are_kept = False
-    if type(kind).__call__ is not type.__call__:
-        message = f"it creates {one_of(kind)}{{at}}, whose class defines its own construction"
+    if type(cls).__call__ is not type.__call__:
+        message = f"it creates {one_of(cls)}{{at}}, whose class defines its own construction"
         raise NotKnownError(message)
-    new = inspect.getattr_static(kind, "__new__", None)
-    if issubclass(kind, tuple) and hasattr(kind, "_fields"):
-        fresh = Fresh(frame.site(kind), kind)
-        for name, value in zip(kind._fields, arguments, strict=False):
-            follower.heap.put((fresh, name), value)
+    new = inspect.getattr_static(cls, "__new__", None)
+    if issubclass(cls, tuple) and hasattr(cls, "_fields"):
+        named_tuple = Allocation(frame.site(cls), cls)
+        for name, value in zip(cls._fields, arguments, strict=False):
+            follower.heap.put((named_tuple, name), value)
         for name, value in named.items():
-            follower.heap.put((fresh, name), value)
-        follower.heap.put(fresh, joined(*arguments, *named.values()))
-        return one(fresh)
-    plain_new = new is inspect.getattr_static(object, "__new__")
-    if not plain_new:
-        message = f"it creates {one_of(kind)}{{at}}, which is not followed"
+            follower.heap.put((named_tuple, name), value)
+        follower.heap.put(named_tuple, joined(*arguments, *named.values()))
+        return one(named_tuple)
+    has_plain_new = new is inspect.getattr_static(object, "__new__")
+    if not has_plain_new:
+        message = f"it creates {one_of(cls)}{{at}}, which is not followed"
         raise NotKnownError(message)
-    fresh = Fresh(frame.site(kind), kind)
-    start = inspect.getattr_static(kind, "__init__", None)
-    if isinstance(start, types.FunctionType):
-        follower.call(frame, seen_as(start), [one(fresh), *arguments], named, starred=starred)
-    elif start is not inspect.getattr_static(object, "__init__"):
-        message = f"it creates {one_of(kind)}{{at}}, which is not followed"
+    allocation = Allocation(frame.site(cls), cls)
+    init = inspect.getattr_static(cls, "__init__", None)
+    if isinstance(init, types.FunctionType):
+        follower.call(frame, seen_as(init), [one(allocation), *arguments], named, starred=starred)
+    elif init is not inspect.getattr_static(object, "__init__"):
+        message = f"it creates {one_of(cls)}{{at}}, which is not followed"
         raise NotKnownError(message)
-    return one(fresh)
+    return one(allocation)
 
 
 def _bound_to(
     code: types.CodeType, defaults: tuple[Value, ...], keywords: Named, arguments: list[Value], named: Named,
     starred: bool,  # noqa: FBT001 (one of six)
 ) -> Named:  # fmt: skip
-    """The variables of a function that is called so."""
+    """The local variables of a function when a call begins: its parameters bound to the arguments."""
     count = code.co_argcount
     names = code.co_varnames[: count + code.co_kwonlyargcount]
-    rest = code.co_varnames[count + code.co_kwonlyargcount :]
+    after_parameters = code.co_varnames[count + code.co_kwonlyargcount :]  # *args and **kwargs first
     variables: Named = dict(zip(names[:count], arguments, strict=False)) if not starred else {}
     spread = arguments[0] if starred and arguments else frozenset()
-    anything = named.get(_STARRED, frozenset())
+    keyword_values = named.get(_STARRED, frozenset())
     if starred:
         leading = arguments[:-1]
         variables = dict(zip(names[:count], leading, strict=False))
@@ -500,61 +520,61 @@ def _bound_to(
         given += [variables[name]] if name in variables else []
         if not given or (starred and name not in variables):
             given += [spread] if starred and name in names[:count] else []
-            given += [anything] if anything else []
+            given += [keyword_values] if keyword_values else []
             given += [keywords[name]] if name in keywords else []
             index = names.index(name) - (count - len(defaults))
             given += [defaults[index]] if name in names[:count] and 0 <= index < len(defaults) else []
         variables[name] = joined(*given)
-    more = list(rest)
+    remaining = list(after_parameters)
     if code.co_flags & inspect.CO_VARARGS:
         extra = tuple(arguments[count:]) if not starred else ()
-        variables[more.pop(0)] = one(Items(spread)) if starred else one(Tup(extra))
+        variables[remaining.pop(0)] = one(IteratorValue(spread)) if starred else one(TupleValue(extra))
     if code.co_flags & inspect.CO_VARKEYWORDS:
         others = [value for name, value in named.items() if name not in names]
-        variables[more.pop(0)] = one(Items(joined(*others))) if others else one(Items(frozenset()))
+        variables[remaining.pop(0)] = one(IteratorValue(joined(*others))) if others else one(IteratorValue(frozenset()))
     return variables
 
 
 def call_with_data(follower: Follower, frame: Frame, function: Value) -> Value:
     """Call a function as JAX does with arrays: all its arguments are data."""
-    found: list[Value] = []
+    results: list[Value] = []
     for atom in function:
         code = _code_of(atom)
         count = 1 if code is None else code.co_argcount
         skipped = _already_given(atom)
-        found.append(follower.call(frame, one(atom), [ANY_DATA] * max(count - skipped, 0), {}))
-    return joined(*found)
+        results.append(follower.call(frame, one(atom), [ANY_DATA] * max(count - skipped, 0), {}))
+    return joined(*results)
 
 
 def follow_callables(follower: Follower, frame: Frame, values: Any) -> None:
-    """Functions that are handed to JAX or NumPy will be called."""
+    """Follow the functions among the arguments of a JAX or NumPy function, which may call them."""
     for value in values:
         for atom in value:
-            if isinstance(atom, (Made, Bound)):
+            if isinstance(atom, (Closure, BoundFunction)):
                 call_with_data(follower, frame, one(atom))
-            elif isinstance(atom, Tup):
+            elif isinstance(atom, TupleValue):
                 follow_callables(follower, frame, atom.items)
-            elif isinstance(atom, Fresh) and atom.kind in (list, dict, tuple, set):
+            elif isinstance(atom, Allocation) and atom.kind in (list, dict, tuple, set):
                 follow_callables(follower, frame, [follower.heap.get(atom)])
-            elif isinstance(atom, Known) and callable(atom.obj) and not isinstance(atom.obj, type):
+            elif isinstance(atom, Concrete) and callable(atom.obj) and not isinstance(atom.obj, type):
                 if not known_functions.kind_of(atom.obj) or known_functions.kind_of(atom.obj) in ("wrapper", "unknown"):
                     call_with_data(follower, frame, one(atom))
-            elif isinstance(atom, Known) and type(atom.obj) in (list, tuple, dict):
+            elif isinstance(atom, Concrete) and type(atom.obj) in (list, tuple, dict):
                 inside = atom.obj.values() if isinstance(atom.obj, dict) else atom.obj
-                follow_callables(follower, frame, [seen_as(x) for x in list(inside)[:64] if callable(x)])
+                follow_callables(follower, frame, [seen_as(item) for item in list(inside)[:64] if callable(item)])
 
 
 def inner_of(jitted: Any) -> Any:
-    """The function that jit was given."""
+    """The function that was jitted."""
     return jitted.__wrapped__
 
 
 def _code_of(atom: Atom) -> types.CodeType | None:
-    if isinstance(atom, Made):
+    if isinstance(atom, Closure):
         return atom.code
-    if isinstance(atom, Bound):
+    if isinstance(atom, BoundFunction):
         return next((code for inner in atom.function if (code := _code_of(inner)) is not None), None)
-    obj = atom.obj if isinstance(atom, Known) else None
+    obj = atom.obj if isinstance(atom, Concrete) else None
     for _ in range(16):
         if isinstance(obj, types.FunctionType):
             return obj.__code__
@@ -573,15 +593,15 @@ def _code_of(atom: Atom) -> types.CodeType | None:
 
 
 def _already_given(atom: Atom) -> int:
-    if isinstance(atom, Bound):
+    if isinstance(atom, BoundFunction):
         return 1 + max((_already_given(inner) for inner in atom.function), default=0)
-    obj, given = (atom.obj if isinstance(atom, Known) else None), 0
+    obj, given = (atom.obj if isinstance(atom, Concrete) else None), 0
     for _ in range(16):
         if isinstance(obj, types.MethodType):
             obj, given = obj.__func__, given + 1
         elif isinstance(obj, (functools.partial, internals.PartialInside)):
-            part: Any = obj
-            obj, given = part.func, given + len(part.args)
+            partial: Any = obj
+            obj, given = partial.func, given + len(partial.args)
         elif isinstance(obj, _CUSTOM):
             obj = obj.fun
         elif isinstance(obj, internals.PjitFunction):

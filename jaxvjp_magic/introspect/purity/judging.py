@@ -1,4 +1,4 @@
-"""Judges a function: follows it, or gives the verdict that it kept, as long as the names in it mean the same."""
+"""Takes a function, and gives its `Verdict`: the cached one while its names mean the same, or a new one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
-from jaxvjp_magic.introspect.purity.abstract_values import Known, NotKnownError, Value, argument_as, seen_as
+from jaxvjp_magic.introspect.purity.abstract_values import Concrete, NotKnownError, Value, argument_as, seen_as
 from jaxvjp_magic.introspect.purity.bytecode import Frame
 from jaxvjp_magic.introspect.purity.calls import call_one, call_with_data
 from jaxvjp_magic.introspect.purity.dependencies import Verdicts, as_key
@@ -25,49 +25,49 @@ _VERDICTS = Verdicts()
 
 
 def judge(function: Any, arguments: Sequence[Any] | None = None) -> Verdict:
-    """As `purity.judged`."""
+    """Does what `purity.judged` says."""
     root = function if type(function) is types.FunctionType else None
     follower = Follower(call_one, root)
-    given = None
+    values = None
     if arguments is not None:
         try:
-            given = [argument_as(given, ("argument", i), follower.heap) for i, given in enumerate(arguments)]
+            values = [argument_as(arg, ("argument", i), follower.heap) for i, arg in enumerate(arguments)]
         except NotKnownError as error:
             return Verdict(error.why)
-    key = as_key(given or [], follower.heap)
-    if root is None or key is None:
-        return _followed(follower, function, given)
-    asked = given is None, jax.config.read("jax_enable_x64"), *key
-    verdict: Verdict | None = _VERDICTS.get(root, asked)
+    arguments_key = as_key(values or [], follower.heap)
+    if root is None or arguments_key is None:
+        return _followed(follower, function, values)
+    key = values is None, jax.config.read("jax_enable_x64"), *arguments_key
+    verdict: Verdict | None = _VERDICTS.get(root, key)
     if verdict is None:
-        verdict = _followed(follower, function, given)
-        _VERDICTS.put(root, asked, follower.names, verdict)
+        verdict = _followed(follower, function, values)
+        _VERDICTS.put(root, key, follower.names, verdict)
     return verdict
 
 
-def _followed(follower: Follower, function: Any, given: list[Value] | None) -> Verdict:
+def _followed(follower: Follower, function: Any, arguments: list[Value] | None) -> Verdict:
     for code in _own_code(function):
         follower.own(code)
-    caller = Frame(follower, _nowhere.__code__, "the check", Known(_nowhere).obj)
+    caller = Frame(follower, _nowhere.__code__, "the check", Concrete(_nowhere).obj)
     try:
         for _ in range(_MOST_ROUNDS):
-            if given is None:
+            if arguments is None:
                 call_with_data(follower, caller, seen_as(function))
             else:
-                follower.call(caller, seen_as(function), given, {})
+                follower.call(caller, seen_as(function), arguments, {})
             if not follower.heap.grown:
                 return Verdict("", None, follower.is_long, follower.prints, follower.calls_back)
             follower.again()
     except NotKnownError as error:
         return Verdict(error.why, error.place)
     except RecursionError:
-        follower.names.are_kept = False  # the stack may be less deep the next time
+        follower.names.are_kept = False  # the next time, the stack may be less deep
         return Verdict("its calls nest too deeply to follow{at}")
     return Verdict("it has too many branches to follow{at}")
 
 
 def _own_code(function: Any) -> list[types.CodeType]:
-    """The code that a copy of a function has its own globals for."""
+    """The code that runs with globals of its own when a copy of the function is made."""
     while True:
         if issubclass(type(function), (functools.partial, internals.PartialInside)):
             function = function.func

@@ -1,7 +1,7 @@
-"""What JAX, NumPy and Python's own functions do, as far as it need not be followed.
+"""Takes a function or class of JAX, NumPy or Python, and gives its known effects: what a call of it does.
 
-A table of what is known to be pure. What is not in it is followed into its
-code, and where there is no code, it is not known.
+A table of functions that need not be followed. Others are followed into their
+code; if there is none, the function is not known to be pure.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _GIVES_FUNCTIONS = {
     "named_call", "custom_gradient", "shard_map", "fun_remat", "linear_transpose",
 }  # fmt: skip
 
-# NumPy: what changes an array, a state or a file.
+# NumPy: functions that change an array, global state or a file.
 _NUMPY_EFFECTS = {
     "copyto", "put", "place", "putmask", "fill_diagonal", "put_along_axis", "save", "savez", "savez_compressed",
     "savetxt", "load", "loadtxt", "genfromtxt", "fromfile", "memmap", "seterr", "seterrcall", "setbufsize",
@@ -64,14 +64,14 @@ _NUMPY_NEW = {
 }  # fmt: skip
 _NUMPY_LONG = ("numpy.linalg", "numpy.fft", "scipy")
 
-# Methods of arrays, of `.at[...]`, and those of Python's containers and texts that change nothing.
+# Methods of arrays, of `.at[...]`, of containers and of strings that change nothing.
 _ARRAY_CHANGES = {
     "sort", "fill", "put", "resize", "partition", "setfield", "setflags", "tofile", "dump", "dumps", "byteswap",
     "delete", "itemset", "on_device_size_in_bytes", "copy_to_host_async", "__setitem__", "__delitem__", "__iadd__",
 }  # fmt: skip
 DATA_METHODS = frozenset(
-    {name for kind in (jax.Array, internals.ArrayImpl, np.ndarray, str, bytes, int, float, complex)
-     for name in dir(kind)}
+    {name for cls in (jax.Array, internals.ArrayImpl, np.ndarray, str, bytes, int, float, complex)
+     for name in dir(cls)}
     | {"add", "set", "get", "apply", "multiply", "mul", "divide", "subtract", "power", "min", "max", "at",
        "items", "keys", "values", "index", "count", "_replace", "_asdict", "indices", "bit_length", "newbyteorder"}
 ) - _ARRAY_CHANGES  # fmt: skip
@@ -88,7 +88,7 @@ CHANGES = {
     "add", "discard", "difference_update", "intersection_update", "fill", "put", "partition",
 }  # fmt: skip
 
-# Python's: pure for data, and for functions that are followed when they are given some.
+# Python's: pure for data; the functions among their arguments are followed.
 _PURE_BUILTINS = {
     abs, all, any, ascii, bin, callable, chr, complex, divmod, float, format, hasattr, hash, hex, id, int, isinstance,
     issubclass, len, max, min, oct, ord, pow, range, repr, round, slice, str, bool, bytes, sum, frozenset, type, object,
@@ -107,11 +107,11 @@ _ITERTOOLS = {getattr(itertools, name) for name in dir(itertools) if isinstance(
 
 
 def origin_of(function: Any) -> str:
-    """The file of JAX's that a function of it comes from, below what JAX wraps around it; "" for others."""
+    """The source file of a function of JAX, below the wrappers of JAX; "" for other functions."""
     if isinstance(function, (internals.CustomVjp, jax.custom_jvp)):
         rules = [vars(function).get(name) for name in ("fun", "fwd", "bwd", "jvp")]
         files = {origin_of(rule) for rule in rules if rule is not None}
-        return "" if "" in files or not files else min(files)  # with one rule of the user's, it is the user's
+        return "" if "" in files or not files else min(files)  # if one rule is the user's, the function is
     for _ in range(8):
         inner = attribute(function, "__wrapped__")
         if inner is None:
@@ -122,7 +122,7 @@ def origin_of(function: Any) -> str:
 
 
 def module_of(obj: Any) -> str:
-    """The module that a live object says it is from, "" where it says none."""
+    """The `__module__` of a live object, "" where it has none."""
     module = attribute(obj, "__module__")
     return module if type(module) is str else ""
 
@@ -135,10 +135,11 @@ def is_jax(obj: Any) -> bool:
 def kind_of(obj: Any) -> str:
     """What a call of a live object does, "" where it has to be followed.
 
-    "pure", "new" (gives an array that nobody else has), "function" (gives a
-    function), "context", "callback" (JAX calls what it is given when it
-    computes), "long" (may compute for long), "vjp", "linearize", "special", or
-    "unknown".
+    "pure", "new" (returns a new array), "view" (may return a view of an
+    argument), "iterator", "function" (returns a function), "wrapper" (JAX's,
+    around a function of the user's), "context", "callback" (JAX calls its
+    argument when it computes), "long" (may compute for long), "vjp",
+    "linearize", "special", or "unknown".
     """
     if isinstance(obj, type):
         return _kind_of_class(obj)
@@ -155,14 +156,16 @@ def kind_of(obj: Any) -> str:
     if module.split(".", 1)[0] == "numpy":
         return _kind_in_numpy(name, module)
     hash_of = attribute(type(obj), "__hash__")
-    if hash_of is None or code_of(hash_of) is not None:  # none of these; to look for it would run the user's
+    if (
+        hash_of is None or code_of(hash_of) is not None
+    ):  # not in the tables, and a lookup there would run the user's `__hash__`
         return ""
     if obj in SPECIAL:
         return "special"
     if obj in _PURE_BUILTINS:
         return "pure"
     if isinstance(obj, types.BuiltinFunctionType) and not isinstance(obj.__self__, (types.ModuleType, type(None))):
-        return ""  # a method of an object, which is there
+        return ""  # a method of a live object
     if isinstance(obj, types.BuiltinFunctionType) and module in _PURE_MODULES:
         return "pure"
     if module in (math.__name__, operator.__name__):
@@ -170,25 +173,25 @@ def kind_of(obj: Any) -> str:
     return ""
 
 
-def _kind_of_class(kind: type) -> str:
-    if kind in SPECIAL:
+def _kind_of_class(cls: type) -> str:
+    if cls in SPECIAL:
         return "special"
-    if kind in _PURE_BUILTINS or issubclass(kind, _PURE_CLASSES):
+    if cls in _PURE_BUILTINS or issubclass(cls, _PURE_CLASSES):
         return "pure"
-    if kind in _ITERTOOLS:
+    if cls in _ITERTOOLS:
         return "iterator"
-    if issubclass(kind, _CONTEXT_CLASSES):
+    if issubclass(cls, _CONTEXT_CLASSES):
         return "context"
-    root = kind.__module__.split(".", 1)[0]
-    if kind in (internals.CustomVjp, jax.custom_jvp, jax.custom_batching.custom_vmap):
+    package = cls.__module__.split(".", 1)[0]
+    if cls in (internals.CustomVjp, jax.custom_jvp, jax.custom_batching.custom_vmap):
         return "function"
-    if root in ("jax", "jaxlib"):
+    if package in ("jax", "jaxlib"):
         return "pure"
     return ""
 
 
 def _kind_in_jax(obj: Any, name: str, file: str) -> str:
-    if file == _CALLBACKS:  # what is called back is followed, as all functions that JAX is given
+    if file == _CALLBACKS:  # the callback is followed, like every function that is passed to JAX
         return "pure"
     if file == _PRINTS:
         return "callback"
@@ -197,8 +200,8 @@ def _kind_in_jax(obj: Any, name: str, file: str) -> str:
     if name in ("vjp", "linearize"):
         return name
     if file == internals.API or name in _TRANSFORMS:
-        known = _public(name)
-        if known is obj or (known is not None and attribute(known, "__wrapped__") is obj):
+        public = _public(name)
+        if public is obj or (public is not None and attribute(public, "__wrapped__") is obj):
             return "function" if name in _GIVES_FUNCTIONS else "pure"
     if name in _OTHER_API:
         return "pure"
@@ -215,13 +218,13 @@ def _public(name: str) -> Any:
 
 
 def _closes_over_functions(obj: Any) -> bool:
-    """Whether this is a function that JAX made of others: what `jax.vmap` gives, for one."""
+    """Whether JAX made this function from others, as `jax.vmap` does."""
     return any(True for _ in functions_inside(obj))
 
 
 def functions_inside(obj: Any, depth: int = 0) -> list[Any]:
-    """The functions, not JAX's own, that a function of JAX's was made of."""
-    found: list[Any] = []
+    """The functions, except JAX's own, from which JAX made a function."""
+    functions: list[Any] = []
     cells = attribute(obj, "__closure__") or ()
     for cell in cells:
         try:
@@ -233,10 +236,10 @@ def functions_inside(obj: Any, depth: int = 0) -> list[Any]:
             continue
         if isinstance(value, types.FunctionType) and value.__code__.co_filename.startswith(_SRC):
             if depth < _DEEPEST and value is not obj:
-                found += functions_inside(value, depth + 1)
+                functions += functions_inside(value, depth + 1)
         elif (not is_jax(value) or isinstance(value, _AROUND_FUNCTIONS)) and not origin_of(value):
-            found.append(value)
-    return found
+            functions.append(value)
+    return functions
 
 
 def _kind_in_numpy(name: str, module: str) -> str:
@@ -248,7 +251,7 @@ def _kind_in_numpy(name: str, module: str) -> str:
 
 
 def may_warn_of(obj: Any) -> bool:
-    """Whether this is a type of 64 bits, of which JAX warns where it is switched to 32."""
+    """Whether this is a 64-bit type, about which JAX warns while `jax_enable_x64` is off."""
     if jax.config.jax_enable_x64:  # type: ignore[attr-defined]
         return False
     if isinstance(obj, str):
@@ -259,11 +262,11 @@ def may_warn_of(obj: Any) -> bool:
 
 
 def shown(obj: Any) -> str:
-    """What to call a live object in a sentence."""
-    own = obj.__self__ if isinstance(obj, types.BuiltinMethodType) else None
+    """The name of a live object in a message."""
+    owner = obj.__self__ if isinstance(obj, types.BuiltinMethodType) else None
     name = name_of(obj)
-    if own is not None and not isinstance(own, types.ModuleType):
-        return f"{type(own).__name__}.{name}"
+    if owner is not None and not isinstance(owner, types.ModuleType):
+        return f"{type(owner).__name__}.{name}"
     if name:
         qualified = str(attribute(obj, "__qualname__", name)).rsplit("<locals>.", 1)[-1]
         module = module_of(obj)

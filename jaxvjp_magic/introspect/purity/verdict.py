@@ -1,4 +1,4 @@
-"""What is known of a function, and why it is not known to be pure."""
+"""The result of following a function: whether it is pure, and if not known to be, why."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 class Verdict:
     """What is known of a function: `why` it is not known to be pure, "" where it is.
 
-    `is_long` where it may run for long, `prints` where its own code calls print
-    (a copy can be silent), `calls_back` where JAX calls something of the user's
-    when it computes, and not when it traces.
+    `is_long`: it may run for long. `prints`: its own code calls print, which a
+    copy can silence. `calls_back`: JAX calls one of the user's functions when it
+    computes, not when it traces.
     """
 
     why: str = ""
@@ -26,10 +26,10 @@ class Verdict:
 
     @property
     def is_pure(self) -> bool:
-        """Whether the function is known to have no effects, when it is traced."""
+        """Whether tracing the function is known to have no effects."""
         return not self.why
 
     @property
     def is_silent(self) -> bool:
-        """Whether the function may run on values beside the program: pure, and nothing is printed or called back."""
+        """Whether the function may also run on values: it is pure, prints nothing and has no callbacks."""
         return self.is_pure and not self.prints and not self.calls_back
