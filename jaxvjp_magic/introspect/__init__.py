@@ -1,1 +1,1 @@
-"""The program's live Python objects, read without running anything of theirs."""
+"""Reads live Python objects of the program, without running any of its code, and gives facts about them."""

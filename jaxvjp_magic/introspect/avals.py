@@ -1,4 +1,4 @@
-"""From values to types: what a pytree of arrays and tracers looks like, without the arrays."""
+"""Turns pytrees of arrays and tracers into `Tree`s: the type and key path of each leaf, without the arrays."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Types:
     """Describes values for one check; equal pytrees give the identical `Tree`."""
 
     def __init__(self) -> None:
-        """Start with nothing known."""
+        """Start with empty caches."""
         self._types: dict[Hashable, ArrayType] = {}
         self._trees: dict[Hashable, Tree] = {}
         self._shown: dict[Hashable, Tree] = {}
-        # JAX hands out the same few objects for the types of equal arrays; to hash one takes longer than all else here.
+        # Keyed by the id of avals: JAX shares them between equal arrays, and hashing one is the slowest step here.
         self._of_avals: dict[Hashable, tuple[list[Any], Tree]] = {}
 
     def tree(self, value: Any, names: tuple[str, ...] = (), *, keep_none: bool = False) -> Tree:
@@ -40,12 +40,12 @@ class Types:
         aval = internals.aval_at_hand(value)  # most values are one array
         if aval is None:
             return self.tree_and_leaves(value, names, keep_none=keep_none)[0]
-        known = self._of_avals.get((id(aval), names))
-        if known is None:
+        cached = self._of_avals.get((id(aval), names))
+        if cached is None:
             leaves, treedef = tree_util.tree_flatten(value)
-            known = [aval], self._tree(value, leaves, treedef, names, keep_none=keep_none)
-            self._of_avals[id(aval), names] = known
-        return known[1]
+            cached = [aval], self._tree(value, leaves, treedef, names, keep_none=keep_none)
+            self._of_avals[id(aval), names] = cached
+        return cached[1]
 
     def tree_and_leaves(
         self, value: Any, names: tuple[str, ...] = (), *, keep_none: bool = False
@@ -57,24 +57,24 @@ class Types:
             return self._tree(value, leaves, treedef, names, keep_none=keep_none), leaves
         key = treedef, tuple(map(id, avals)), names
         try:
-            known = self._of_avals.get(key)
+            cached = self._of_avals.get(key)
         except TypeError:  # a container whose static data have no hash
             return self._tree(value, leaves, treedef, names, keep_none=keep_none), leaves
-        if known is None:
+        if cached is None:
             if len(self._of_avals) >= MOST_KNOWN:
                 self._of_avals.clear()
-            known = avals, self._tree(value, leaves, treedef, names, keep_none=keep_none)
-            self._of_avals[key] = known  # with the avals, so that no other object gets their identity
-        return known[1], leaves
+            cached = avals, self._tree(value, leaves, treedef, names, keep_none=keep_none)
+            self._of_avals[key] = cached  # keeps the avals alive, so that no other object gets their id
+        return cached[1], leaves
 
     def known_by(
         self, values: tuple[Any, ...], names: tuple[str, ...] = (), *, keep_none: bool = False
     ) -> tuple[Hashable, list[Any], list[Any] | None]:
-        """What two tuples with the same types have in common, at the price of a look: a key, and the leaves.
+        """A cheap key that is equal for tuples with the same types, the leaves, and the avals behind the key.
 
-        The key of arrays, and of tuples of them, is the identity of their avals,
-        which are given too: it tells as long as these live. That of other
-        pytrees is their `Tree`, and no avals are given.
+        The key of arrays, and of tuples of them, holds the ids of their avals. It
+        is valid as long as these avals live, so they are returned too. Other
+        pytrees have their `Tree` as key, and None for the avals.
         """
         layout: list[int] = []
         leaves: list[Any] = []
@@ -92,25 +92,25 @@ class Types:
 
     def _tree(self, value: Any, leaves: list[Any], treedef: Any, names: tuple[str, ...], *, keep_none: bool) -> Tree:
         types = [self.of(leaf) for leaf in leaves]
-        ids = tuple(map(id, types))  # `of` gives the identical object for equal types, and keeps it
+        ids = tuple(map(id, types))  # `of` returns the identical object for equal types, and keeps it alive
         key: Hashable = (treedef, ids, names)
         try:
-            known = self._trees.get(key)
+            tree = self._trees.get(key)
         except TypeError:  # as above
             key = (str(treedef), ids, names)
-            known = self._trees.get(key)
-        if known is None:
+            tree = self._trees.get(key)
+        if tree is None:
             with_paths, _ = tree_util.tree_flatten_with_path(value, is_leaf=_is_none if keep_none else None)
             paths, structure = tuple(_path(keys, names) for keys, _ in with_paths), _structure(treedef)
             if len(self._trees) >= MOST_KNOWN:
                 self._trees.clear()
-            # Containers may differ in static data that no report shows, a pullback's for one, and differ in each call.
-            made = Tree(tuple(map(TreeLeaf, paths, types)), structure, names, NONE in types)
-            known = self._trees[key] = self._shown.setdefault((paths, ids, structure, names), made)
-        return known
+            # Treedefs may differ in static data that no report shows; a pullback's differ in each call.
+            new_tree = Tree(tuple(map(TreeLeaf, paths, types)), structure, names, NONE in types)
+            tree = self._trees[key] = self._shown.setdefault((paths, ids, structure, names), new_tree)
+        return tree
 
     def of(self, leaf: Any) -> ArrayType:
-        """The type of one leaf; what is not an array is described by its Python type."""
+        """The type of one leaf; for a leaf that is not an array, its Python type."""
         if leaf is None:
             return NONE
         note = ""
@@ -120,8 +120,8 @@ class Types:
         if isinstance(leaf, internals.SymbolicZero):
             note, aval = "symbolic zero", leaf.aval
         elif isinstance(leaf, PYTHON_NUMBERS):
-            kind = next(one for one in PYTHON_NUMBERS if isinstance(leaf, one))  # JAX has subclasses of its own
-            note, aval = f"Python {kind.__name__}", jax.typeof(leaf)
+            number = next(number for number in PYTHON_NUMBERS if isinstance(leaf, number))  # JAX has its own subclasses
+            note, aval = f"Python {number.__name__}", jax.typeof(leaf)
         else:
             aval = internals.aval_of(leaf)
             if aval is None:
@@ -129,10 +129,10 @@ class Types:
                 return self._types.setdefault((static.text, "static"), static)
             note = note or internals.sharding_of(leaf, aval)
         key = (aval, note)
-        known = self._types.get(key)
-        if known is None:
-            known = self._types[key] = _array_type(aval, note)
-        return known
+        array_type = self._types.get(key)
+        if array_type is None:
+            array_type = self._types[key] = _array_type(aval, note)
+        return array_type
 
 
 def _is_none(value: object) -> bool:
@@ -170,15 +170,15 @@ def _structure(treedef: Any) -> Structure:
     if data is None:
         is_leaf = treedef.num_leaves == 1
         return Structure("*" if is_leaf else "None")
-    kind, aux = data
+    node_type, aux = data
     children = tuple(_structure(child) for child in treedef.children())
-    name = "None" if kind is type(None) else getattr(kind, "__name__", str(kind))
-    keys = tuple(f"[{key!r}]" for key in aux) if kind is dict else ()
+    name = "None" if node_type is type(None) else getattr(node_type, "__name__", str(node_type))
+    keys = tuple(f"[{key!r}]" for key in aux) if node_type is dict else ()
     return Structure(name, keys, children)
 
 
 def describe(value: Any) -> str:
-    """A value that is not an array, in a few words: `function <lambda>`, `str`, `Config`."""
+    """A short description of a value that is not an array: `function <lambda>`, `str`, `Config`."""
     name = name_of(value) if callable(value) else ""
     if name:
         return f"function {name}"
@@ -186,13 +186,13 @@ def describe(value: Any) -> str:
 
 
 def shapes_of(function: Callable[..., Any], arguments: Any) -> Any:
-    """`jax.eval_shape` of `function(*arguments)`, where arguments may hold anything."""
+    """`jax.eval_shape` of `function(*arguments)`, where the arguments may have leaves that are not arrays."""
     of_arrays, arrays, _, _ = on_arrays(function, arguments, _is_array_like)
     return jax.eval_shape(of_arrays, *arrays)
 
 
 def specs(arguments: tuple[Any, ...], static: Container[int]) -> tuple[Any, ...]:
-    """The arguments with a shape and a dtype for each array; those at the `static` positions stay."""
+    """The arguments with a ShapeDtypeStruct for each array; arguments at the `static` positions stay as they are."""
     return tuple(arg if i in static else tree_util.tree_map(_spec, arg) for i, arg in enumerate(arguments))
 
 
@@ -202,7 +202,7 @@ def _spec(leaf: Any) -> Any:
         return leaf
     if hasattr(aval, "shape") and hasattr(aval, "dtype"):
         return jax.ShapeDtypeStruct(aval.shape, aval.dtype, weak_type=getattr(aval, "weak_type", False))
-    return aval  # a type of its own, with no shape: stands for the value, which is not kept
+    return aval  # an aval without a shape takes the place of the value, which is not kept
 
 
 def on_arrays(
@@ -210,9 +210,9 @@ def on_arrays(
     arguments: Any,
     is_array: Callable[[Any], bool] = lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct),
 ) -> tuple[Callable[..., Any], list[Any], list[int], int]:
-    """`function(*arguments)` as a function of the leaves that are arrays: with them, their positions, and of how many.
+    """`function(*arguments)` as a function of the array leaves; these, their positions, and the number of all leaves.
 
-    Nothing that JAX caches outlives the call: the function given back is new.
+    The function returned is new in each call, so nothing that JAX caches for it is used again.
     """
     leaves, treedef = tree_util.tree_flatten(arguments)
     positions = [i for i, leaf in enumerate(leaves) if is_array(leaf)]
@@ -227,5 +227,5 @@ def on_arrays(
 
 
 def _is_array_like(leaf: Any) -> bool:
-    """A Python number is handed on as it is, like to a rule: a function may well ask whether it has an array."""
+    """Python numbers do not count: they are passed on as they are, since a function may ask whether it has an array."""
     return not isinstance(leaf, PYTHON_NUMBERS) and internals.aval_of(leaf) is not None

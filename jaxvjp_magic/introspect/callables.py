@@ -1,4 +1,4 @@
-"""Functions as facts: the name to show, the code to look at, the arguments' names."""
+"""Turns callables into facts: the name to show, the code, the names of the arguments."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LOOKUPS = ("LOAD_GLOBAL", "LOAD_NAME")
 
 
 def below_wrappers(function: Any, until: tuple[type, ...] | type = ()) -> Any:
-    """The innermost function under partial, `functools.wraps` and bound methods, or the first of a type."""
+    """The innermost function below partial, `functools.wraps` and bound methods, or the first that is an `until`."""
     for _ in range(_LONGEST_CHAIN):
         inner = None if isinstance(function, until) else next_inside(function)
         if inner is None:
@@ -41,15 +41,15 @@ def owner_of(function: Any) -> Any:
 
 
 def filled(args: tuple[Any, ...], static: Container[int], dynamic: Iterable[Any]) -> tuple[Any, ...]:
-    """All arguments of a call, with these for the differentiated ones."""
-    left = iter(dynamic)
-    return tuple(arg if i in static else next(left) for i, arg in enumerate(args))
+    """All arguments of a call, with the differentiated ones replaced by `dynamic`."""
+    remaining = iter(dynamic)
+    return tuple(arg if i in static else next(remaining) for i, arg in enumerate(args))
 
 
 def with_variables(
     function: types.FunctionType, scope: dict[str, Any], cells: tuple[types.CellType, ...] | None
 ) -> types.FunctionType:
-    """Another function that does the same, with these for its globals and its closure."""
+    """A copy of a function with other globals and another closure."""
     copy = types.FunctionType(function.__code__, scope, function.__name__, function.__defaults__, cells)
     copy.__kwdefaults__, copy.__qualname__ = function.__kwdefaults__, function.__qualname__
     copy.__module__, copy.__doc__ = function.__module__, function.__doc__
@@ -58,19 +58,22 @@ def with_variables(
 
 
 def with_rules(custom: Any, **parts: Any) -> Any:
-    """Another custom_vjp function like this one, with these for its parts: `fun`, `fwd`, `bwd`."""
+    """A copy of a custom_vjp function with other `parts`: `fun`, `fwd`, `bwd`."""
     copy = object.__new__(type(custom))
     copy.__dict__.update(custom.__dict__, **parts)
     return copy
 
 
 def setting(custom: Any, name: str) -> Any:
-    """A setting of a custom_vjp function that not every JAX has; asked for, it would be the user's function's."""
+    """A setting of a custom_vjp function that not every JAX has, else None.
+
+    `getattr` would go on to the attributes of the user's function.
+    """
     return vars(custom).get(name)
 
 
 def next_inside(function: Any) -> Any:
-    """What one wrapper wraps, None where it wraps nothing that it tells."""
+    """The function inside one wrapper, None where there is none or it cannot be reached."""
     if isinstance(function, (functools.partial, internals.PartialInside)):
         return function.func
     if isinstance(function, internals.CustomVjp):
@@ -84,7 +87,7 @@ def next_inside(function: Any) -> Any:
 
 @functools.lru_cache(maxsize=1024)
 def global_names(code: types.CodeType) -> frozenset[str]:
-    """The globals that a function looks up, in the functions inside it too; attributes are none."""
+    """The globals that a function and the functions inside it look up; names of attributes are not included."""
     names = {instruction.argval for instruction in dis.get_instructions(code) if instruction.opname in _LOOKUPS}
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
@@ -94,11 +97,11 @@ def global_names(code: types.CodeType) -> frozenset[str]:
 
 @functools.lru_cache(maxsize=1024)
 def attribute_paths(code: types.CodeType) -> frozenset[tuple[Any, ...]]:
-    """What a function looks up in globals, or in its closure's variables.
+    """The attribute and item lookups of a function that start at a global or a closure variable.
 
     `("Layer", "norm")` stands for `Layer.norm`, and `("table", ("norm",))` for `table["norm"]`.
     """
-    found: set[tuple[Any, ...]] = set()
+    paths: set[tuple[Any, ...]] = set()
     path: tuple[Any, ...] = ()
     key: tuple[Any, ...] = ()
     for instruction in dis.get_instructions(code):
@@ -107,25 +110,25 @@ def attribute_paths(code: types.CodeType) -> frozenset[tuple[Any, ...]]:
             path, key = (value,), ()
         elif path and not key and name in ("LOAD_ATTR", "LOAD_METHOD"):
             path = (*path, value)
-            found.add(path)
+            paths.add(path)
         elif path and not key and name == "LOAD_CONST" and type(value) in (str, int):
             key = (value,)
         elif key and name == "BINARY_SUBSCR":
             path, key = (*path, key), ()
-            found.add(path)
+            paths.add(path)
         else:
             path, key = (), ()
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            found |= {path for path in attribute_paths(constant) if path[0] not in code.co_cellvars}
-    return frozenset(found)
+            paths |= {path for path in attribute_paths(constant) if path[0] not in code.co_cellvars}
+    return frozenset(paths)
 
 
 class Functions:
-    """Makes one `Function` for each code object; for one check."""
+    """Makes one `Function` for each code object, during one check."""
 
     def __init__(self) -> None:
-        """Start with nothing known."""
+        """Start with empty caches."""
         self._by_code: dict[int, Function] = {}
         self._by_name: dict[str, Function] = {}
         self._signatures: weakref.WeakKeyDictionary[Any, inspect.Signature] = weakref.WeakKeyDictionary()
@@ -133,47 +136,47 @@ class Functions:
         self._custom: weakref.WeakKeyDictionary[Any, Custom] = weakref.WeakKeyDictionary()
 
     def of(self, function: Any) -> Function:
-        """The facts about a callable of any sort."""
+        """The facts about any callable."""
         if type(function) is types.FunctionType and "__wrapped__" not in function.__dict__:
-            known = self._by_code.get(id(function.__code__))
-            if known is not None:
-                return known
+            fact = self._by_code.get(id(function.__code__))
+            if fact is not None:
+                return fact
         inner = below_wrappers(function)
         code = code_of(inner)
         if code is None:
             code = code_of(attribute(type(inner), "__call__"))
-            if code is None or not is_user_code(code.co_filename):  # a library's way to call it, not its text
+            if code is None or not is_user_code(code.co_filename):  # the `__call__` of a library's class
                 name = _name(inner)
                 return self._by_name.setdefault(f"{name} {id(code)}", Function(name))
-        known = self._by_code.get(id(code))
-        if known is None:
-            known = self._by_code[id(code)] = Function(_name(inner), code, _arguments(code))
-        return known
+        fact = self._by_code.get(id(code))
+        if fact is None:
+            fact = self._by_code[id(code)] = Function(_name(inner), code, _arguments(code))
+        return fact
 
     def differentiated(self, function: Any) -> Function:
-        """The same, but of what `jax.grad` and the like made of a function: `grad(f)`."""
-        known, kind = self.of(function), ""
+        """The same, with `jax.grad` and the like in the name: `grad(f)`."""
+        fact, transformation = self.of(function), ""
         if type(function) is types.FunctionType and "__wrapped__" in function.__dict__:
-            kind = unwrap.transformation_name(function)
-        if kind not in _GRADIENTS:
-            return known
-        name = f"{kind}({self.differentiated(function.__wrapped__).name})"
-        return self._by_name.setdefault(f"{name} {id(known)}", Function(name, known.code, known.arguments))
+            transformation = unwrap.transformation_name(function)
+        if transformation not in _GRADIENTS:
+            return fact
+        name = f"{transformation}({self.differentiated(function.__wrapped__).name})"
+        return self._by_name.setdefault(f"{name} {id(fact)}", Function(name, fact.code, fact.arguments))
 
     def signature(self, function: Any) -> inspect.Signature | None:
-        """`inspect.signature`, read once; None where there is none, and for objects: these may say what they like."""
+        """`inspect.signature`, cached; None where there is none, and for callable objects, which may say anything."""
         if code_of(function) is None and not isinstance(function, internals.WRAPPERS):
             return None
-        known = self._signatures.get(function)
-        if known is None:
+        signature = self._signatures.get(function)
+        if signature is None:
             try:
-                known = self._signatures[function] = inspect.signature(function)
+                signature = self._signatures[function] = inspect.signature(function)
             except (TypeError, ValueError):
                 return None
-        return known
+        return signature
 
     def described(self, rule: Any) -> dict[str, Any]:
-        """What JAX asks of a rule in each call, and takes long to find; nothing of an object, which JAX has to ask."""
+        """Attributes of a rule that JAX reads in each call and that are slow to compute; {} for callable objects."""
         signature = self.signature(rule)
         if signature is None:
             return {}
@@ -181,16 +184,16 @@ class Functions:
 
     def custom(self, custom: Any) -> Custom:
         """The facts about a custom_vjp object and its rules."""
-        known = self._custom.get(custom)
-        if known is None or not known.are_of(custom):
-            known = self._custom[custom] = Custom(self, custom)
-        return known
+        facts = self._custom.get(custom)
+        if facts is None or not facts.are_of(custom):
+            facts = self._custom[custom] = Custom(self, custom)
+        return facts
 
     def rule(self, custom: Any, user_function: Any) -> CustomRule:
-        """The rules of a custom_vjp object as a fact; the identical one for equal rules."""
+        """The rules of a custom_vjp object as a fact; equal rules give the identical `CustomRule`."""
         function = self.of(user_function)
         is_gradient = user_function is not unwrap.unwrapped(custom.fun)  # made by custom_gradient
-        changed = setting(custom, "with_accums") or setting(custom, "with_logs")
+        bwd_has_other_signature = setting(custom, "with_accums") or setting(custom, "with_logs")
         rule = CustomRule(
             self._rule(custom.fwd, function if is_gradient else None, function.name),
             self._rule(custom.bwd, function if is_gradient else None, f"the gradient function of {function.name}"),
@@ -198,12 +201,12 @@ class Functions:
             bool(custom.symbolic_zeros),
             parameters(custom.fun),
             parameters(custom.fwd),
-            None if changed else parameters(custom.bwd),
+            None if bwd_has_other_signature else parameters(custom.bwd),
         )
         return self._rules.setdefault(rule, rule)
 
     def _rule(self, rule: Any, inside: Function | None, name: str) -> Function | None:
-        """The facts about a rule; of custom_gradient, whose rules are JAX's own, about the user's function."""
+        """The facts about a rule. Those of custom_gradient are JAX's own: there, about the user's function."""
         if rule is None:
             return None
         if inside is None:
@@ -212,7 +215,7 @@ class Functions:
 
 
 class Custom:
-    """A custom_vjp object's function and rules, and what they were made from."""
+    """The facts about a custom_vjp object: its function, its rules, its settings."""
 
     __slots__ = (
         "_rules", "_settings", "arity", "described", "function", "has_closures", "names", "rule", "snapshots", "static",
@@ -224,16 +227,16 @@ class Custom:
         user_function = unwrap.user_function(custom.fun).function
         self.function, self.rule = functions.of(user_function), functions.rule(custom, user_function)
         self.names = argument_names(user_function)
-        self.has_closures = any(attribute(below_wrappers(one), "__closure__") for one in rules)
-        self.described = {id(one): functions.described(one) for one in map(_below_partials, rules)}
+        self.has_closures = any(attribute(below_wrappers(rule), "__closure__") for rule in rules)
+        self.described = {id(rule): functions.described(rule) for rule in map(_below_partials, rules)}
         self.static = frozenset(custom.nondiff_argnums)
         self.arity = _arity(custom.fun)
-        self.snapshots: dict[str, Any] = {}  # of what the rules' names mean, by phase
+        self.snapshots: dict[str, Any] = {}  # of the names in the rules, by phase
         self._rules = tuple(map(_weak, rules))
         self._settings = custom.nondiff_argnums, custom.symbolic_zeros
 
     def are_of(self, custom: Any) -> bool:
-        """Whether these facts are still those of the object: its rules may be registered anew."""
+        """Whether these facts still hold for the object: `defvjp` may have been called again."""
         fun, fwd, bwd = self._rules
         return (
             fun() is custom.fun and fwd() is custom.fwd and bwd() is custom.bwd
@@ -248,19 +251,19 @@ def _below_partials(rule: Any) -> Any:
 
 
 def _arity(function: Any) -> int:
-    """How many arguments a function takes, where it takes just so many and all by position; else -1."""
+    """The number of positional parameters; -1 with keyword-only ones, and for what is not a plain function."""
     code = code_of(function)
     if code is None or "__wrapped__" in function.__dict__ or code.co_kwonlyargcount:
         return -1
     return int(code.co_argcount)
 
 
-def _weak(part: Any) -> Any:
-    """A reference that keeps no user's function alive, where there can be one."""
+def _weak(function: Any) -> Any:
+    """A weak reference, which does not keep the user's function alive; a strong one where there can be no weak one."""
     try:
-        return weakref.ref(part)
+        return weakref.ref(function)
     except TypeError:
-        return lambda: part
+        return lambda: function
 
 
 def _name(function: Any) -> str:
@@ -290,13 +293,13 @@ def argument_names(function: Any) -> tuple[str, ...]:
         bound, function = bound + 1, function.__func__
     inner = below_wrappers(function)
     code = code_of(inner)
-    if code is None:  # an object: its class says how it is called
+    if code is None:  # a callable object: the code is in its class
         bound, code = bound + 1, code_of(attribute(type(inner), "__call__"))
     return () if code is None else _arguments(code)[bound:]
 
 
 def parameters(function: Any) -> Parameters | None:
-    """How a user's function may be called by position; None if that is not known, and for a library's."""
+    """The positional parameters of a user's function; None where they are not known, and for a library's function."""
     bound = 0
     while isinstance(function, functools.partial):
         if function.keywords:
@@ -317,7 +320,7 @@ def parameters(function: Any) -> Parameters | None:
 
 
 def resolved(function: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[Any, ...]:
-    """The arguments by position, defaults filled in, as JAX hands them to a rule.
+    """The arguments by position, with defaults, as JAX passes them to a rule.
 
     Raises TypeError where they do not fit the signature; JAX then raises too.
     """

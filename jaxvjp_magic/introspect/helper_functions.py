@@ -1,10 +1,9 @@
-"""Which helpers of a rule mean something made from them by now, and whether the rules would fit with the helpers.
+"""Finds helpers of a rule whose names were overwritten by something made from them, and tries the rules without that.
 
-A name that means `vmap(score)`, where a function of the same file is called
-`score`, may be meant so: many correct programs map a helper under its own
-name. So the rules are tried with the helper itself, on shapes. What is then
-said rests on two things that happened: with what the name means now the
-program failed, and with the helper it would not.
+`score = vmap(score)` may be intended: many correct programs do it. So the
+rules are traced with the original helper, on shapes. A finding then rests on
+two observations: with the present value the program failed, and with the
+original helper it would not.
 """
 
 from __future__ import annotations
@@ -26,41 +25,41 @@ if TYPE_CHECKING:
 
 
 def overwritten(rule: Any, custom: Any) -> Iterator[tuple[Lookup, tuple[str, ...], Any]]:
-    """The helpers that a rule calls, or its function in its place, and that were overwritten: what each was, too."""
+    """The overwritten helpers that a rule calls, itself or through the custom_vjp function: lookup, chain, original."""
     function = below_wrappers(custom.fun)
-    found = list(name_lookup.lookups(rule))
-    if type(function) is types.FunctionType and any(one.value is custom for one in found):
-        found += name_lookup.lookups(function, helper=function.__name__)
-    for lookup in found:
+    lookups = list(name_lookup.lookups(rule))
+    if type(function) is types.FunctionType and any(lookup.value is custom for lookup in lookups):
+        lookups += name_lookup.lookups(function, helper=function.__name__)
+    for lookup in lookups:
         chain, original = _original(lookup.value, lookup.name, rule.__globals__)
         if original is not None and original is not custom and original is not custom.fun:
             yield lookup, chain, original
 
 
 def _original(value: Any, name: str, scope: dict[str, Any]) -> tuple[tuple[str, ...], Any]:
-    """What of this name and of this file a value was made from, and how; None where there is nothing."""
-    for steps, one in name_lookup.made_from(value):
-        is_of_the_file = isinstance(one, internals.CustomVjp) or attribute(one, "__globals__") is scope
-        if steps and is_of_the_file and name_of(one) == name:
-            return steps, one
+    """The function of this name and file that a value was made from, and the steps; None where there is none."""
+    for steps, function in name_lookup.made_from(value):
+        is_of_the_file = isinstance(function, internals.CustomVjp) or attribute(function, "__globals__") is scope
+        if steps and is_of_the_file and name_of(function) == name:
+            return steps, function
     return (), None
 
 
 def may_be_tried(custom: Any) -> bool:
-    """Whether the function and its rules are plain functions, of which there can be copies."""
-    return all(type(one) is types.FunctionType for one in (custom.fun, custom.fwd, custom.bwd))
+    """Whether the function and its rules are plain functions, which can be copied."""
+    return all(type(function) is types.FunctionType for function in (custom.fun, custom.fwd, custom.bwd))
 
 
 def fits_with(custom: Any, arguments: tuple[Any, ...], name: str, original: Any) -> bool:
-    """Whether function and rules would agree on these shapes, if `name` meant `original`; nothing is changed."""
+    """Whether function and rules would agree on these shapes, if `name` meant `original`. Changes nothing."""
     fun, fwd, bwd = _with((custom.fun, custom.fwd, custom.bwd), custom, name, original)
     static = set(custom.nondiff_argnums)
 
-    def all_of_them(*args: Any) -> Any:
+    def function_and_rules(*args: Any) -> Any:
         output, residuals = fwd(*args)
         return fun(*args), output, bwd(*(args[i] for i in sorted(static)), residuals, output)
 
-    expected, output, gradients = avals.shapes_of(all_of_them, arguments)
+    expected, output, gradients = avals.shapes_of(function_and_rules, arguments)
     dynamic = tuple(arg for i, arg in enumerate(arguments) if i not in static)
     return bool(_shapes(output) == _shapes(expected) and _shapes(tuple(gradients)) == _shapes(dynamic))
 
@@ -69,21 +68,21 @@ def _shapes(tree: Any) -> Any:
     return jax.tree_util.tree_map(lambda leaf: getattr(leaf, "shape", None), tree)
 
 
-def _with(parts: tuple[Any, ...], custom: Any, name: str, original: Any) -> Iterator[Any]:
-    """The functions as they would be if a name meant `original`: copies, in variables of their own."""
+def _with(functions: tuple[Any, ...], custom: Any, name: str, original: Any) -> Iterator[Any]:
+    """Copies of the functions for which `name` means `original`, with globals of their own."""
     scope = custom.fwd.__globals__
-    known = dict(scope)
+    copied_scope = dict(scope)
 
     def copy_of(function: Any) -> Any:
         if type(function) is not types.FunctionType or function.__globals__ is not scope:
             return function
         free = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
-        cells = tuple(types.CellType(meant(original)) if one == name else cell for one, cell in free)
-        return with_variables(function, known, cells)
+        cells = tuple(types.CellType(copied(original)) if variable == name else cell for variable, cell in free)
+        return with_variables(function, copied_scope, cells)
 
-    def meant(value: Any) -> Any:
+    def copied(value: Any) -> Any:
         return copy_of(custom.fun if value is custom else value)
 
-    known.update({key: meant(value) for key, value in scope.items()})
-    known[name] = meant(original)
-    yield from map(copy_of, parts)
+    copied_scope.update({key: copied(value) for key, value in scope.items()})
+    copied_scope[name] = copied(original)
+    yield from map(copy_of, functions)

@@ -1,10 +1,10 @@
-"""Which names a rule looks up that once meant its custom_vjp function, and no longer do.
+"""Takes a rule, and gives the names that it looks up, and which of them once meant its custom_vjp function.
 
-Identity at the moment the rule runs, no guessing: a name whose value leads to
-the custom_vjp object through `__wrapped__`, `.func` and the like, but is not
-it, has been overwritten by something made from it. A name like the function's
-own, with a value that does not lead there, may have been: that is recorded
-with an empty chain, and the checks decide.
+This compares identities when the rule runs, and does not guess. If a value
+leads to the custom_vjp object through `__wrapped__`, `.func` and the like, but
+is not that object, its name has been overwritten by something made from it.
+If a name is the function's own and its value does not lead there, it may have
+been overwritten: that is recorded with an empty chain, and the checks decide.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Lookup:
 def lookups(function: Any, owner: Any = None, helper: str = "", seen: frozenset[Any] = frozenset()) -> Iterator[Lookup]:
     """The globals and closure variables of a function, and of the user's helpers that it calls.
 
-    Of a method, bound to `owner`, the attributes of that object too.
+    For a method bound to `owner`, also the attributes of that object.
     """
     seen |= {function}
     code, cells, scope = function.__code__, function.__closure__ or (), function.__globals__
@@ -59,7 +59,7 @@ def lookups(function: Any, owner: Any = None, helper: str = "", seen: frozenset[
     found.extend(Lookup(name, "global", scope[name], helper) for name in global_names(code) if name in scope)
     found.extend(Lookup(_text(path), "attribute", value, helper) for path, value in attributes(function))
     found.extend(Lookup(f"self.{name}", "attribute", value, helper) for name, value in attributes_of(function, owner))
-    found = [one for one in found if not is_veiled(one.value)]
+    found = [lookup for lookup in found if not is_veiled(lookup.value)]
     yield from found
     if len(seen) <= _DEEPEST_HELPER:
         for lookup in found:
@@ -69,19 +69,19 @@ def lookups(function: Any, owner: Any = None, helper: str = "", seen: frozenset[
 
 
 def attributes_of(method: Any, owner: Any) -> Iterator[tuple[str, Any]]:
-    """The attributes of its own object that a method names, with their values."""
-    known = held_by(owner)
-    yield from ((name, known[name]) for name in method.__code__.co_names if name in known)
+    """The attributes of `owner` that a method names, with their values."""
+    held = held_by(owner)
+    yield from ((name, held[name]) for name in method.__code__.co_names if name in held)
 
 
 def attributes(function: Any) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """What a function looks up in objects, modules and containers of the user's, with the paths that lead there."""
-    known = ((path, attribute(function, path)) for path in attribute_paths(function.__code__))
-    yield from ((path, value) for path, value in known if value is not None)
+    """What a function looks up in the user's objects, modules and containers: paths and values."""
+    resolved = ((path, attribute(function, path)) for path in attribute_paths(function.__code__))
+    yield from ((path, value) for path, value in resolved if value is not None)
 
 
 def attribute(function: Any, path: tuple[Any, ...]) -> Any:
-    """What one of `attribute_paths` leads to, without running anything; None where it leads nowhere."""
+    """The value at one of the `attribute_paths`, found without running anything; None where there is none."""
     value, free = function.__globals__.get(path[0]), function.__code__.co_freevars
     if path[0] in free:
         try:
@@ -116,10 +116,10 @@ def _attribute(value: Any, name: str) -> Any:
 
 
 def _file_of(owner: type) -> Any:
-    """The file of a class: that of a method in its body, or of its module where no method tells.
+    """The file of a class: that of a method in its body, or of its module where there is no such method.
 
-    A program's classes are of `__main__` also where that is the program's
-    runner, `python -m pytest` for instance, or no file at all.
+    The methods come first, because a program's classes may be in a `__main__`
+    that has no file, or that of a runner such as `python -m pytest`.
     """
     for held in vars(owner).values():
         method = below_wrappers(held.__func__ if isinstance(held, (staticmethod, classmethod)) else held)
@@ -133,15 +133,15 @@ def _file_of(owner: type) -> Any:
 
 
 def _text(path: tuple[Any, ...]) -> str:
-    """`Layer.norm`, `table['norm']`: as `ast.unparse` writes it."""
+    """A path as `ast.unparse` writes it: `Layer.norm`, `table['norm']`."""
     return "".join([path[0], *(f"[{step[0]!r}]" if isinstance(step, tuple) else f".{step}" for step in path[1:])])
 
 
 def leaked_tracers(rule: Any, owner: Any = None) -> Iterator[str]:
-    """The globals of a rule that hold a tracer, themselves or in a dictionary, a list or a set.
+    """The globals of a rule that are a tracer, or a container with one in it.
 
-    Also the attributes of the object that a method is bound to. A closure may
-    hold one by right: that of the function around it.
+    Also the attributes of the object that a method is bound to. Closures are
+    left out: they may hold a tracer of the enclosing function.
     """
     held = [(name, rule.__globals__.get(name)) for name in global_names(rule.__code__)]
     held += [(f"self.{name}", value) for name, value in attributes_of(rule, owner)]
@@ -149,7 +149,7 @@ def leaked_tracers(rule: Any, owner: Any = None) -> Iterator[str]:
 
 
 def holds_tracer(value: Any) -> bool:
-    """Whether this is a tracer, or a dictionary, a list, a tuple or a set with one in it."""
+    """Whether a value is a tracer, or a dictionary, list, tuple or set with one in it."""
     if is_veiled(value):
         return False
     container = value.values() if isinstance(value, dict) else value
@@ -158,7 +158,7 @@ def holds_tracer(value: Any) -> bool:
 
 
 def data_lookups(rule: Any) -> Iterator[tuple[str, Any]]:
-    """The names in a rule that mean data, no functions: with what holds the name, its globals or its cell."""
+    """The names in a rule that mean data and not functions, each with its cell or the globals."""
     for name, cell in zip(rule.__code__.co_freevars, rule.__closure__ or (), strict=True):
         with contextlib.suppress(ValueError):  # not yet bound
             if _is_data(cell.cell_contents):
@@ -168,7 +168,7 @@ def data_lookups(rule: Any) -> Iterator[tuple[str, Any]]:
 
 
 def global_data(rule: Any) -> Iterator[tuple[str, Any]]:
-    """The globals of a rule that are data, no functions, with their values."""
+    """The globals of a rule that are data and not functions, with their values."""
     for name in global_names(rule.__code__):
         value = rule.__globals__.get(name)
         if name in rule.__globals__ and _is_data(value):
@@ -182,7 +182,7 @@ def _is_data(value: Any) -> bool:
 
 
 def defined_again(rule: Any) -> Any:
-    """The function that a rule's own name means now, where it is another one with other code."""
+    """The function that a rule's own name means now, where that is another function with other code; else None."""
     name = rule.__name__
     now = rule.__globals__.get(name)
     if rule.__qualname__ != name or now is rule or type(now) is not types.FunctionType:
@@ -194,13 +194,13 @@ def defined_again(rule: Any) -> Any:
 
 
 def _text_of(code: types.CodeType) -> tuple[Any, ...]:
-    """What a function does, wherever it is defined: the same for a cell that is run again unchanged."""
-    constants = tuple(_text_of(one) if isinstance(one, types.CodeType) else repr(one) for one in code.co_consts)
+    """Equal for code that does the same wherever it is defined, as when a cell is run again unchanged."""
+    constants = tuple(_text_of(const) if isinstance(const, types.CodeType) else repr(const) for const in code.co_consts)
     return code.co_code, code.co_names, code.co_varnames, code.co_freevars, constants
 
 
 def made_from(value: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """A function, what it was made from, what that was: each with what was made of it, outermost first."""
+    """A function, what it was made from, and so on, each with the steps that were applied to it, outermost first."""
     steps: tuple[str, ...] = ()
     while callable(value) and not isinstance(value, _NEVER_A_FUNCTION) and len(steps) < _LONGEST_CHAIN:
         yield steps, value
@@ -209,17 +209,17 @@ def made_from(value: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
 
 
 def chain_to(value: Any, custom: Any) -> tuple[str, ...] | None:
-    """What was made of `custom` to give `value`, outermost first; None where value is not made of it."""
-    return next((steps for steps, one in made_from(value) if one is custom), None)
+    """The steps that made `value` from `custom`, outermost first; None where it was not made from it."""
+    return next((steps for steps, function in made_from(value) if function is custom), None)
 
 
 def own_names_of(custom: Any) -> tuple[Any, Any]:
-    """The names that a custom_vjp function has from its function."""
+    """The `__name__` and `__qualname__` that a custom_vjp object copied from its function."""
     return vars(custom).get("__name__"), vars(custom).get("__qualname__")
 
 
 def overwritten(rule: Any, custom: Any, owner: Any = None) -> Iterator[tuple[Lookup, tuple[str, ...]]]:
-    """The lookups of a rule that used to be `custom`, with the chain that leads back to it."""
+    """The lookups of a rule that used to mean `custom`, with the chain that leads back to it."""
     own_names = own_names_of(custom)
     for lookup in lookups(rule, owner):
         value = lookup.value

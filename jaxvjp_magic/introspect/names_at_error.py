@@ -1,4 +1,4 @@
-"""What the names meant on the line where the program ended in an exception."""
+"""Takes the exception that ended the program, and gives what the names on its line meant, as an `ErrorFact`."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
 
 def error_fact(error: BaseException | None) -> ErrorFact | None:
-    """The exception with the globals of the innermost user's frame; None where jax was never imported."""
+    """The exception with the names in the innermost frame of the user's; None where jax was never imported."""
     if error is None or "jax" not in sys.modules:
         return None
     entry, raised = innermost(error), describe_error(error)
     if entry is None:
         return ErrorFact(raised)
-    # Only what the line names: a session has many other objects, some of which do not like to be looked at.
+    # Only what the line names: a session has many other objects, and some react when they are inspected.
     frame = entry.tb_frame
     named = _names_on(frame.f_code, entry.tb_lineno)
     not_callable, transformed = _meanings({name: frame.f_globals[name] for name in named if name in frame.f_globals})
-    known = {**frame.f_globals, **frame.f_locals}
-    pullbacks = {name for name in (*frame.f_code.co_names, *frame.f_locals) if _is_pullback(known.get(name))}
-    tuples = {name for name in named if issubclass(type(known.get(name)), tuple)}
+    variables = {**frame.f_globals, **frame.f_locals}
+    pullbacks = {name for name in (*frame.f_code.co_names, *frame.f_locals) if _is_pullback(variables.get(name))}
+    tuples = {name for name in named if issubclass(type(variables.get(name)), tuple)}
     in_function = frame.f_code.co_name != "<module>"
     return ErrorFact(raised, not_callable, transformed, frozenset(pullbacks), frozenset(tuples), in_function)
 
@@ -40,8 +40,8 @@ def _is_pullback(value: Any) -> bool:
 
 def _names_on(code: types.CodeType, line: int) -> set[str]:
     """The names that are looked up on one line."""
-    found = (one for one in dis.get_instructions(code) if one.positions and one.positions.lineno == line)
-    return {one.argval for one in found if one.opname.startswith("LOAD_") and isinstance(one.argval, str)}
+    on_line = (op for op in dis.get_instructions(code) if op.positions and op.positions.lineno == line)
+    return {op.argval for op in on_line if op.opname.startswith("LOAD_") and isinstance(op.argval, str)}
 
 
 def _meanings(names: dict[str, Any]) -> tuple[dict[str, str], dict[str, str]]:

@@ -1,4 +1,4 @@
-"""Whose code is running: the user's line of a call, and tracebacks without our frames."""
+"""Takes frames and tracebacks, and gives the user's line of a call; removes the frames of this package."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _library_folders() -> tuple[str, ...]:
 
 @functools.lru_cache(maxsize=4096)
 def is_user_code(filename: str) -> bool:
-    """Whether a person wrote this file: no library, no standard library, not generated."""
+    """Whether the user wrote this file: it is not from a library or the standard library, and not generated."""
     if filename.startswith("<"):
         return filename.startswith(_GENERATED_BUT_TYPED)
     path = os.path.abspath(filename)
@@ -40,7 +40,7 @@ def is_user_code(filename: str) -> bool:
 
 
 def user_frame(frame: types.FrameType | None) -> types.FrameType | None:
-    """The nearest frame, from this one outward, that runs the user's code."""
+    """The innermost frame, from this one outward, that runs the user's code."""
     while frame is not None and not is_user_code(frame.f_code.co_filename):
         frame = frame.f_back
     return frame
@@ -55,7 +55,7 @@ def user_lines(frame: types.FrameType | None) -> Iterator[Place]:
 
 @functools.lru_cache(maxsize=4096)
 def _place(filename: str, code: types.CodeType, instruction: int, line: int) -> Place:
-    # Equal code of two files is equal to the cache: a cell that is run again has another file name.
+    # The file name is a key of its own: a cell that is run again has equal code in another file.
     first, last, start, end = next(itertools.islice(code.co_positions(), instruction // 2, None), (None,) * 4)
     if first is None:
         return Place(filename, line)
@@ -63,18 +63,18 @@ def _place(filename: str, code: types.CodeType, instruction: int, line: int) -> 
 
 
 def place_of(frame: types.FrameType | None) -> Place | None:
-    """The line, and where it is known the columns, at which a frame is."""
+    """The line at which a frame is, with the columns where they are known."""
     return frame and _place(frame.f_code.co_filename, frame.f_code, frame.f_lasti, frame.f_lineno)
 
 
 def innermost(error: BaseException) -> types.TracebackType | None:
     """The innermost entry of the user's code in a traceback."""
-    found, entry = None, error.__traceback__
+    last, entry = None, error.__traceback__
     while entry is not None:
         if is_user_code(entry.tb_frame.f_code.co_filename):
-            found = entry
+            last = entry
         entry = entry.tb_next
-    return found
+    return last
 
 
 def place_of_error(error: BaseException) -> Place | None:
@@ -85,25 +85,25 @@ def place_of_error(error: BaseException) -> Place | None:
 
 
 def describe_error(error: BaseException, frame: types.FrameType | None = None) -> Raised:
-    """An exception as a fact; it is on its way through `frame`, whose callers it has not reached."""
+    """An exception as a fact. It is now passing through `frame`; the callers of that are not in its traceback yet."""
     try:
         message = str(error)
     except Exception:  # noqa: BLE001 (an exception whose own __str__ raises)
         message = ""
-    if len(message) > _LONGEST_MESSAGE:  # what helps may stand at its end
+    if len(message) > _LONGEST_MESSAGE:  # the helpful part may be at its end
         message = f"{message[: _LONGEST_MESSAGE // 2]} ... {message[-_LONGEST_MESSAGE // 2 :]}"
     at = place_of_error(error)
     return Raised(type(error).__name__, message, at or place_of(user_frame(frame)), at is not None)
 
 
 def drop_own_frames(error: BaseException) -> None:
-    """Take our frames off the near end of a traceback.
+    """Remove the outermost entries of a traceback that are frames of this package.
 
-    Called in an `except` block that ends in a bare `raise`: re-raising adds no
-    entry for the frame that does it, so the user's traceback is the one that
-    there would be without us.
+    Call it in an `except` block that ends in a bare `raise`: re-raising adds no
+    entry for its own frame, so the user sees the traceback that there would be
+    without a check.
     """
-    with contextlib.suppress(Exception):  # the traceback is longer then, by frames that say whose they are
+    with contextlib.suppress(Exception):  # else the traceback is longer, by frames that are clearly not the user's
         entry = error.__traceback__
         while entry is not None and entry.tb_frame.f_code.co_filename.startswith(_PACKAGE):
             entry = entry.tb_next
@@ -111,9 +111,9 @@ def drop_own_frames(error: BaseException) -> None:
 
 
 def is_own_fault(error: BaseException) -> bool:
-    """Whether an exception was raised by a line of ours, and not in JAX or in a function of the program.
+    """Whether this package raised an exception, and not JAX or a function of the program.
 
-    Told by the innermost frame, so it is asked where JAX leaves tracebacks whole.
+    The innermost frame decides, so call it where JAX has not filtered the traceback.
     """
     entry = error.__traceback__
     while entry is not None and entry.tb_next is not None:
@@ -122,21 +122,21 @@ def is_own_fault(error: BaseException) -> bool:
 
 
 class UserCode:
-    """What fails in JAX or in the program's functions is an answer, and passes over; a fault of ours does not.
+    """A context that suppresses errors of JAX and of the program's functions: that they fail is an answer.
 
-    Nor does an interrupt, which is the user's; whatever else the program's functions raise here is none of theirs.
+    Errors of this package pass through, and so does KeyboardInterrupt, which is the user's.
     """
 
     def __enter__(self) -> None:
-        """From here on."""
+        """Do nothing."""
 
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> bool:
-        """To here."""
+    def __exit__(self, error_type: object, error: BaseException | None, traceback: object) -> bool:
+        """Suppress what is not this package's own fault."""
         return error is not None and not isinstance(error, KeyboardInterrupt) and not is_own_fault(error)
 
 
 def caller(depth: int) -> types.FrameType | None:
-    """The frame `depth` levels above the one that asks, or None."""
+    """The frame `depth` levels above the calling one, or None."""
     try:
         return sys._getframe(depth + 1)  # noqa: SLF001 (inspect.stack() reads every file on the stack)
     except ValueError:

@@ -1,7 +1,7 @@
-"""Attributes of the program's objects, read without running anything of theirs.
+"""Takes an object of the program, and gives its attributes without running any of its code.
 
-A lazy proxy loads what it stands for as soon as anything is read of it, its
-`__class__` included, so even `isinstance` loads it; a mock answers any name.
+A lazy proxy loads its target as soon as anything is read of it, even its
+`__class__`, so `isinstance` loads it too. A mock has every attribute.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import types
 import weakref
 from typing import Any
 
-# To read an attribute of these runs nothing of the program's.
-_PLAIN_KINDS = (
+# Reading an attribute of these runs no code of the program's.
+_PLAIN_TYPES = (
     types.FunctionType, types.BuiltinFunctionType, types.MethodDescriptorType, types.WrapperDescriptorType,
 )  # fmt: skip
 _FROM_C = (types.GetSetDescriptorType, types.MemberDescriptorType)
@@ -20,55 +20,55 @@ _classes_of: Any = type.__dict__["__mro__"].__get__  # whatever a metaclass says
 
 
 def is_veiled(value: Any) -> bool:
-    """Whether an object says itself what it is: a proxy, a mock, a module that is loaded when it is used."""
-    kind = type(value)
-    if kind in _PLAIN_KINDS:
+    """Whether a class overrides attribute access or `__class__`: a proxy, a mock, a lazily loaded module."""
+    value_type = type(value)
+    if value_type in _PLAIN_TYPES:
         return False
-    if kind in weakref.ProxyTypes:
+    if value_type in weakref.ProxyTypes:
         return True
-    for one in _classes_of(kind):
-        if one in (object, type, types.ModuleType):
+    for cls in _classes_of(value_type):
+        if cls in (object, type, types.ModuleType):
             return False
-        held = vars(one)
+        held = vars(cls)
         if "__class__" in held or isinstance(held.get("__getattribute__"), types.FunctionType):
             return True
     return False
 
 
 def attribute(value: Any, name: str, default: Any = None) -> Any:
-    """An attribute, where reading it runs nothing of the program's; else `default`."""
-    if type(value) in _PLAIN_KINDS:
+    """An attribute, where reading it runs no code of the program's; else `default`."""
+    if type(value) in _PLAIN_TYPES:
         return getattr(value, name, default)
     return _read(inspect.getattr_static(value, name, default), value, default)
 
 
 def held_by(value: Any) -> dict[str, Any]:
-    """The attributes of an object's own; of an instance, not those of its class."""
-    for kind in _classes_of(type(value)):
-        if "__dict__" in vars(kind):
-            held = _read(vars(kind)["__dict__"], value, None)
+    """The object's own `__dict__`, without the attributes of its class; empty where it has none."""
+    for cls in _classes_of(type(value)):
+        if "__dict__" in vars(cls):
+            held = _read(vars(cls)["__dict__"], value, None)
             return held if type(held) is dict else {}
     return {}
 
 
-def _read(found: Any, value: Any, default: Any) -> Any:
-    """What a descriptor in C gives; anything else is what it is."""
-    if type(found) not in _FROM_C:
-        return found
+def _read(member: Any, value: Any, default: Any) -> Any:
+    """What a descriptor written in C gives for `value`; any other class member as it is."""
+    if type(member) not in _FROM_C:
+        return member
     try:
-        return found.__get__(value, type(value))
-    except (AttributeError, TypeError):  # a slot that is empty, or one of a class
+        return member.__get__(value, type(value))
+    except (AttributeError, TypeError):  # an empty slot, or a slot read on the class
         return default
 
 
 def code_of(function: Any) -> types.CodeType | None:
-    """The code of a function or of a bound method; None for any other object, whatever it says."""
+    """The code of a function or of a bound method; None for any other object, even with a `__code__`."""
     while type(function) is types.MethodType:
         function = function.__func__
     return function.__code__ if type(function) is types.FunctionType else None
 
 
 def name_of(value: Any) -> str:
-    """The name of a function, of a class, of what JAX made of a function; "" for other objects."""
+    """The name of a function, a class or a JAX transformation of a function; "" for other objects."""
     name = attribute(value.__func__ if type(value) is types.MethodType else value, "__name__")
     return name if type(name) is str else ""

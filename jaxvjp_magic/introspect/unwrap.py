@@ -1,7 +1,7 @@
-"""What JAX wraps around a user's function, and how to look through it.
+"""Takes a function that JAX wrapped around a user's, and gives the user's function and the name of the wrapper.
 
-Told by where code comes from and by what it closes over: a function inside JAX
-has no other mark.
+A wrapper is recognized by the file of its code and by its closure variables:
+functions inside JAX have no other mark.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PLUMBING = tuple(os.path.join(SOURCES, "_src", name) for name in ("numpy", "lax
 
 
 def is_plumbing(function: Any) -> bool:
-    """Whether this is a function of JAX's own that runs none of the user's: an operation, one of jax.numpy's."""
+    """Whether a function is JAX's own and runs none of the user's: a primitive, a function of jax.numpy."""
     code = code_of(function)
     if code is None:
         return False
@@ -33,12 +33,12 @@ def is_plumbing(function: Any) -> bool:
 
 
 def unwrapped(fun: Any) -> Any:
-    """The function in a WrappedFun (JAX 0.8 and 0.9), any other callable as it is."""
+    """The function in a WrappedFun (JAX 0.8 and 0.9); any other callable as it is."""
     return getattr(fun, "f", fun) if type(fun).__name__ == "WrappedFun" else fun
 
 
 class UserFunction(NamedTuple):
-    """What a user differentiates, below what JAX wrapped around it."""
+    """The function that a user differentiates, below the wrappers of JAX."""
 
     function: Any
     positions: tuple[int, ...] | None = None  # of the arguments that are differentiated; None for all
@@ -46,7 +46,7 @@ class UserFunction(NamedTuple):
 
 
 def user_function(fun: Any) -> UserFunction:
-    """Look through grad's selection of arguments and through custom_gradient."""
+    """The user's function, below the argument selection of `grad` and below custom_gradient."""
     code = code_of(fun)
     if code is None:
         return _inside_object(fun)
@@ -77,19 +77,19 @@ def _inside_object(fun: Any) -> UserFunction:
 
 
 _contents = operator.attrgetter("cell_contents")
-_selections: dict[int, tuple[types.CodeType, Selected | None]] = {}  # JAX's: to hash code would take longer
+_selections: dict[int, tuple[types.CodeType, Selected | None]] = {}  # by the id of JAX's code: hashing code is slower
 
 
 def _selection(code: types.CodeType) -> Selected | None:
-    """What takes, of all that a function of JAX's closes over, what it selects arguments by; None for others."""
-    known = _selections.get(id(code))
-    if known is None:
+    """Takes the cells of JAX's argument selection out of its closure; None for any other code of JAX."""
+    cached = _selections.get(id(code))
+    if cached is None:
         free, selected = code.co_freevars, None
         if code.co_name == "f_wrapped" and "dyn_argnums" in free:  # argnums_partial2, 0.10 on
             wanted = ("f", "dyn_argnums", "static_args", "kwargs")
             selected = operator.itemgetter(*(free.index(name) for name in wanted if name in free))
-        known = _selections[id(code)] = code, selected
-    return known[1]
+        cached = _selections[id(code)] = code, selected
+    return cached[1]
 
 
 def _is_custom_gradient(fun: Any) -> bool:
@@ -103,7 +103,7 @@ def _closure(fun: Any) -> dict[str, Any]:
 
 
 def way_in(frame: types.FrameType | None) -> tuple[str, types.FrameType | None]:
-    """How `jax.vjp` was reached ("grad", "jacrev", ..., or "vjp"), and the frame that asked for it."""
+    """The name of JAX's function that led to `jax.vjp` ("grad", "jacrev", ..., "vjp"), and the frame that called it."""
     outermost = None
     while frame is not None:
         code = frame.f_code
@@ -117,7 +117,7 @@ def way_in(frame: types.FrameType | None) -> tuple[str, types.FrameType | None]:
 
 
 def transformation_name(function: Any) -> str:
-    """The transformation that made this function ("vmap", "jit"), "" where it is none of JAX's."""
+    """The transformation that made this function ("vmap", "jit"), "" where JAX did not make it."""
     if isinstance(function, PjitFunction):
         return "jit"
     if isinstance(function, functools.partial):
