@@ -1,7 +1,7 @@
-"""A call as a picture: forward from primals to output, residuals down, backward from cotangent to gradients.
+"""Draw a call as an SVG picture: primals to output on top, residuals down, cotangent to gradients below.
 
-The picture is laid out as boxes, arrows and texts with their places, and drawn
-as SVG, for the static page and for the widget.
+`scene` lays out boxes, arrows and texts; `draw` makes the SVG, for the static
+page and for the widget.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from jaxvjp_magic.rendering.report_view import RowView
     from jaxvjp_magic.results.model import Call
 
-# Of Okabe and Ito's palette, which people with colour-blindness tell apart.
+# From Okabe and Ito's palette, whose colours stay distinct with colour blindness.
 HUES = {Severity.ERROR: "#d55e00", Severity.WARNING: "#e69f00", Severity.NOTE: "#0072b2"}
 _ON_HUE = {Severity.ERROR: "#fff", Severity.WARNING: "#000", Severity.NOTE: "#fff"}
-_CHARACTER = 7.3  # the width of a letter of 12 px
+_CHARACTER = 7.3  # the width of a character of 12 px
 _LINE = 17
 _LABEL = 18  # the room for a label above a box
 _ARROW = 44
-_DROP = 20  # of the arrows to and from the residuals
+_DROP = 20  # the length of the arrows to and from the residuals
 _PADDING = 10
 _PILL = 28
 _STACKED = 3  # the most sheets behind a box
@@ -39,7 +39,7 @@ _WIDEST = 30
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Box:
-    """A phase's leaves, or a rule (`round`); `stack` sheets behind it stand for the axes of a vmap."""
+    """A phase's leaves, or a rule (`round`); the `stack` sheets behind it are the axes of a vmap."""
 
     x: int
     y: int
@@ -52,12 +52,12 @@ class Box:
     stack: int = 0
     missing: bool = False
     round: bool = False
-    aside: int = 0  # how far its label moves to the right, if an arrow comes from above
+    aside: int = 0  # how far the label moves to the right to make room for an arrow from above
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Arrow:
-    """A straight arrow, with the severity of what does not fit there."""
+    """A straight arrow; `mark` is the severity of a mismatch there."""
 
     x1: int
     y1: int
@@ -68,7 +68,7 @@ class Arrow:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Scene:
-    """A picture, laid out; `title` and `words` say what it shows."""
+    """A laid-out picture; `title` and `words` describe it as text."""
 
     title: str
     words: str
@@ -81,7 +81,7 @@ class Scene:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Part:
-    """One phase, before it has a place."""
+    """One phase, before layout."""
 
     label: str
     cell: Cell
@@ -110,8 +110,8 @@ class _Part:
         )
 
 
-def _wide(letters: int) -> int:
-    return math.ceil(letters * _CHARACTER) + 2 * _PADDING
+def _wide(characters: int) -> int:
+    return math.ceil(characters * _CHARACTER) + 2 * _PADDING
 
 
 def scene(row: RowView) -> Scene:
@@ -125,7 +125,7 @@ def scene(row: RowView) -> Scene:
     backward = not (residuals.missing and cotangent.missing and gradients.missing)
     forward_name, backward_name = _names(call)
     stack = min(len(call.vmap), _STACKED)
-    above = f"one of {' × '.join(f'{size:,}' for size in call.vmap)} examples" if call.vmap else ""  # noqa: RUF001 (a sign of multiplication)
+    above = f"one of {' × '.join(f'{size:,}' for size in call.vmap)} examples" if call.vmap else ""  # noqa: RUF001 (a multiplication sign)
 
     left = max(primals.width, gradients.width)
     pill = max(_wide(len(forward_name)), _wide(len(backward_name)))
@@ -150,8 +150,10 @@ def scene(row: RowView) -> Scene:
         low = max(gradients.height, cotangent.height, _PILL)
         between = 2 * _DROP + _LABEL + residuals.height
         bottom = top + max(_PILL // 2 + between + _PILL // 2, high // 2 + low // 2 + 2 * _LABEL + sheets)
-        wide = residuals.width
-        held = residuals.at(centre - wide // 2, (top + bottom + _LABEL) // 2, wide, stack, wide // 2 + 6)
+        held_width = residuals.width
+        held = residuals.at(
+            centre - held_width // 2, (top + bottom + _LABEL) // 2, held_width, stack, held_width // 2 + 6
+        )
         boxes += [
             held,
             gradients.at(1, bottom, left, stack),
@@ -192,22 +194,22 @@ def _pill(centre: int, middle: int, width: int, name: str) -> Box:
 
 
 def _words(parts: Iterable[_Part], above: str) -> str:
-    """The picture for those who do not see it."""
-    said = []
+    """The picture in words, for screen readers."""
+    phases = []
     for part in parts:
         misfit = f" ({part.cell.mark}: does not fit)" if part.cell.mark else ""
-        said.append(f"{part.label} {', '.join(part.lines)}{misfit}")
-    return "; ".join([*said, *([above] if above else [])])
+        phases.append(f"{part.label} {', '.join(part.lines)}{misfit}")
+    return "; ".join([*phases, *([above] if above else [])])
 
 
 # The drawing -----------------------------------------------------------------------------------
-# What looks alike is drawn together: each picture is saved with the notebook, in few letters.
+# Shapes that look alike share an element, because each picture is saved with the notebook.
 
 _TEXT = "var(--jp-code-font-family,var(--vscode-editor-font-family,ui-monospace,monospace))"
 
 
 def draw(picture: Scene) -> str:
-    """The picture as inline SVG: text and lines have the colour of the text around them."""
+    """The picture as inline SVG: text and lines take the colour of the surrounding text."""
     parts = [f"<title>{_text(picture.title)}</title>", f"<desc>{_text(picture.words)}</desc>"]
     plain_arrows = "".join("".join(_line_and_head(arrow)) for arrow in picture.arrows if not arrow.mark)
     parts.append(f'<path d="{plain_arrows}" stroke="currentColor"/>')
@@ -263,13 +265,13 @@ def _marked_arrow(arrow: Arrow) -> Iterator[str]:
 
 
 def _sheet(box: Box, number: int) -> str:
-    """The upper and the right edge of a sheet behind the box, which is all that is seen of it."""
+    """The upper and the right edge of a sheet behind the box, the only visible parts."""
     x, y = box.x + _SHEET * number, box.y - _SHEET * number
     return f"M{x} {y + _SHEET}V{y}H{x + box.width}V{y + box.height}H{x + box.width - _SHEET}"
 
 
 def _rectangle(box: Box, more: str = "") -> str:
-    """The box, but for its mark; where it has one, it is drawn by itself."""
+    """The box as an element; "" for a marked box, which `_marked_rectangle` draws."""
     if box.mark and not more:
         return ""
     dashes = ' stroke-dasharray="3 3"' if box.missing else ""
@@ -283,7 +285,7 @@ def _marked_rectangle(box: Box) -> str:
 
 
 def _grey_texts(picture: Scene) -> Iterator[str]:
-    """The texts above the picture and above the boxes, and what did not run."""
+    """The texts above the picture and the boxes, and those of phases that did not run."""
     if picture.above:
         yield f'<text x="1" y="13">{_text(picture.above)}</text>'
     for box in picture.boxes:

@@ -1,4 +1,4 @@
-"""The sentences about what changed since the last run of the same cell, for every form of the report."""
+"""Turn the changes since the last run of the same cell into sentences, for every form of the report."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ def summary(changes: Changes) -> str:
     return f"since the last run: {', '.join(filter(None, counts)) or 'nothing changed'}"
 
 
-def _count(number: int, thing: str, how: str) -> str:
-    return f"{number:,} {thing}{'' if number == 1 else 's'} {how}" if number else ""
+def _count(number: int, noun: str, change: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'} {change}" if number else ""
 
 
 def lines(report: ReportData, changes: Changes) -> list[tuple[str, str]]:
     """Each change as a word and a sentence: ("gone", "NAM201 f was overwritten ...")."""
-    found = list(_lines(report, changes))
-    if len(found) <= MOST_LINES:
-        return found
-    return [*found[: MOST_LINES - 1], ("", f"and {len(found) - MOST_LINES + 1:,} more")]
+    pairs = list(_lines(report, changes))
+    if len(pairs) <= MOST_LINES:
+        return pairs
+    return [*pairs[: MOST_LINES - 1], ("", f"and {len(pairs) - MOST_LINES + 1:,} more")]
 
 
 def _lines(report: ReportData, changes: Changes) -> Iterator[tuple[str, str]]:
@@ -49,14 +49,14 @@ def _lines(report: ReportData, changes: Changes) -> Iterator[tuple[str, str]]:
     labels = {call.id: f"call {call.id}, {label(call)}" for call in report.calls}
     for shape in changes.shapes:
         yield "changed", f"{labels[shape.call]}: {difference(shape)}"
-    for number in changes.new_calls:
-        yield "new", labels[number]
+    for call_id in changes.new_calls:
+        yield "new", labels[call_id]
     for call in changes.gone_calls:
         yield "gone", f"the call of {label(call)}"
 
 
 def difference(shape: Shape) -> str:
-    """`output f32[3] → f32[]`; of many leaves those that differ."""
+    """`output f32[3] → f32[]`; only the leaves that differ, if both have as many."""
     old, new = shape.before, shape.now
     if len(old) == len(new):
         pairs = [(a, b) for a, b in zip(old, new, strict=True) if a != b]
@@ -65,6 +65,6 @@ def difference(shape: Shape) -> str:
 
 
 def few(types: tuple[str, ...]) -> str:
-    """The first of them, and how many more."""
+    """The first types, and how many more there are."""
     more = f" and {len(types) - _MOST_TYPES} more" if len(types) > _MOST_TYPES else ""
     return (", ".join(types[:_MOST_TYPES]) or "nothing") + more

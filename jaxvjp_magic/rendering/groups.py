@@ -1,4 +1,4 @@
-"""Findings in the order in which they are shown: each cause with what follows from it."""
+"""Put the findings of a report in the order in which they are shown: each cause with what follows from it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ def groups(report: ReportData) -> Iterator[tuple[int, list[int]]]:
     """Each finding once: the index of a cause, and those of the findings that follow from it."""
     caused = {effect for finding in report.findings for effect in finding.cause_of}
     seen: set[int] = set()
-    everything = range(len(report.findings))
-    # The second pass is for findings that are said to cause each other.
-    for index in [*(index for index in everything if index not in caused), *everything]:
+    indices = range(len(report.findings))
+    # The second pass is for findings that name each other as their cause.
+    for index in [*(index for index in indices if index not in caused), *indices]:
         if index not in seen:
             seen.add(index)
             yield index, list(_followers(report, index, seen))

@@ -1,8 +1,8 @@
-"""The report as static HTML: complete without a style sheet, a script or a live kernel.
+"""Render a report as static HTML, complete without a style sheet, a script or a live kernel.
 
 GitHub and nbviewer strip styles, so elements, words and symbols carry the whole
 meaning, and inline styles only arrange it. Notebook front ends style tables and
-code in their own ways: `all:revert` takes that off. Colours are mixed with the
+code in their own ways: `all:revert` undoes that. Colours are mixed with the
 text colour, so that they are readable in light, dark and high contrast themes.
 """
 
@@ -38,26 +38,26 @@ _FRAME = (
     "font:var(--jp-ui-font-size1,var(--vscode-font-size,13px))/1.5 var(--sans)"
 )
 _GREY = "opacity:.75"
-_HIDDEN = "font-size:0"  # read by screen readers, and seen where styles are stripped
+_HIDDEN = "font-size:0"  # read by screen readers, and visible where styles are stripped
 _MONO = "font:inherit;font-family:var(--mono)"
 _ALIGNED = {"#": ";text-align:right", "line": ";text-align:right", "call": ";text-align:left"}
-_MOST_BYTES = 29_500  # with its pictures; a notebook may have many reports
+_MOST_BYTES = 29_500  # including its pictures: a notebook may have many reports
 _WIDEST_LINE = 200
 _WRAPPED_FROM = 48
 _WIDEST_BAR = 6
 _KEPT_WHOLE = 30
 _NO_BREAK = "\u00a0"
 _DEEPEST_INDENT = 12
-_GO_TO_LINE = "jaxvjp:go-to-line"  # a command of our part of JupyterLab
+_GO_TO_LINE = "jaxvjp:go-to-line"  # a command of our JupyterLab extension
 
 
 def render_html(report: ReportData, changes: Changes | None = None) -> str:
-    """The whole report as one `<div>`: the same facts as the text form, the findings before the table."""
+    """The whole report as one `<div>`: the same facts as the text, with the findings before the table."""
     return html_of(ReportView(report, changes))
 
 
 def html_of(view: ReportView) -> str:
-    """The same of a report whose view is there."""
+    """The same, from a view."""
     above = [*_head(view), *(_since(view.since) if view.since is not None else ())]
     above += (_card(*group) for group in view.groups)
     below = list(map(_quiet, view.quiet))
@@ -73,13 +73,13 @@ def _bytes(parts: list[str]) -> int:
 
 
 def _table_within(view: ReportView, room: int) -> list[str]:
-    """The table with as many leaves in a cell as there is room for, and with one in any case."""
+    """The table with as many leaves per cell as fit into `room` bytes, but at least one."""
     tables = (list(_table(view, leaves)) for leaves in range(MOST_LEAVES, 0, -1))
     return next((parts for parts in tables if _bytes(parts) <= room), None) or list(_table(view, 1))
 
 
 def _text(text: str) -> str:
-    """Text as HTML that cannot be taken for anything but text."""
+    """Text with HTML's special characters escaped."""
     return html.escape(text)
 
 
@@ -88,7 +88,7 @@ def _paragraph(content: str, margin: str = "0") -> str:
 
 
 def _ink(severity: Severity) -> str:
-    """A colour for letters, which has a contrast of at least 4.5 on light and on dark."""
+    """A text colour with a contrast of at least 4.5 on light and on dark backgrounds."""
     return f"color:color-mix(in srgb,{HUES[severity]} {_SHARES[severity]}%,currentcolor)"
 
 
@@ -111,7 +111,7 @@ def _since(since: Since) -> Iterator[str]:
 
 
 def _quiet(quiet: CoverageLine) -> str:
-    """What was not looked at, in grey: one line, and in it, where there is more, the rest on demand."""
+    """What was not checked, in grey: one line, which unfolds if there is more."""
     if not quiet.lines:
         return _paragraph(f'<span style="{_GREY}">{_text(quiet.summary)}</span>', "8px 0 0")
     summary = f'<summary style="all:revert;cursor:pointer">{_text(quiet.summary)}</summary>'
@@ -121,7 +121,7 @@ def _quiet(quiet: CoverageLine) -> str:
 
 
 def _pictures(view: ReportView, room: int) -> Iterator[str]:
-    """The calls that findings are about, as pictures: as many as there is room for, and one in any case."""
+    """Pictures of the calls that findings are about: as many as fit into `room` bytes, but at least one."""
     opened = " open"
     for row in view.rows:
         if row.id not in view.shown_by_findings:
@@ -144,20 +144,20 @@ def _card(finding: FindingView, followers: Sequence[FindingView]) -> str:
 
 
 def _folded(finding: FindingView) -> str:
-    """A finding that follows from another: one line, and the rest on demand."""
-    head = f"{_code(finding)} {_text(finding.heading)}{_relation(finding)}"  # no button in a button
+    """A finding that follows from another: one line, which unfolds."""
+    head = f"{_code(finding)} {_text(finding.heading)}{_relation(finding)}"  # plain text: a summary is a button already
     summary = f'<summary style="all:revert;cursor:pointer;padding-left:1.3em;text-indent:-1.3em">{head}</summary>'
     return f'<details style="all:revert;margin-top:8px">{summary}\n' + "\n".join(_body(finding)) + "\n</details>"
 
 
 def _code(finding: FindingView) -> str:
     sign = f"{SYMBOLS[finding.severity]} {finding.severity} {_text(finding.code)}"
-    about = f"%vjpcheck explain {_text(finding.code)}"  # where the code's section is to be read
+    about = f"%vjpcheck explain {_text(finding.code)}"  # the command that shows the code's section
     return f'<b style="{_ink(finding.severity)}" title="{about}">{sign}</b>&ensp;'
 
 
 def _heading(finding: FindingView) -> str:
-    """The heading; the place in it is a button that our part of JupyterLab answers, and plain text elsewhere."""
+    """The heading; its place is a button for our JupyterLab extension, and looks like plain text elsewhere."""
     place = finding.place
     if place.line is None:
         return _text(finding.heading)
@@ -180,12 +180,12 @@ def _body(finding: FindingView) -> Iterator[str]:
 
 
 def _fix(words: str, code: str) -> str:
-    """`in words:  code`, or one of them."""
+    """`words: code`, or only one of them."""
     return _text(words) + (f'<code style="all:revert;{_MONO}">{_text(code)}</code>' if code else "")
 
 
 def _snippet(snippet: tuple[str, str, str, str], hue: str) -> str:
-    """The source line, as text wraps: below itself, not below its number."""
+    """The source line, with a hanging indent: it wraps below itself, not below its number."""
     number, *source = snippet
     hanging = len(number) + 3
     style = (
@@ -199,12 +199,12 @@ def _snippet(snippet: tuple[str, str, str, str], hue: str) -> str:
     )
 
 
-def _source(before: str, meant: str, after: str, *, hue: str, indent: int) -> str:
-    """The line with what is meant underlined, and with carets for where styles and `<u>` are stripped."""
-    if not meant:
+def _source(before: str, marked: str, after: str, *, hue: str, indent: int) -> str:
+    """The line with its marked part underlined, and with carets for pages that strip styles and `<u>`."""
+    if not marked:
         return html.escape(before + after)
-    underlined = f'<u style="text-decoration:underline 2px {hue};text-underline-offset:4px">{html.escape(meant)}</u>'
-    gutter, space, carets = " " * indent, " " * len(before), "^" * len(meant)
+    underlined = f'<u style="text-decoration:underline 2px {hue};text-underline-offset:4px">{html.escape(marked)}</u>'
+    gutter, space, carets = " " * indent, " " * len(before), "^" * len(marked)
     hidden = f'<span style="display:none">\n{gutter} │ {space}{carets}</span>'
     return f"{html.escape(before)}{underlined}{html.escape(after)}{hidden}"
 
@@ -213,26 +213,26 @@ def _table(view: ReportView, leaves: int) -> Iterator[str]:
     rows = [(row, row.cells_with(leaves)) for row in view.rows]
     used = [column for column in COLUMNS if column == "call" or any(_shown(cells[column]) for _, cells in rows)]
     caption = view.caption + (f"; residuals: {view.held} in all" if view.held and view.is_whole else "")
-    # The rows' lines are shadows: borders of rows need collapsed cells, and those need padding in each cell.
-    # Pages without a doctype do not hand the text's colour on to tables.
+    # The rules between rows are shadows: row borders need collapsed cells, and those need padding in each cell.
+    # In a page without a doctype, a table does not inherit the text colour.
     style = f"all:revert;color:inherit;border-spacing:14px 4px;margin:0;white-space:pre;{_MONO}"
-    above = f"all:revert;text-align:left;padding:0 14px;font-family:var(--sans);{_GREY}"
+    caption_style = f"all:revert;text-align:left;padding:0 14px;font-family:var(--sans);{_GREY}"
     head = f'<tr style="all:revert">{"".join(map(_column, ["#", *used]))}</tr>'
     yield '<div style="overflow-x:auto;margin-top:12px" role="region" aria-label="calls" tabindex="0">'
     yield f'<table style="{style}">'
-    yield f'<caption style="{above}">{caption}</caption>'
+    yield f'<caption style="{caption_style}">{caption}</caption>'
     yield f'<thead style="all:revert;text-align:left">{head}</thead>'
     yield '<tbody style="all:revert;text-align:left;vertical-align:baseline">'
-    # Numbers stand below each other by spaces, which are shorter than a style in each cell.
+    # Spaces align the numbers; they are shorter than a style in each cell.
     widths = {
         "#": len(str(max(row.id for row, _ in rows))),
         "line": max(len(cells["line"].lines[0]) for _, cells in rows),
     }
-    most = max(1, view.most_held)  # 0 where a vmap is over no examples
+    most_held = max(1, view.most_held)  # 0 if a vmap is over no examples
     for row, cells in rows:
         number = f"<td style=all:revert>{row.id:>{widths['#']}}</td>"
-        line = "".join(_cell(row, cells[column], column, most, widths.get(column, 0)) for column in used)
-        # In few letters: there may be hundreds of cells.
+        line = "".join(_cell(row, cells[column], column, most_held, widths.get(column, 0)) for column in used)
+        # Short, because there may be hundreds of rows.
         yield f'<tr style="all:revert;box-shadow:0 -1px #8884">{number}{line}</tr>'
     yield "</tbody></table></div>"
     if view.hidden_rows:
@@ -248,13 +248,13 @@ def _column(name: str) -> str:
     return f'<th scope="col" style="{style}"><span style="{_GREY}">{name}</span></th>'
 
 
-def _cell(row: RowView, cell: Cell, column: str, most: int, width: int) -> str:
-    """A cell; `most` is what the call with the most residuals holds."""
+def _cell(row: RowView, cell: Cell, column: str, most_held: int, width: int) -> str:
+    """A cell; `most_held` is the size of the residuals of the call that holds the most."""
     lines = [_line(line.rjust(width)) for line in cell.lines]
     if cell.mark:
         lines[cell.marked : cell.marked + 1] = [_marked(lines[cell.marked] if lines else "", cell.mark)]
     if column == "residuals" and row.call.residual_bytes:
-        lines[-1] += f" <span aria-hidden=true>{_bar(row.held_bytes / most)}</span>"
+        lines[-1] += f" <span aria-hidden=true>{_bar(row.held_bytes / most_held)}</span>"
     content = "<br>".join(lines)
     if column == "call":
         indent = 2 * _NO_BREAK * (min(row.depth, _DEEPEST_INDENT) - 1) + f"└{_NO_BREAK}" * bool(row.depth)
@@ -265,7 +265,7 @@ def _cell(row: RowView, cell: Cell, column: str, most: int, width: int) -> str:
 
 
 def _bar(share: float) -> str:
-    """A bar of letters, which need no style."""
+    """A bar of block characters, which need no style."""
     return "▂" * max(1, round(share * _WIDEST_BAR))
 
 
@@ -276,7 +276,7 @@ def _marked(line: str, mark: Severity) -> str:
 
 
 def _line(line: str) -> str:
-    """One leaf; a long one may wrap before its size, its note or its type, an endless one ends."""
+    """A leaf's line; a long one may wrap before its size, its note or its type, a very long one is cut."""
     shown = line if len(line) <= _WIDEST_LINE else line[: _WIDEST_LINE - 1] + "…"
     if len(line) > _WRAPPED_FROM:
         style = f"display:inline-block;max-width:{_WRAPPED_FROM}ch;vertical-align:top"

@@ -1,4 +1,4 @@
-"""One display output for every reader: the widget, the static page, the text, the data."""
+"""Make one display output of a report, for every front end: the widget, the static page, the text, the data."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ _FORMS = ("text/plain", "text/html", MIME_TYPE)
 
 
 def mime_bundle(report: ReportData, changes: Changes | None = None) -> dict[str, Any]:
-    """The report for a display output, by MIME type; bounded, for outputs are saved with the notebook.
+    """The report for a display output, by MIME type; bounded, because outputs are saved with the notebook.
 
-    Never raises: a form that cannot be made is left out, and the others say so
-    in a note; the text says it in one line.
+    Never raises. A form that cannot be made is left out, and a note in the others
+    says so; the text is replaced by one line.
     """
     bundle, failed = _made(report, changes, _FORMS)
     if failed:
-        kind, error = next(iter(failed.items()))
-        bundle, _ = _made(noted(report, f"show the report as {kind}", error), changes, tuple(bundle))
+        mime_type, error = next(iter(failed.items()))
+        bundle, _ = _made(noted(report, f"show the report as {mime_type}", error), changes, tuple(bundle))
         bundle.setdefault("text/plain", f"vjpcheck: could not show the report: {type(error).__name__}: {error}")
     return bundle
 
 
 def _made(
-    report: ReportData, changes: Changes | None, kinds: tuple[str, ...]
+    report: ReportData, changes: Changes | None, mime_types: tuple[str, ...]
 ) -> tuple[dict[str, Any], dict[str, Exception]]:
-    """The forms that can be made, and what the others failed with."""
+    """The forms that can be made, and the exceptions of the others."""
 
     @functools.cache
     def view() -> ReportView:
@@ -52,11 +52,11 @@ def _made(
         MIME_TYPE: lambda: full_data(shortened(report)),
     }
     bundle, failed = {}, {}
-    for kind in kinds:
+    for mime_type in mime_types:
         try:
-            bundle[kind] = forms[kind]()
-        except Exception as error:  # noqa: BLE001 (whatever it is, another form may not have it)
-            failed[kind] = error
+            bundle[mime_type] = forms[mime_type]()
+        except Exception as error:  # noqa: BLE001 (another form may work all the same)
+            failed[mime_type] = error
     return bundle, failed
 
 
@@ -67,9 +67,9 @@ def full_data(report: ReportData) -> dict[str, Any]:
 
 
 def with_widget(report: ReportData, changes: Changes | None = None) -> tuple[dict[str, Any], dict[str, Any], Any]:
-    """As `mime_bundle`, with the live widget; its metadata, and the widget, which somebody has to close.
+    """As `mime_bundle`, with the live widget: the data, the metadata and the widget, which the caller has to close.
 
-    Raises ImportError where anywidget is not there, or what it raises.
+    Raises ImportError without anywidget, and whatever anywidget raises.
     """
     from jaxvjp_magic.rendering.widget import ReportWidget
 

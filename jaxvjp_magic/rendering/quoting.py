@@ -1,4 +1,4 @@
-"""Text of the user's, made fit for showing: a line of the program, a fix, any name."""
+"""Make text from the user's program safe to show: a source line, a fix, a name."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ if TYPE_CHECKING:
 
 
 def is_in_a_cell(source: str) -> bool:
-    """Whether a place is in the checked cell or in an earlier one, and so in the notebook."""
+    """Whether a place is in the notebook: in the checked cell or in an earlier one."""
     return not source or source.startswith("In[")
 
 
 def plain(line: str) -> str:
-    """One line without control characters and without marks that turn its direction."""
+    """One line with control characters and direction marks escaped."""
     return "".join(
         char if unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Zl", "Zp") else f"\\u{ord(char):04x}"
         for char in line
@@ -23,9 +23,9 @@ def plain(line: str) -> str:
 
 
 def split_line(snippet: Snippet) -> tuple[str, str, str]:
-    """The line before, in and after the part that is meant, without its indentation.
+    """The line before, in and after its marked part, without indentation.
 
-    Made visible piece by piece: a control character takes more room then.
+    Each piece is escaped by itself, because an escape is longer than its character.
     """
     text = snippet.text.expandtabs(1).rstrip()
     indent = len(text) - len(text.lstrip())

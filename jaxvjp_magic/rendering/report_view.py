@@ -1,6 +1,6 @@
-"""A report as it is shown: what text, HTML and the widget say, worked out once. They lay it out, and decide nothing.
+"""Turn a report into a view: all that text, HTML and the widget say. They only lay it out.
 
-All strings are plain: no control characters, no marks of direction.
+All strings are plain: no control characters, no direction marks.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from jaxvjp_magic.results.diff import Changes
     from jaxvjp_magic.results.model import Call, Finding, ReportData
 
-SYMBOLS = {Severity.ERROR: "×", Severity.WARNING: "!", Severity.NOTE: "·"}  # noqa: RUF001 (a cross, meant as one)
+SYMBOLS = {Severity.ERROR: "×", Severity.WARNING: "!", Severity.NOTE: "·"}  # noqa: RUF001 (a cross, on purpose)
 MOST_LEAVES = 4
 MOST_ROWS = 50
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Place:
-    """Where something is: in words, and, where it is in the notebook, as its line and the label of its cell."""
+    """A place in words and, if it is in the notebook, as a line and the label of its cell."""
 
     words: str = ""
     line: int | None = None
@@ -56,7 +56,7 @@ class FindingView:
 
     `heading` is the title after the place, as in `line 17: f was overwritten`;
     `fix` has its words and its code; `snippet` the line's number, and the line
-    before, in and after the part that is meant.
+    before, in and after its marked part.
     """
 
     index: int
@@ -74,7 +74,7 @@ class FindingView:
 
     @property
     def about(self) -> str:
-        """What the code means, as its page says first."""
+        """What the code means: the first paragraph of its section in the documentation."""
         return plain(catalogue.summary(self.code))
 
 
@@ -87,9 +87,9 @@ class Since:
 
 
 class RowView:
-    """One call; `depth` is how far it is nested, `named` has the key paths that findings name in it.
+    """One call; `depth` is its nesting depth, `named` has the key paths that findings name in it.
 
-    `was` has what stood in a column in the last run, where that was another.
+    `was` has the types of the last run, for each column where they differ.
     """
 
     def __init__(  # noqa: PLR0913 (all that a row has)
@@ -114,7 +114,7 @@ class RowView:
         return self.cells_with(MOST_LEAVES)
 
     def cells_with(self, leaves: int) -> dict[str, Cell]:
-        """The cells with at most so many leaves in each, those that findings name among them."""
+        """The cells with at most `leaves` leaves in each, and with all that findings name."""
         return cells(self.call, self._marks, leaves, self.named)
 
     @property
@@ -134,12 +134,12 @@ class RowView:
 
     @property
     def held_bytes(self) -> int:
-        """The bytes of its residuals, of all examples of a vmap together."""
+        """The bytes of its residuals, summed over all examples of a vmap."""
         return held_bytes(self.call)
 
     @property
     def held(self) -> str:
-        """The same, in words."""
+        """The same as text."""
         return held(self.call)
 
 
@@ -147,7 +147,7 @@ class ReportView:
     """A report, and what changed since the last run, as they are shown."""
 
     def __init__(self, report: ReportData, changes: Changes | None = None) -> None:
-        """Each part is made when it is asked for: there may be thousands of rows."""
+        """Parts are made on demand: there may be thousands of rows."""
         self._report, self._changes = report, changes
         self.headline = plain(sentences.headline(report))
         self.jax = plain(report.jax)
@@ -166,22 +166,24 @@ class ReportView:
     @functools.cached_property
     def groups(self) -> tuple[tuple[FindingView, tuple[FindingView, ...]], ...]:
         """Each cause, with the findings that follow from it."""
-        return tuple((self.findings[i], tuple(self.findings[j] for j in more)) for i, more in groups(self._report))
+        return tuple(
+            (self.findings[i], tuple(self.findings[j] for j in followers)) for i, followers in groups(self._report)
+        )
 
     @functools.cached_property
     def quiet(self) -> tuple[sentences.CoverageLine, ...]:
-        """What was not looked at, not compared or silenced."""
+        """What was not checked, not compared or silenced."""
         lines = sentences.quiet(self._report)
-        return tuple(sentences.CoverageLine(plain(one.summary), tuple(map(plain, one.lines))) for one in lines)
+        return tuple(sentences.CoverageLine(plain(line.summary), tuple(map(plain, line.lines))) for line in lines)
 
     @functools.cached_property
     def since(self) -> Since | None:
-        """What changed since the last run; None where there was none."""
+        """What changed since the last run; None if there was none."""
         return _since(self._report, self._changes) if self._changes is not None else None
 
     @functools.cached_property
     def held(self) -> str:
-        """The size of all residuals; "" where there are none."""
+        """The size of all residuals; "" if there are none."""
         total = total_held(self._report.calls)
         return size(total) if any(call.residual_bytes for call in self._report.calls) else ""
 
@@ -192,12 +194,12 @@ class ReportView:
 
     @functools.cached_property
     def rows(self) -> tuple[RowView, ...]:
-        """The rows of a table: of many, the first, and those with findings."""
+        """The rows of a table: those with findings, and the first of the others."""
         return self._rows(kept_calls(self._report, MOST_ROWS))
 
     @functools.cached_property
     def all_rows(self) -> tuple[RowView, ...]:
-        """All of them."""
+        """The rows of all calls."""
         return self._rows(self._report.calls)
 
     @property
@@ -216,7 +218,7 @@ class ReportView:
         """The findings about a call."""
         return tuple(index for index, finding in enumerate(self._report.findings) if call in finding.calls)
 
-    def _rows(self, kept: Iterable[Call]) -> tuple[RowView, ...]:
+    def _rows(self, calls: Iterable[Call]) -> tuple[RowView, ...]:
         depths, marks, severities = self._of_calls
         named, changes = named_leaves(self._report), self._changes
         was: dict[int, dict[str, str]] = {}
@@ -233,12 +235,12 @@ class ReportView:
                 was=was.get(call.id),
                 is_new=call.id in new,
             )
-            for call in kept
+            for call in calls
         )
 
     @functools.cached_property
     def _of_calls(self) -> tuple[dict[int, int], dict[int, dict[str, Finding]], dict[int, set[str]]]:
-        """For each call how deep it is, the worst finding of each column, and the severities of its findings."""
+        """By call id: the nesting depth, the worst finding of each column, the severities of the findings."""
         depths: dict[int, int] = {0: -1}
         for call in self._report.calls:
             depths[call.id] = depths.get(call.parent, -1) + 1
@@ -246,10 +248,10 @@ class ReportView:
         severities: dict[int, set[str]] = {}
         for finding in self._report.findings:  # the worst comes first
             column = column_of(finding)
-            for number in finding.calls:
-                severities.setdefault(number, set()).add(finding.severity.value)
+            for call_id in finding.calls:
+                severities.setdefault(call_id, set()).add(finding.severity.value)
                 if column and finding.severity is not Severity.NOTE:
-                    marks.setdefault(number, {}).setdefault(column, finding)
+                    marks.setdefault(call_id, {}).setdefault(column, finding)
         return depths, marks, severities
 
     def _finding(self, index: int) -> FindingView:

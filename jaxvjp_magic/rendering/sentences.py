@@ -1,4 +1,4 @@
-"""The sentences of a report that are the same in every form: how it went, how the program ended, what is not said."""
+"""Turn a report into the sentences of every form: the headline, how the program ended, what was not checked."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from jaxvjp_magic.results.model import Call, Finding, NotChecked, ReportData
 
-_AT_ONCE = 3  # of them, in the line itself
-# What was not looked at: of one function, and of several.
+_AT_ONCE = 3  # things in the summary itself
+# What was not checked: of one function, and of several.
 _NOT_CHECKED = {
     "output": ("what {} returns", "what some functions return"),
     "residuals": ("which residuals {} uses", "which residuals some functions use"),
@@ -28,43 +28,39 @@ _OF_AN_OPTION = {"calls": "the calls inside functions that JAX had traced before
 def headline(report: ReportData) -> str:
     """`2 errors, 1 warning, 3 calls`, or `no problems found in 3 calls; values not compared (--verify)`.
 
-    Where the check was not done, that it was not; and no word of praise above a
-    program that ended in an exception.
+    If the check could not be done, it says so; and it does not say "no problems"
+    of a program that ended in an exception.
     """
     if not report.complete:
         return "the check could not be done" if report.notes else "the check is not finished"
     left_out = report.omitted.calls if report.omitted else 0
     calls = number(sum(call.count for call in report.calls) + left_out, "call")
-    counts = [number(report.count(level), level.value) for level in Severity if report.count(level)]
+    counts = [number(report.count(severity), severity.value) for severity in Severity if report.count(severity)]
     if counts:
         return f"{', '.join(counts)}, {calls}"
     if not report.calls:
-        found = "no call of jax.vjp or of a custom_vjp function"
+        outcome = "no call of jax.vjp or of a custom_vjp function"
     elif report.error is None:
-        found = f"no problems found in {calls}"
+        outcome = f"no problems found in {calls}"
     else:
-        found = f"the program ended early, after {calls}"
-    return "; ".join([found, *_limits(report)])
+        outcome = f"the program ended early, after {calls}"
+    return "; ".join([outcome, *_limits(report)])
 
 
 def _limits(report: ReportData) -> Iterator[str]:
-    """What the headline's word does not cover, in a few words."""
+    """What the headline does not cover, in a few words."""
     if _values(report):
         yield f"values not compared ({_values(report)})"
-    elif any(left_out.what == "values" for left_out in report.not_checked):
+    elif any(entry.what == "values" for entry in report.not_checked):
         yield "not all values compared"
-    if any(left_out.what != "values" for left_out in report.not_checked):
+    if any(entry.what != "values" for entry in report.not_checked):
         yield "some parts were not looked at"
 
 
 def _values(report: ReportData) -> str:
-    """The option that would compare values, where none were compared; "" otherwise."""
+    """The option that would compare values, if none were compared; "" otherwise."""
     return next(
-        (
-            left_out.why
-            for left_out in report.not_checked
-            if left_out.what == "values" and left_out.why.startswith("--")
-        ),
+        (entry.why for entry in report.not_checked if entry.what == "values" and entry.why.startswith("--")),
         "",
     )
 
@@ -75,7 +71,7 @@ def number(count: int, word: str) -> str:
 
 
 def ending(report: ReportData) -> str:
-    """How the program ended, where it raised, and whether a finding says why."""
+    """How the program ended, if it raised, and whether a finding explains it; "" if it did not raise."""
     if report.error is None:
         return ""
     at = place(report.error.line, report.error.source)
@@ -88,7 +84,7 @@ def ending(report: ReportData) -> str:
 
 
 def place(line: int | None, source: str) -> str:
-    """`line 4`, or `In[3], line 4`; "" where the line is not known."""
+    """`line 4`, or `In[3], line 4`; the source alone if the line is unknown."""
     if line is None:
         return source
     return f"{source}, line {line}" if source else f"line {line}"
@@ -96,39 +92,39 @@ def place(line: int | None, source: str) -> str:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class CoverageLine:
-    """A line for the end of the report, and those that may be unfolded below it."""
+    """A line at the end of the report, and the lines that unfold below it."""
 
     summary: str
     lines: tuple[str, ...] = ()
 
 
-def quiet(report: ReportData, most: int = SAVED_QUIET) -> list[CoverageLine]:
-    """What the report does not say: what was not looked at, not compared, not shown; a line for each of these.
+def quiet(report: ReportData, limit: int = SAVED_QUIET) -> list[CoverageLine]:
+    """What was not checked, not compared or not shown, with a line for each.
 
         not looked at: what f returns: it draws from a global random state; and 2 more
         not compared: the values of g: it prints
         ignored: 1 error VJP104
 
-    Each line lists at most `most` things; its last entry counts the rest.
+    Each line lists at most `limit` things; its last entry counts the rest.
     """
     left_out = report.omitted.not_checked if report.omitted else 0
-    seen = [one for one in report.not_checked if one.what not in ("values", "jax")]  # of JAX a note tells
+    parts = [entry for entry in report.not_checked if entry.what not in ("values", "jax")]  # a note tells about JAX
     in_headline = (report.complete and not report.findings and _values(report)) or None
-    values = [one for one in report.not_checked if one.what == "values" and one.why != in_headline]
-    asked = [finding for finding in report.silenced if not finding.in_library]
+    values = [entry for entry in report.not_checked if entry.what == "values" and entry.why != in_headline]
+    ignored = [finding for finding in report.silenced if not finding.in_library]
     of_libraries = [finding for finding in report.silenced if finding.in_library]
     lines = [
-        _folded("not looked at", [_thing(one) for one in seen], left_out if seen else 0, most),
-        _folded("not compared", [_thing(value) for value in values], 0 if seen else left_out, most),
-        _counted("ignored", asked, most),
-        _counted("in library files (--libraries)", of_libraries, most),
+        _folded("not looked at", list(map(_not_checked, parts)), left_out if parts else 0, limit),
+        _folded("not compared", list(map(_not_checked, values)), 0 if parts else left_out, limit),
+        _counted("ignored", ignored, limit),
+        _counted("in library files (--libraries)", of_libraries, limit),
     ]
     return [line for line in lines if line is not None]
 
 
-def _folded(head: str, told: list[str], left_out: int, most: int) -> CoverageLine | None:
-    total = len(told) + left_out
-    first, folded = told[:_AT_ONCE], told[_AT_ONCE:most]
+def _folded(head: str, things: list[str], left_out: int, limit: int) -> CoverageLine | None:
+    total = len(things) + left_out
+    first, folded = things[:_AT_ONCE], things[_AT_ONCE:limit]
     if not first:
         return None
     more = [f"and {total - len(first):,} more"] if total > len(first) else []
@@ -138,33 +134,33 @@ def _folded(head: str, told: list[str], left_out: int, most: int) -> CoverageLin
     return CoverageLine(f"{head}: {'; '.join([*first, *more])}", tuple(folded))
 
 
-def _counted(head: str, findings: list[Finding], most: int) -> CoverageLine | None:
-    """`ignored: 2 errors VJP104, VJP105; 1 note RES401`, and below it what they say."""
+def _counted(head: str, findings: list[Finding], limit: int) -> CoverageLine | None:
+    """`ignored: 2 errors VJP104, VJP105; 1 note RES401`, and the findings below it."""
     if not findings:
         return None
     counts = []
-    for level in Severity:
-        codes = [finding.code for finding in findings if finding.severity is level]
+    for severity in Severity:
+        codes = [finding.code for finding in findings if finding.severity is severity]
         if codes:
-            counts.append(f"{number(len(codes), level.value)} {', '.join(dict.fromkeys(codes))}")
-    lines = [f"{finding.code} {heading(finding)}" for finding in findings[:most]]
-    if len(findings) > most:
-        lines.append(f"and {len(findings) - most:,} more")
+            counts.append(f"{number(len(codes), severity.value)} {', '.join(dict.fromkeys(codes))}")
+    lines = [f"{finding.code} {heading(finding)}" for finding in findings[:limit]]
+    if len(findings) > limit:
+        lines.append(f"and {len(findings) - limit:,} more")
     return CoverageLine(f"{head}: {'; '.join(counts)}", tuple(lines))
 
 
-def _thing(one: NotChecked) -> str:
+def _not_checked(entry: NotChecked) -> str:
     """`the calls inside step: JAX has cached them`, `values (--verify)`."""
-    known = (f"{one.what} of {{}}", f"{one.what} of some functions")  # of a later version's report
-    of_one, of_several = _NOT_CHECKED.get(one.what, known)
-    thing = of_one.replace("{}", one.function) if one.function else of_several
-    if one.why.startswith("--"):
-        return f"{_OF_AN_OPTION.get(one.what, thing)} ({one.why})"
-    return ": ".join(filter(None, (thing, one.why)))
+    fallback = (f"{entry.what} of {{}}", f"{entry.what} of some functions")  # for the report of a later version
+    of_one, of_several = _NOT_CHECKED.get(entry.what, fallback)
+    thing = of_one.replace("{}", entry.function) if entry.function else of_several
+    if entry.why.startswith("--"):
+        return f"{_OF_AN_OPTION.get(entry.what, thing)} ({entry.why})"
+    return ": ".join(filter(None, (thing, entry.why)))
 
 
 def label(call: Call) -> str:
-    """`f`, or `grad(f)`: what was called, by its kind."""
+    """`f`, or `grad(f)`: the function, and the transformation unless it is custom_vjp."""
     return call.function if call.kind == "custom_vjp" else f"{call.kind}({call.function})"
 
 

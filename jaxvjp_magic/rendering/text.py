@@ -1,4 +1,4 @@
-"""The report as plain text, for terminals and for `print(report)`."""
+"""Render a report as plain text, for terminals and for `print(report)`."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def render_text(report: ReportData, changes: Changes | None = None) -> str:
 
 
 def text_of(view: ReportView) -> str:
-    """The same of a report whose view is there; the lines have no trailing spaces."""
+    """The same, from a view; the lines have no trailing spaces."""
     blocks = [[f"vjpcheck: {view.headline}" + (f"   jax {view.jax}" if view.jax else "")]]
     if view.total:
         blocks.append(list(_table(view)))
     if view.since is not None:
         blocks.append(list(_since(view.since)))
     blocks.extend(list(_finding(finding)) for finding in view.findings)
-    end = [*(one.summary for one in view.quiet), view.ending, *(f"note: {note}" for note in view.notes)]
+    end = [*(line.summary for line in view.quiet), view.ending, *(f"note: {note}" for note in view.notes)]
     if any(end):
         blocks.append(list(filter(None, end)))
     return "\n\n".join("\n".join(line.rstrip() for line in block) for block in blocks)
@@ -47,7 +47,7 @@ def _since(since: Since) -> Iterator[str]:
 def _table(view: ReportView) -> Iterator[str]:
     grid: list[list[list[str]]] = [[["#"], *([column] for column in COLUMNS)]]
     for row in view.rows:
-        found = [[str(row.id)]]
+        columns = [[str(row.id)]]
         for column in COLUMNS:
             cell = row.cells[column]
             lines = [fitted(line, WIDEST_CELL) for line in cell.lines or ("",)]
@@ -55,8 +55,8 @@ def _table(view: ReportView) -> Iterator[str]:
                 lines[0] = "  " * (row.depth - 1) + "└ " * bool(row.depth) + lines[0]
             if cell.mark is not None:
                 lines[cell.marked] = f"{SYMBOLS[cell.mark]} {lines[cell.marked]}"
-            found.append(lines)
-        grid.append(found)
+            columns.append(lines)
+        grid.append(columns)
     used = [i for i in range(len(grid[0])) if i <= 1 or any(any(row[i]) for row in grid[1:])]
     widths = {i: max(len(line) for row in grid for line in row[i]) for i in used}
     for row_of_cells in grid:
@@ -74,10 +74,10 @@ def _finding(finding: FindingView) -> Iterator[str]:
     head = f"{SYMBOLS[finding.severity]} {finding.severity} {finding.code}  {finding.heading}"
     yield f"{head}   [{finding.relation}]" if finding.relation else head
     if finding.snippet:
-        number, before, meant, after = finding.snippet
-        yield f"    {number} │ {before}{meant}{after}"
-        if meant:
-            yield f"    {' ' * len(number)} │ {' ' * len(before)}{'^' * len(meant)}"
+        number, before, marked, after = finding.snippet
+        yield f"    {number} │ {before}{marked}{after}"
+        if marked:
+            yield f"    {' ' * len(number)} │ {' ' * len(before)}{'^' * len(marked)}"
     yield f"    {finding.message}"
     if any(finding.fix):
         yield f"    fix: {''.join(finding.fix)}"

@@ -1,4 +1,4 @@
-"""The report as a Jupyter widget: what is saved with the notebook is its state, the rest comes when it is asked for."""
+"""Show a report as a Jupyter widget: its state is saved with the notebook, the rest is sent on request."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from jaxvjp_magic.results.diff import Changes
     from jaxvjp_magic.results.model import ReportData
 
-# One module from several, without a build: in one file they need no imports of each other, and share their names.
 VIEW = "application/vnd.jupyter.widget-view+json"
+# These files become one ES module without a build: in one file they share their names, and need no imports.
 _PARTS = ("dom", "findings", "reveal", "detail", "table", "keep", "main")
 _FOLDER = Path(__file__).parent
 _ROWS_AT_ONCE = 1000
@@ -42,17 +42,17 @@ def style() -> str:
 class ReportWidget(anywidget.AnyWidget):
     """A report that can be sorted, filtered and opened.
 
-    `report` is bounded however large the report is, for front ends save it. The
-    whole report stays here, in the session, until the widget is closed.
+    `report` is bounded, because front ends save it. The whole report stays in the
+    session until the widget is closed.
     """
 
     report = traitlets.Dict().tag(sync=True)
 
     def __init__(self, report: ReportData, changes: Changes | None = None) -> None:
-        """Open it; it is displayed by its `mime_bundle`."""
+        """Open the widget; its `mime_bundle` displays it."""
         self._view: WidgetView | None = WidgetView(report, changes)
         self._esm, self._css = script(), style()
-        # A number that JavaScript does not round: see `mime_bundle`.
+        # A number that JavaScript holds exactly: see `mime_bundle`.
         super().__init__(report=self._view.saved(), model_id=str(secrets.randbits(52)))
         self.report = {**self.report, "id": self.model_id}
         self.on_msg(self._answer)
@@ -63,7 +63,7 @@ class ReportWidget(anywidget.AnyWidget):
         super().close()
 
     def release(self) -> None:
-        """Release the whole report; what was saved stays shown."""
+        """Release the whole report; the saved part is still shown."""
         self._view = None
 
     def _answer(self, _: object, message: dict[str, Any], _buffers: object) -> None:
@@ -82,12 +82,12 @@ class ReportWidget(anywidget.AnyWidget):
     def mime_bundle(self, static: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """The data and the metadata that show this widget, with the `static` forms of the same report.
 
-        A page that nbconvert exports is to show the static table until the
-        widget replaces it, which its front end, from the network, may never do.
-        nbconvert shows the widget alone where it finds the model's id, a text,
-        among those that are saved: the view says it as a number, which is no
-        text to Python, and the same key to JavaScript. The static page has a
-        view of its own at its end, in data that no browser runs.
+        A page that nbconvert exports shows the static table until the widget
+        replaces it, which may never happen: the widget's front end comes from
+        the network. If nbconvert finds the model's id, a string, among those
+        that are saved, it shows the widget alone. So the view has the id as a
+        number: not that string to Python, but the same key to JavaScript. The
+        static page ends with a view of its own, in data that no browser runs.
         """
         data, metadata = self._repr_mimebundle_() or ({}, {})
         view = dict(data.get(VIEW, {}))
@@ -102,7 +102,7 @@ class ReportWidget(anywidget.AnyWidget):
 
 
 class ProgressWidget(anywidget.AnyWidget):
-    """A line in the page, below the cell with this text, for as long as it is open. It has no view."""
+    """A line in the page below the cell with this text, until the widget is closed. It has no view."""
 
     text = traitlets.Unicode().tag(sync=True)
     cell = traitlets.Unicode().tag(sync=True)

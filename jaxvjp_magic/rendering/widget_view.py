@@ -1,4 +1,4 @@
-"""The view of a report as JSON data for the widget: what is saved with the notebook, and the rest as it is asked for.
+"""Turn a report into JSON data for the widget: what is saved with the notebook, and the rest on request.
 
 The widget's JavaScript lays out, sorts and filters; what a report *says* is in the view.
 """
@@ -29,7 +29,7 @@ class WidgetView:
     """A report for the widget."""
 
     def __init__(self, report: ReportData, changes: Changes | None = None) -> None:
-        """The rows are made when they are asked for."""
+        """Rows are made on demand."""
         self._report, self._changes = report, changes
         self.view = ReportView(report, changes)
 
@@ -39,7 +39,7 @@ class WidgetView:
         return self.view.all_rows
 
     def saved(self) -> dict[str, Any]:
-        """What is saved: everything but most of the calls; those that are there come with their details."""
+        """What is saved: everything, but of many calls only a part; these come with their details."""
         view, short = self.view, WidgetView(shortened(self._report), self._changes)
         data: dict[str, Any] = {
             "headline": view.headline,
@@ -54,14 +54,14 @@ class WidgetView:
             "held": view.held,
             "caption": view.caption,
             "most_held": view.most_held,
-            "quiet": [{"summary": one.summary, "lines": list(one.lines)} for one in view.quiet],
+            "quiet": [{"summary": line.summary, "lines": list(line.lines)} for line in view.quiet],
         }
         if view.since is not None:
             data["since"] = {"summary": view.since.summary, "lines": list(map(list, view.since.lines))}
         return data
 
     def row(self, row: RowView) -> dict[str, Any]:
-        """A row without its details; empty things are left out, for there may be thousands."""
+        """A row without its details; empty values are left out, because there may be thousands of rows."""
         data = {
             "id": row.id,
             "depth": row.depth,
@@ -78,7 +78,7 @@ class WidgetView:
         return data | {"cells": {column: cell for column, cell in cells.items() if cell}}
 
     def detail(self, row: RowView) -> dict[str, Any]:
-        """What an opened row shows: its picture, and every leaf, what was expected beside what was there."""
+        """What an opened row shows: its picture, and the expected and the actual type of every leaf."""
         call = row.call
         phases = [
             ("primals", None, (*(call.primals or ()), *(call.nondiff or ()))),
@@ -98,8 +98,8 @@ def _cell(row: RowView, column: str) -> dict[str, Any]:
     if column == "count":
         return {"lines": [f"{row.call.count:,}"]} if row.call.count > 1 else {}
     cell = row.cells[column]
-    lines = (row.label,) if column == "call" else cell.leaves  # how often, and how large, have columns of their own
-    # What was called may have no name: its row is opened there all the same.
+    lines = (row.label,) if column == "call" else cell.leaves  # count and size have columns of their own
+    # The function may have no name, but this cell opens the row.
     data: dict[str, Any] = {"lines": list(lines)} if column == "call" or any(lines) else {}
     if cell.mark:
         data |= {"mark": cell.mark.value, "marked": cell.marked}
@@ -124,32 +124,34 @@ def _compared(
     mark = row.cells[name].mark
     if got is None:
         return
-    beside = _beside(expected or (), got)
-    differing = [bool(want) and want != short_type(leaf.type) for want, leaf in zip(beside, got, strict=True)]
+    expected_types = _expected_types(expected or (), got)
+    differing = [
+        bool(wanted) and wanted != short_type(leaf.type) for wanted, leaf in zip(expected_types, got, strict=True)
+    ]
     if mark and not any(differing):
         differing = [leaf.path in row.named for leaf in got]
-    if mark and not any(differing):  # it is about all of them, or about what has no leaf here
+    if mark and not any(differing):  # the finding is about all of them, or about something without a leaf here
         differing = [number == 0 for number in range(len(got))]
-    for leaf, want, differs in zip(got, beside, differing, strict=True):
-        found = leaf.note if leaf.more else leaf_type(leaf.type, leaf.note) or leaf.note
+    for leaf, wanted, differs in zip(got, expected_types, differing, strict=True):
+        actual = leaf.note if leaf.more else leaf_type(leaf.type, leaf.note) or leaf.note
         entry = {
             "phase": name,
             "path": plain(leaf.path),
-            "expected": plain(want),
-            "got": plain(found),
+            "expected": plain(wanted),
+            "got": plain(actual),
             "size": size(leaf.bytes) if leaf.bytes is not None and name in ("primals", "residuals") else "",
             "mark": mark.value if mark and differs else "",
         }
         yield {key: value for key, value in entry.items() if value}
 
 
-def _beside(expected: tuple[tuple[str, str], ...], got: Leaves) -> list[str]:
-    """What was expected for each leaf: of the same path, where paths tell; else of the same place."""
+def _expected_types(expected: tuple[tuple[str, str], ...], got: Leaves) -> list[str]:
+    """The expected type of each leaf: by path if the paths are unique, else by position; "" if unknown."""
     paths = [path for path, _ in expected]
     if len(set(paths)) == len(paths) and {leaf.path for leaf in got if not leaf.more} <= set(paths):
         types = dict(expected)
         return ["" if leaf.more else types[leaf.path] for leaf in got]
-    return [kind for _, kind in expected] if len(expected) == len(got) else [""] * len(got)
+    return [type_text for _, type_text in expected] if len(expected) == len(got) else [""] * len(got)
 
 
 def _card(finding: FindingView) -> dict[str, Any]:
@@ -173,5 +175,5 @@ def _card(finding: FindingView) -> dict[str, Any]:
 
 
 def _elsewhere(place: Place) -> list[Any]:
-    """The line and the number of another cell, which our part of JupyterLab finds in the notebook."""
+    """The line and the number of another cell, which our JupyterLab extension finds in the notebook."""
     return [place.line, place.cell] if place.cell else []
