@@ -1,4 +1,4 @@
-"""The cells of a session as they were typed and as they were run; each is read once, however long the session."""
+"""Give a session's cells as typed and as Python code; each is read once, however long the session."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ class TypedCells:
     """One shell's cells by their numbers.
 
     Text and code are the strings that IPython's own history holds, so that a
-    cell takes no more here than an entry: a third of a kilobyte.
+    cell costs only a dict entry here: a third of a kilobyte.
     """
 
     def __init__(self, shell: InteractiveShell) -> None:
-        """Nothing is read before it is asked for."""
+        """Cells are read on demand."""
         self.shell = shell
         self._codes: dict[int, tuple[str, Text]] = {}
 
     @property
     def cells(self) -> Sequence[str]:
-        """What was typed: a cell's number is its place, and the first of them, number 0, is none."""
+        """The typed cells; the index is the cell's number, and entry 0 is not a cell."""
         manager = self.shell.history_manager
         return () if manager is None else manager.input_hist_raw
 
     def code(self, number: int) -> Text:
         """The Python code of a cell, as IPython ran it."""
         cells = self.cells
-        typed, known = cells[number], self._codes.get(number)
-        if known is None or known[0] != typed:
+        typed, cached = cells[number], self._codes.get(number)
+        if cached is None or cached[0] != typed:
             if len(self._codes) >= len(cells):
-                self._codes.clear()  # `%reset`: the numbers began anew
-            known = self._codes[number] = typed, self.transformed(f"In[{number}]", typed, self._as_run(number))
-        return known[1]
+                self._codes.clear()  # `%reset`: the numbers start again
+            cached = self._codes[number] = typed, self.transformed(f"In[{number}]", typed, self._as_run(number))
+        return cached[1]
 
     def _as_run(self, number: int) -> str | None:
         manager = self.shell.history_manager
@@ -46,21 +46,21 @@ class TypedCells:
         return codes[number] if len(codes) == len(self.cells) else None
 
     def transformed(self, name: str, text: str, as_run: str | None = None) -> Text:
-        """The Python code of this text, below `%%time` and the like; `as_run` is that of the whole cell."""
+        """The Python code of this text, below `%%time` and the like; `as_run` is the code of the whole cell."""
         above, below = below_magics(text)
-        if above or as_run is None:  # with a magic on top, what ran is one call of it
+        if above or as_run is None:  # with a magic on top, IPython ran one call of that magic
             try:
                 as_run = self.shell.transform_cell(below)
             except SyntaxError:
                 as_run = below
-        # IPython's history has no empty lines at the end: of the same cell there is then one text, and one tree.
+        # IPython's history drops empty lines at the end; without them the same cell has one text and one syntax tree.
         return Text(name, as_run.rstrip("\n"), above + empty_lines_above(below))
 
 
 def below_magics(text: str) -> tuple[int, str]:
-    """How many lines stand above what the last cell magic on top takes, and that text.
+    """The number of lines above the body of the last cell magic on top, and that body.
 
-    `%%vjpcheck` is none of them: it becomes a line of the code.
+    `%%vjpcheck` does not count: it becomes a line of the code.
     """
     if not text.lstrip().startswith("%%"):
         return 0, text
@@ -74,5 +74,5 @@ def below_magics(text: str) -> tuple[int, str]:
 
 
 def empty_lines_above(text: str) -> int:
-    """The empty lines at the top, which IPython drops."""
+    """The number of empty lines at the top, which IPython drops."""
     return next((i for i, line in enumerate(text.splitlines()) if line.strip()), 0)

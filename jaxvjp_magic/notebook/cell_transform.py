@@ -1,8 +1,8 @@
-"""`%%vjpcheck` as an ordinary statement: IPython then runs the cell as it runs every cell.
+"""Rewrite `%%vjpcheck` as an ordinary statement, so that IPython runs the cell as it runs every cell.
 
 Only the first line changes. Top-level await, a trailing `;`, the shown last
 expression, line numbers in tracebacks and Run All stopping at an error stay as
-they are, for nothing of ours runs the cell.
+they are, because IPython itself runs the cell.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ _MAGIC = re.compile(r"%%vjpcheck(?:[ \t]+(?P<options>.*?))?\s*$")
 def rewriter(cell_magic: Callable[[list[str]], list[str]]) -> Callable[[list[str]], list[str]]:
     """The transformation of a cell's lines; `cell_magic` is IPython's own, for a magic below ours.
 
-    It has no side effects and changes nothing twice, for IPython calls it on a
-    cell more than once.
+    It has no side effects and changes nothing twice, because IPython calls it on
+    a cell more than once.
     """
 
     def rewrite(lines: list[str]) -> list[str]:
@@ -30,18 +30,18 @@ def rewriter(cell_magic: Callable[[list[str]], list[str]]) -> Callable[[list[str
         except Exception as error:  # noqa: BLE001 (the cell runs all the same)
             return _unchecked(lines, error)
 
-    # IPython asks for this before it looks whether an input in a terminal is complete, and leaves
-    # such a transformation out: the cell stays one that begins with %%, and ends at an empty line.
+    # IPython skips transformations with this attribute when it checks whether terminal input is
+    # complete: there the cell still begins with %%, and ends at an empty line.
     rewrite.has_side_effects = True  # type: ignore[attr-defined]
     return rewrite
 
 
 def _unchecked(lines: list[str], error: Exception) -> list[str]:
-    """The cell with a line that says why it is not checked; where another magic follows, IPython sees to both."""
+    """The cell with a line that says why it is not checked; if another magic follows, IPython handles both."""
     if not lines or not lines[0].startswith("%%vjpcheck") or "".join(lines[1:]).lstrip().startswith("%%"):
         return lines
-    said = f"vjpcheck: could not check this cell: {type(error).__name__}: {error}"
-    return [f"print({said!r})\n", *lines[1:]]
+    message = f"vjpcheck: could not check this cell: {type(error).__name__}: {error}"
+    return [f"print({message!r})\n", *lines[1:]]
 
 
 def _rewritten(lines: list[str], cell_magic: Callable[[list[str]], list[str]]) -> list[str]:

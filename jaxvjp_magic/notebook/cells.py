@@ -1,4 +1,4 @@
-"""The texts of a session's cells, for findings: this cell, an earlier one, a file."""
+"""Find the source text of code by its file name, for findings: the checked cell, an earlier one, a file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from jaxvjp_magic.notebook.cell_text import TypedCells
 
-_TIMED = ("<timed", "<magic-timeit")  # what %time, %timeit and the like name the code that they compile
+_TIMED = ("<timed", "<magic-timeit")  # file names of code that %time, %timeit and the like compile
 _TIMING = re.compile(r"%time(?:it)?\s+(?P<code>.*)")
 
 
@@ -26,10 +26,10 @@ def is_timed(filename: str) -> bool:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Cell:
-    """The text of one `run_cell`, and where it is in the cell that the person sees.
+    """The text of one `run_cell`, and where it is in the cell that the user sees.
 
     `%%capture` and the like run the code below them as a cell of its own;
-    `seen` is the whole, and `above` the number of its lines above `text`.
+    `seen` is the whole cell, and `above` the number of its lines above `text`.
     """
 
     text: str
@@ -38,7 +38,7 @@ class Cell:
 
     @classmethod
     def inside(cls, outer: Cell | None, text: str) -> Cell:
-        """A cell that runs inside another, if any."""
+        """A cell that runs inside `outer`, if there is one."""
         whole, part = (outer.text.rstrip(), text.strip("\n").rstrip()) if outer else ("", "")
         head = whole.removesuffix(part)
         if outer is None or not head or head == whole or not _is_head(head):
@@ -48,26 +48,26 @@ class Cell:
 
     @property
     def code_above(self) -> int:
-        """The lines above the first that IPython compiles: it drops empty ones at the top."""
+        """The number of lines above the first that IPython compiles; it drops empty lines at the top."""
         return self.above + empty_lines_above(self.text)
 
 
 def _is_head(head: str) -> bool:
-    """Whether these are lines of cell magics and empty lines alone, to their end."""
+    """Whether these are whole lines, all of them cell magics or empty."""
     return head.endswith("\n") and all(line.startswith("%%") or not line.strip() for line in head.splitlines())
 
 
 class CellSources:
-    """The checked cell has no name; an earlier one is `In[3]`."""
+    """The sources of a session: the checked cell has no name, an earlier one is `In[3]`."""
 
     def __init__(self, typed: TypedCells, seen: str, lines_above: dict[str, int]) -> None:
-        """`seen` is the checked cell; `lines_above` what is above code of it, by the name of the code."""
+        """`seen` is the checked cell; `lines_above` the number of lines above its code, by the code's file name."""
         self._typed, self._seen, self._lines_above = typed, seen, lines_above
         self._files = FileSources("")
         self._checked: Text | None = None
 
     def text_of(self, filename: str) -> Text:
-        """A cell by the name of its code, or a file."""
+        """The text of a cell or a file, by the file name of its code."""
         if filename in self._lines_above:
             return Text("", "".join(linecache.getlines(filename)), self._lines_above[filename])
         if is_timed(filename):
@@ -80,9 +80,9 @@ class CellSources:
         return Text(name[1], "".join(linecache.getlines(filename)), offset)
 
     def _timed(self, filename: str) -> Text:
-        """All code below any `%%time` has one name: take the nearest cell that it may come from."""
+        """All code below `%%time` has the same file name: take the nearest cell that it may come from."""
         typed = self._typed.cells
-        for number, text in ((0, self._seen), *((one, typed[one]) for one in self._earlier())):
+        for number, text in ((0, self._seen), *((earlier, typed[earlier]) for earlier in self._earlier())):
             if below_magics(text)[0]:
                 return self._typed.code(number) if number else self.checked()
             lines = enumerate(text.splitlines()) if "%time" in text else ()
@@ -116,11 +116,11 @@ class CellSources:
         return [*map(self._typed.code, numbers), self.checked()]
 
     def _is_the_last(self) -> bool:
-        """Whether the checked cell is the last of the history: not while it has not begun, nor without a number."""
+        """Whether the checked cell is the last of the history; not before it has begun, nor without a number."""
         typed = self._typed.cells
         return len(typed) > 1 and typed[-1].rstrip() == self._seen.rstrip()
 
     def _earlier(self) -> Iterator[int]:
-        """The numbers of the cells before this one, the last first; one with the same text says nothing more."""
+        """The numbers of the cells before this one, the last first, without those with the same text."""
         typed, seen = self._typed.cells, self._seen.rstrip()
         return (number for number in reversed(range(1, len(typed))) if typed[number].rstrip() != seen)

@@ -1,4 +1,4 @@
-"""How a report is displayed: as a widget where there is a kernel that can have one, and as a static page everywhere."""
+"""Display a report: as a widget if the kernel can have one, and always as a static page."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Screen:
     def __init__(self, shell: InteractiveShell) -> None:
         """Nothing is shown yet."""
         self._shell = shell
-        self.told: set[str] = set()  # in the cell that runs
+        self.told: set[str] = set()  # the failures printed in the running cell
         self._of_cell: dict[str, tuple[str, list[Any]]] = {}
         self._whole: collections.deque[Any] = collections.deque()
 
@@ -41,19 +41,19 @@ class Screen:
         except Exception as error:  # noqa: BLE001 (a report that cannot be shown must not end the cell)
             self.could_not("show the report", error)
 
-    def could_not(self, what: str, error: Exception) -> None:
-        """Say it in a line; of one fault there is one line in a cell."""
+    def could_not(self, action: str, error: Exception) -> None:
+        """Print what failed, in one line; each failure once in a cell."""
         detail = f"{type(error).__name__}: {error}"
         if detail not in self.told:
             self.told.add(detail)
-            print(f"vjpcheck: could not {what}: {detail}")
+            print(f"vjpcheck: could not {action}: {detail}")
 
     def can_show_progress(self) -> bool:
-        """Whether somebody looks at the cell while it runs: front ends name their cells, programs do not."""
+        """Whether a front end shows the cell while it runs: front ends name their cells, programs do not."""
         return self._can_have_widgets() and bool(cell_name(self._shell))
 
     def _can_have_widgets(self) -> bool:
-        """Not in a terminal; nor in an engine of ipyparallel, whose widgets no page can reach."""
+        """False in a terminal, and in an engine of ipyparallel, whose widgets no page can reach."""
         kernel = getattr(self._shell, "kernel", None)
         return kernel is not None and not type(kernel).__module__.startswith("ipyparallel.")
 
@@ -62,13 +62,13 @@ class Screen:
             bundle, metadata, widget = with_widget(report, changes)
         except ImportError:
             return mime_bundle(report, changes), {}
-        except Exception as error:  # noqa: BLE001 (the static page says as much)
+        except Exception as error:  # noqa: BLE001 (the static page says the same)
             return mime_bundle(noted(report, "make the widget", error), changes), {}
         self._keep(widget)
         return bundle, metadata
 
     def _keep(self, widget: Any) -> None:
-        """Close what an earlier run of this cell showed: its output is gone, but front ends would save it."""
+        """Keep the widget; close those of an earlier run of this cell, which front ends would save without an output."""
         cell, request = cell_name(self._shell), request_name(self._shell)
         if cell:
             shown_at, widgets = self._of_cell.get(cell, ("", []))

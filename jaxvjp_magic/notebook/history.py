@@ -1,4 +1,4 @@
-"""The earlier runs of a session's cells: what a report is compared with."""
+"""Keep the last report of each cell, and compare the next one with it."""
 
 from __future__ import annotations
 
@@ -35,12 +35,11 @@ class Runs:
         self._runs: list[_Run] = []  # the last run last
 
     def add(self, cell: str | None, text: str, report: Report) -> Changes | None:
-        """A cell has run: what changed since its last run, or None if this is the first.
+        """Add a run of a cell: what changed since its last run, or None if this is the first.
 
-        `cell` is the front end's name for it. Where there are no cells, in a
-        terminal (""), the earlier text that is most like this one is taken for
-        the same. Where there are cells and they have no names, as when a whole
-        notebook is executed (None), nobody knows which is which.
+        `cell` is the front end's name for it. A terminal has no cells (""): the
+        run with the most similar text counts as the last one. Cells without
+        names (None), as when a whole notebook is executed, cannot be matched.
         """
         if cell is None:
             return None
@@ -52,52 +51,52 @@ class Runs:
         return None if last is None else compare(last.report, report)
 
     def _most_similar(self, text: str) -> _Run | None:
-        best, most, texts = None, _ALIKE, _Likeness(text)
+        best, best_ratio, likeness = None, _ALIKE, _Likeness(text)
         for run in reversed(self._runs):
             if run.cell:
                 continue
             if run.text == text:
                 return run
-            alike = texts.more_than(most, run.text)
-            if alike is not None:
-                best, most = run, alike
+            ratio = likeness.more_than(best_ratio, run.text)
+            if ratio is not None:
+                best, best_ratio = run, ratio
         return best
 
 
 class _Likeness:
-    """How much texts are like one, from 0 to 1. Long texts are compared line by line, which takes less time."""
+    """How similar texts are to this one, from 0 to 1. Long texts are compared line by line, which is faster."""
 
     def __init__(self, text: str) -> None:
         self._text = text
         self._characters: difflib.SequenceMatcher[str] = difflib.SequenceMatcher(None, "", text, autojunk=False)
         self._lines: difflib.SequenceMatcher[str] = difflib.SequenceMatcher(None, [], text.splitlines(), autojunk=False)
 
-    def more_than(self, most: float, other: str) -> float | None:
-        """How much another text is like this one; None where it is not more than `most`, which is mostly known soon."""
+    def more_than(self, bound: float, other: str) -> float | None:
+        """How similar another text is; None if not above `bound`, which mostly shows early."""
         matcher = self._characters
         if len(other) + len(self._text) > _LONG_TEXT:
             matcher = self._lines
             matcher.set_seq1(other.splitlines())
         else:
             matcher.set_seq1(other)
-        if matcher.real_quick_ratio() <= most or matcher.quick_ratio() <= most:
+        if matcher.real_quick_ratio() <= bound or matcher.quick_ratio() <= bound:
             return None
-        alike = matcher.ratio()
-        return alike if alike > most else None
+        ratio = matcher.ratio()
+        return ratio if ratio > bound else None
 
 
 def cell_name(shell: InteractiveShell) -> str:
-    """The front end's name for the cell that runs; "" where it has none, or there is no front end."""
+    """The front end's name for the cell that runs; "" if it has none, or there is no front end."""
     return str(_parent(shell).get("metadata", {}).get("cellId") or "")
 
 
 def run_name(shell: InteractiveShell) -> str | None:
-    """The same, for `Runs.add`: None where a front end runs cells and does not say which."""
+    """The same, for `Runs.add`: None if a front end runs cells and does not say which."""
     return cell_name(shell) or (None if _parent(shell) else "")
 
 
 def request_name(shell: InteractiveShell) -> str:
-    """The name of the request to run the cell: another one at each run."""
+    """The id of the request that runs the cell; each run has its own."""
     return str(_parent(shell).get("header", {}).get("msg_id") or "")
 
 

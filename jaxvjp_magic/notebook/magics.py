@@ -34,7 +34,7 @@ class VjpCheckMagics(Magics):
     """The magics of one shell."""
 
     def __init__(self, extension: Extension) -> None:
-        """What they do is done by the extension."""
+        """The extension does the work."""
         super().__init__(extension.shell)
         self._extension = extension
 
@@ -114,7 +114,7 @@ class VjpCheckMagics(Magics):
             raise UsageError(message)
 
     def options(self, line: str) -> Options:
-        """What a line with options alone says."""
+        """The options of a line that has nothing else; raises UsageError."""
         arguments = _parsed(self.vjpcheck, line)
         if arguments.command or arguments.begin_cell:
             message = f"{line.strip()}: only options of %%vjpcheck may follow it"
@@ -145,7 +145,7 @@ class VjpCheckMagics(Magics):
 def _parsed(magic: Any, line: str) -> Any:
     try:
         return parse_argstring(magic, line)
-    except ValueError as error:  # a quotation mark without its partner
+    except ValueError as error:  # an unclosed quotation mark
         message = f"{error} in the options of vjpcheck"
         raise UsageError(message) from None
 
@@ -193,5 +193,5 @@ def _options(arguments: Any) -> Options:
 
 
 def _unquoted(text: str) -> str:
-    """IPython leaves the quotation marks on."""
+    """Without quotation marks, which IPython leaves on."""
     return text[1:-1] if text[:1] in ("'", '"') and text[-1:] == text[:1] else text

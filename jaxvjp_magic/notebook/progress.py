@@ -1,9 +1,9 @@
-"""A live line for a checked cell that takes longer than a second: calls and findings so far, and the time.
+"""Show a live line for a checked cell that takes longer than a second: calls and findings so far, and the time.
 
-It is no output of the cell: a display would cut the cell's own streams in two
+The line is not an output of the cell: a display would split the cell's streams
 and stay in the notebook. A widget without a view puts the line into the page,
-where there is a page, and takes it away again. All of it runs in a thread of
-its own, and whatever fails there ends the line and nothing else.
+if there is one, and removes it again. All of it runs in a thread of its own; a
+failure there ends only the line.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from jaxvjp_magic.report import Report
 
 FIRST = 1.0  # seconds until the line comes
-EVERY = 0.5
-LAST = 1.0  # that the end of the cell waits for the line's
-SHARE = 50  # a look may take one part in so many of the time, for the cell has to wait for it
+EVERY = 0.5  # seconds between updates
+LAST = 1.0  # seconds that the end of the cell waits for the end of the line
+SHARE = 50  # an update may take 1/SHARE of the time, because the cell has to wait for it
 
 
 class Progress:
-    """The live line of one cell. `report` is that of what was recorded so far, from any thread."""
+    """The live line of one cell. `report` makes the report of what was recorded so far, in any thread."""
 
     def __init__(self, cell: str, report: Callable[[], Report], make: Callable[..., Any] | None = None) -> None:
         """`cell` is the text of the cell; `make` makes the widget."""
@@ -36,17 +36,17 @@ class Progress:
         self._pause = EVERY
         self._done = threading.Event()
         self._fault: Exception | None = None
-        # The messages belong to the request that runs the cell, which is known by the context.
+        # Messages belong to the request that runs the cell, which is a context variable.
         context = contextvars.copy_context()
         self._thread = threading.Thread(target=context.run, args=(self._run,), name="vjpcheck progress", daemon=True)
 
     def start(self) -> None:
-        """From now on."""
+        """Start the thread."""
         self._began = time.monotonic()
         self._thread.start()
 
     def stop(self) -> Exception | None:
-        """The line is gone when this returns; gives what it failed with, if it did."""
+        """Remove the line; the exception that ended it earlier, if any."""
         self._done.set()
         if self._thread.ident is not None:
             self._thread.join(timeout=LAST)
@@ -55,7 +55,7 @@ class Progress:
     def _run(self) -> None:
         try:
             self._show()
-        except Exception as error:  # noqa: BLE001 (the cell is not to notice)
+        except Exception as error:  # noqa: BLE001 (the cell must not notice)
             self._fault = error
 
     def _show(self) -> None:
@@ -74,9 +74,9 @@ class Progress:
         report = self._report()
         now = time.monotonic()
         self._pause = max(EVERY, SHARE * (now - before))
-        found = sum(finding.severity is not Severity.NOTE for finding in report.findings)
+        count = sum(finding.severity is not Severity.NOTE for finding in report.findings)
         calls = number(sum(call.count for call in report.calls), "call")
-        findings = f"{number(found, 'finding')}, " if found else ""
+        findings = f"{number(count, 'finding')}, " if count else ""
         return f"vjpcheck: {calls} so far, {findings}{int(now - self._began)} s"
 
 
