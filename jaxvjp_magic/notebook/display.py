@@ -68,7 +68,7 @@ class Screen:
         return bundle, metadata
 
     def _keep(self, widget: Any) -> None:
-        """Keep the widget; close those of an earlier run of this cell, which front ends would save without an output."""
+        """Keep the widget, and close those of an earlier run: their output is gone, but front ends would save them."""
         cell, request = cell_name(self._shell), request_name(self._shell)
         if cell:
             shown_at, widgets = self._of_cell.get(cell, ("", []))

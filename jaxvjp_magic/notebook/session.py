@@ -243,7 +243,7 @@ class Extension:
             self._start(options, filenames, in_passing=in_passing, reports=reports)
 
     def _of_outermost(self, raw_cell: str) -> tuple[Options | None, bool, bool]:
-        """A check that no line of the cell asks for: its options, whether it is in passing, whether it shows its report."""
+        """The options of a check that no line of the cell asks for, whether it is in passing and shows its report."""
         request = self._requested.pop(cell_name(self.shell), None)
         if _is_own_magic(raw_cell):
             return None, False, True

@@ -1,5 +1,5 @@
-"""What keeps a program from being run."""
+"""The error for a program that cannot be run."""
 
 
 class CannotRunError(Exception):
-    """Why the program could not be run at all, in one line."""
+    """The program could not be run at all; the message is one line."""

@@ -1,4 +1,4 @@
-"""One report of what several cells, or several programs, reported."""
+"""Merge the reports of several cells, or of several programs, into one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def merged(reports: list[tuple[str, Report]], error: ProgramError | None = None) -> Report:
-    """One report of several; places say in which cell or file they are, and ids and indices count through."""
+    """One report of several: places name their cell or file, ids of calls and indices of findings are renumbered."""
     calls: list[Call] = []
     findings: list[Finding] = []
     silenced: list[Finding] = []
@@ -41,13 +41,15 @@ def merged(reports: list[tuple[str, Report]], error: ProgramError | None = None)
             for finding in report.findings
         ]
         silenced += [
-            dataclasses.replace(one, source=one.source or name, calls=tuple(call + first_call for call in one.calls))
-            for one in report.silenced
+            dataclasses.replace(
+                finding, source=finding.source or name, calls=tuple(call + first_call for call in finding.calls)
+            )
+            for finding in report.silenced
         ]
         notes.update(dict.fromkeys(report.notes))
-        for left in report.not_checked:
-            source = left.source or (name if left.line else "")
-            not_checked[dataclasses.replace(left, source=source)] = None
+        for entry in report.not_checked:
+            source = entry.source or (name if entry.line else "")
+            not_checked[dataclasses.replace(entry, source=source)] = None
         more_not_checked += report.omitted.not_checked if report.omitted else 0
         if report.error is not None:
             error = dataclasses.replace(report.error, source=report.error.source or name)
@@ -66,18 +68,19 @@ def merged(reports: list[tuple[str, Report]], error: ProgramError | None = None)
 
 
 def _ordered(findings: list[Finding]) -> tuple[Finding, ...]:
-    """The worst first, and once what several cells show: a later cell may know it for certain."""
-    known: dict[tuple[object, ...], int] = {}
-    for index, one in enumerate(findings):
-        key = (one.code, one.function, one.source, one.line, one.path)
-        first = known.setdefault(key, index)
-        if one.severity.rank < findings[first].severity.rank:
-            known[key] = index
-    order = sorted(known.values(), key=lambda index: findings[index].severity.rank)
-    place = {index: position for position, index in enumerate(order)}
+    """The findings, worst first. Of equal ones from several cells the worst is kept: a later cell may be certain."""
+    kept: dict[tuple[object, ...], int] = {}
+    for index, finding in enumerate(findings):
+        key = (finding.code, finding.function, finding.source, finding.line, finding.path)
+        first = kept.setdefault(key, index)
+        if finding.severity.rank < findings[first].severity.rank:
+            kept[key] = index
+    order = sorted(kept.values(), key=lambda index: findings[index].severity.rank)
+    positions = {index: position for position, index in enumerate(order)}
     return tuple(
         dataclasses.replace(
-            findings[index], cause_of=tuple(place[other] for other in findings[index].cause_of if other in place)
+            findings[index],
+            cause_of=tuple(positions[other] for other in findings[index].cause_of if other in positions),
         )
         for index in order
     )

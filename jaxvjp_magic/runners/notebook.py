@@ -35,8 +35,8 @@ del _options, _load
 def run_notebook(path: Path, options: Options) -> Report:
     """The report of all cells, in order; the file itself is not changed.
 
-    What the cells print goes where it always goes. The run stops at a cell that
-    raises, as Run All does.
+    What the cells print is printed. The run stops at a cell that raises, as Run All
+    does.
     """
     notebook = _read(path)
     reports: list[tuple[str, Report]] = []
@@ -78,28 +78,28 @@ def _read(path: Path) -> Any:
 
 
 def connection(folder: str) -> dict[str, str]:
-    """How to reach a kernel: by sockets in a folder of its own, which nobody else can take or listen to.
+    """How to connect to a kernel: by sockets in a folder of its own, which no other process can take or listen to.
 
-    Free TCP ports may be taken by another kernel before this one has them.
+    Another kernel could take a free TCP port first. Empty, for the default, if the path is too long.
     """
     path = os.path.join(folder, "kernel")
     return {"transport": "ipc", "ip": path} if os.name == "posix" and len(os.fsencode(path)) <= _LONGEST_PATH else {}
 
 
 def _folder_for_sockets() -> str | None:
-    """Where temporary files go, unless that is too long for the name of a socket."""
+    """None for the default folder of temporary files; another one if that is too long for the name of a socket."""
     usual = tempfile.gettempdir()
     is_short = len(os.fsencode(usual)) + len("/12345678901/kernel-5") <= _LONGEST_PATH
     return None if is_short or not os.access("/tmp", os.W_OK) else "/tmp"  # noqa: S108 (a folder of its own is made in it)
 
 
-def _client(notebook: Any, path: Path, reached: dict[str, str]) -> Any:
-    """A kernel of this very Python, in the notebook's folder."""
+def _client(notebook: Any, path: Path, settings: dict[str, str]) -> Any:
+    """A client with a kernel of this Python, in the notebook's folder."""
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
     from nbclient import NotebookClient
 
-    manager = AsyncKernelManager(**reached)
+    manager = AsyncKernelManager(**settings)
     command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=ERROR"]
     manager._kernel_spec = KernelSpec(argv=command, display_name="Python", language="python")  # noqa: SLF001
     resources = {"metadata": {"path": str(path.resolve().parent)}}
@@ -107,12 +107,12 @@ def _client(notebook: Any, path: Path, reached: dict[str, str]) -> Any:
 
 
 def _start(client: Any, notebook: Any, options: Options) -> None:
-    """Load the extension by a cell of our own, which leaves no number behind."""
+    """Load the extension in an extra cell, which gets no number."""
     import nbformat
 
-    wanted = f"verify={options.verify!r}, ignore={options.ignore!r}, retrace={options.retrace!r}"
-    wanted += f", libraries={options.libraries!r}"
-    cell = nbformat.v4.new_code_cell(_START.format(options=wanted))
+    arguments = f"verify={options.verify!r}, ignore={options.ignore!r}, retrace={options.retrace!r}"
+    arguments += f", libraries={options.libraries!r}"
+    cell = nbformat.v4.new_code_cell(_START.format(options=arguments))
     notebook.cells.insert(0, cell)
     client.execute_cell(cell, 0, store_history=False)
     failed = next((output for output in cell.outputs if output.output_type == "error"), None)
@@ -122,23 +122,23 @@ def _start(client: Any, notebook: Any, options: Options) -> None:
 
 
 def _run_cell(client: Any, cell: Any, index: int, reports: list[tuple[str, Report]]) -> ProgramError | None:
-    """Run one cell, print what it shows, keep its report; the exception if it raised."""
+    """Run one cell, print its outputs, add its report to `reports`; the exception if it raised."""
     from nbclient.exceptions import DeadKernelError
 
     replies: list[dict[str, Any]] = []
-    client.on_cell_executed = lambda **told: replies.append(told["execute_reply"]["content"])
+    client.on_cell_executed = lambda **event: replies.append(event["execute_reply"]["content"])
     number = max((other.execution_count or 0 for other in client.nb.cells if other.cell_type == "code"), default=0)
     try:
         client.execute_cell(cell, index)
     except DeadKernelError:
         return ProgramError("DeadKernelError", "the kernel died", None, f"In[{number + 1}]")
-    name, is_to_raise = f"In[{cell.execution_count}]", "raises-exception" in _tags(cell)
+    name, may_raise = f"In[{cell.execution_count}]", "raises-exception" in _tags(cell)
     error = None
     for output in cell.outputs:
         data = output.get("data", {})
         if MIME_TYPE in data:
-            shown = _shown(data[MIME_TYPE])
-            reports.append((name, _expected(shown) if is_to_raise else shown))
+            report = _shown(data[MIME_TYPE])
+            reports.append((name, _expected(report) if may_raise else report))
         elif output.output_type == "stream":
             said(output.text, end="", errors=output.name == "stderr")
         elif output.output_type == "error":
@@ -148,11 +148,11 @@ def _run_cell(client: Any, cell: Any, index: int, reports: list[tuple[str, Repor
             said(data["text/plain"])
     if error is None and replies and replies[-1]["status"] == "error":  # a magic that fails shows no traceback
         error = ProgramError(replies[-1].get("ename", ""), replies[-1].get("evalue", ""), None, name)
-    return None if is_to_raise else error
+    return None if may_raise else error
 
 
 def _expected(report: Report) -> Report:
-    """The report of a cell that is to raise: as of an exception that the program handles."""
+    """The report of a cell that may raise: as if the program handled the exception."""
     findings = tuple(
         dataclasses.replace(finding, severity=Severity.NOTE, explains_error=False)
         if finding.code in CATALOGUE and CATALOGUE[finding.code].is_of_an_exception
@@ -168,7 +168,7 @@ def _tags(cell: Any) -> list[str]:
 
 
 def _shown(data: Any) -> Report:
-    """A report that a cell showed; any cell may show something that calls itself one."""
+    """The report in a cell's output; a note if the data is invalid, for any cell may display data of this type."""
     try:
         return Report.from_json(json.dumps(data))
     except ValueError as error:

@@ -41,7 +41,7 @@ def run_script(path: Path, arguments: list[str], options: Options) -> Report:
     check.start()
     ended: BaseException | None = None
     try:
-        # without what this file imports from __future__: the script asks for its own
+        # without this file's imports from __future__: the script has its own
         code = compile(_decodable(source, file), file, "exec", dont_inherit=True)
         exec(code, main.__dict__)  # noqa: S102 (running it is what was asked for)
     except BaseException as raised:  # noqa: BLE001 (exit() and Ctrl-C end the script, not the report)
@@ -53,13 +53,13 @@ def run_script(path: Path, arguments: list[str], options: Options) -> Report:
 
 
 def _decodable(source: bytes, file: str) -> bytes:
-    """The same; raises SyntaxError where Python, reading the file, refuses letters that `compile` does not mind."""
+    """The source as it is; raises SyntaxError for bytes that Python rejects in a file and `compile` accepts."""
     try:
         source.decode()
     except UnicodeDecodeError as error:
         with contextlib.suppress(UnicodeDecodeError, SyntaxError):
             importlib.util.decode_source(source)
-            return source  # it says which letters these are
+            return source  # it declares its encoding
         line = source[: error.start].count(b"\n") + 1
         message = f"Non-UTF-8 code starting with '\\x{source[error.start]:02x}' in file {file} on line {line}, but no "
         message += "encoding declared; see https://peps.python.org/pep-0263/ for details"
@@ -76,21 +76,22 @@ def _main_module(file: str) -> types.ModuleType:
 
 
 def _without_runner(error: BaseException) -> None:
-    """Remove the frames before the script's own, also from the exceptions behind this one."""
+    """Remove the frames before the script's own, also from the exception's causes and contexts."""
     seen, waiting = set(), [error]
     while waiting:
-        one = waiting.pop()
-        entry = one.__traceback__
+        exception = waiting.pop()
+        entry = exception.__traceback__
         while entry is not None:
             if entry.tb_frame.f_code.co_filename == __file__:
-                one.__traceback__ = entry.tb_next
+                exception.__traceback__ = entry.tb_next
             entry = entry.tb_next
-        seen.add(id(one))
-        waiting += [other for other in (one.__cause__, one.__context__) if other is not None and id(other) not in seen]
+        seen.add(id(exception))
+        related = (exception.__cause__, exception.__context__)
+        waiting += [other for other in related if other is not None and id(other) not in seen]
 
 
 def _shown(error: BaseException) -> BaseException | None:
-    """Print the exception as Python does at a program's end; None for an exit that is none."""
+    """Print the exception as Python does at a program's end; None for an exit with status 0."""
     if isinstance(error, SystemExit):
         if error.code is None or error.code == 0:
             return None
@@ -106,10 +107,10 @@ def _shown(error: BaseException) -> BaseException | None:
 
 
 def _end() -> None:
-    """What happens at the end of a program, so that the report comes after its last word."""
+    """Join threads and run exit functions, so that the report comes after all that the program prints."""
     for thread in threading.enumerate():
         if thread is not threading.current_thread() and not thread.daemon:
             thread.join()
-    atexit._run_exitfuncs()  # noqa: SLF001 (the only way to let them speak before the report)
+    atexit._run_exitfuncs()  # noqa: SLF001 (the only way to run them before the report)
     sys.stdout.flush()
     sys.stderr.flush()

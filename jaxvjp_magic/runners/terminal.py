@@ -1,4 +1,4 @@
-"""What is printed, in letters that the terminal can write."""
+"""Print text in characters that the terminal can encode."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _PLAIN = str.maketrans({"×": "x", "│": "|", "└": "`", "·": "-", "→": "->
 
 
 def said(text: str, end: str = "\n", *, errors: bool = False) -> None:
-    """To standard output, or to that of errors, in letters that it can write.
+    """Print to standard output, or to standard error, in characters that it can encode.
 
-    Its reader may have gone: `head` has seen enough, which is not a mistake.
+    A closed pipe is not an error: `head` closes it once it has read enough.
     """
     stream = sys.stderr if errors else sys.stdout
     encoding = getattr(stream, "encoding", None) or "utf-8"
@@ -23,5 +23,5 @@ def said(text: str, end: str = "\n", *, errors: bool = False) -> None:
     try:
         print(text, end=end, file=stream, flush=True)
     except BrokenPipeError:
-        with contextlib.suppress(OSError):  # what is still to be printed goes nowhere, and Python says nothing of it
+        with contextlib.suppress(OSError):  # discard later output, so that Python does not complain
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -63,7 +63,7 @@ function leafRow(view, leaf, before, leaves) {
   );
 }
 
-/** What does not fit, with the symbol and, for those who do not see it, the word. */
+/** A mismatch, with its severity as a symbol and, for screen readers, as a word. */
 export function marked(view, severity, text) {
   return h("b", { class: `vc-mark vc-${severity}` }, `${view.symbols[severity]} `, hidden(`${severity} `), text);
 }

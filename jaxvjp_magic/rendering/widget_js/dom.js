@@ -1,4 +1,4 @@
-// Elements. Text of the user's only ever becomes text nodes and attribute values, so none of it can be markup.
+// Elements. The user's text only becomes text nodes and attribute values, so it is never markup.
 
 function fill(node, attributes, content) {
   for (const [name, value] of Object.entries(attributes)) {
@@ -15,12 +15,12 @@ export function h(tag, attributes = {}, ...content) {
   return fill(document.createElement(tag), attributes, content);
 }
 
-/** A picture that Python has drawn, in which it has escaped all text. */
+/** An SVG picture from Python, which has escaped all text in it. */
 export function picture(svg) {
   return new DOMParser().parseFromString(svg, "text/html").querySelector("svg");
 }
 
-/** What only screen readers read, and what is copied with the text. */
+/** Text that is not visible, but read by screen readers and copied with the rest. */
 export function hidden(text) {
   return h("span", { class: "vc-hidden" }, text);
 }

@@ -4,7 +4,7 @@ import { h, sign } from "./dom.js";
 
 export function drawFindings(state) {
   return state.view.findings.map((finding) => {
-    const all = [finding, ...finding.followers];
+    const group = [finding, ...finding.followers];
     const card = h(
       "article",
       { class: `vc-card vc-${finding.severity}` },
@@ -19,7 +19,7 @@ export function drawFindings(state) {
         ),
       ),
     );
-    return { card, severities: all.map((one) => one.severity), text: card.textContent.toLowerCase() };
+    return { card, severities: group.map((member) => member.severity), text: card.textContent.toLowerCase() };
   });
 }
 
@@ -53,19 +53,19 @@ function body(state, finding) {
   return parts;
 }
 
-/** The source line, with a caret under each letter that is meant. */
-function snippet([number, before, meant, after]) {
+/** The source line, with a caret under each character of its middle part. */
+function snippet([number, before, middle, after]) {
   const gutter = " ".repeat(number.length);
   return h(
     "pre",
     { class: "vc-snippet" },
     h("span", { class: "vc-grey" }, `${number} │ `),
-    `${before}${meant}${after}`,
-    meant && [
+    `${before}${middle}${after}`,
+    middle && [
       "\n",
       h("span", { class: "vc-grey" }, `${gutter} │ `),
       " ".repeat(before.length),
-      h("b", { class: "vc-ink" }, "^".repeat(meant.length)),
+      h("b", { class: "vc-ink" }, "^".repeat(middle.length)),
     ],
   );
 }
@@ -76,8 +76,8 @@ function fix([words, code]) {
     button.textContent = (await copy(code)) ? "copied" : "press Ctrl+C";
     setTimeout(() => (button.textContent = "copy"), 1500);
   });
-  const pasted = code && [h("code", {}, code), " ", button];
-  return h("p", { class: "vc-fix" }, h("b", {}, "fix:"), ` ${words}`, pasted);
+  const copyable = code && [h("code", {}, code), " ", button];
+  return h("p", { class: "vc-fix" }, h("b", {}, "fix:"), ` ${words}`, copyable);
 }
 
 async function copy(text) {

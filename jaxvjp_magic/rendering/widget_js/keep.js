@@ -1,5 +1,5 @@
-// JupyterLab and Notebook save no widget unless a setting says so, and then show "model not found" in a notebook that
-// is opened again. A report is small and bounded, so it is kept with its notebook; where its output is gone it goes too.
+// Save a report's state with its notebook. JupyterLab and Notebook save widgets only if a setting says so, and show
+// "model not found" in a reopened notebook. A report is small and bounded; it is removed when its output is gone.
 
 const STATE = "application/vnd.jupyter.widget-state+json";
 const VIEW = "application/vnd.jupyter.widget-view+json";
@@ -13,12 +13,12 @@ export async function keepWithNotebook(model) {
   const state = savedState(notebook);
   if (state[id]) return;
   const own = await manager.get_model(id);
-  for (const one of [own, own.get("layout")]) {
-    state[one.model_id] = {
-      model_name: one.name,
-      model_module: one.module,
-      model_module_version: one.get("_model_module_version"),
-      state: one.serialize(one.get_state(true)),
+  for (const part of [own, own.get("layout")]) {
+    state[part.model_id] = {
+      model_name: part.name,
+      model_module: part.module,
+      model_module_version: part.get("_model_module_version"),
+      state: part.serialize(part.get_state(true)),
     };
   }
   save(notebook, withoutGone(notebook, state));
@@ -43,7 +43,7 @@ function save(notebook, state) {
   else notebook.deleteMetadata("widgets");
 }
 
-/** Without the reports that no output of the notebook shows any more, and without their layouts. */
+/** The state without reports that no output of the notebook shows any more, and without their layouts. */
 function withoutGone(notebook, state) {
   const shown = new Set();
   for (const cell of notebook.cells) {

@@ -1,4 +1,4 @@
-// The widget: head, findings, tools, table. Its state is the report as Python says it (widget_view.py), whole or shortened.
+// The widget: head, findings, tools, table. Its state is the report from widget_view.py, whole or shortened.
 
 import { h, sign } from "./dom.js";
 import { drawFindings } from "./findings.js";
@@ -86,7 +86,7 @@ class State {
     });
     this.field = field;
     const present = Object.keys(view.symbols).filter((severity) =>
-      this.cards.some((one) => one.severities.includes(severity)),
+      this.cards.some((card) => card.severities.includes(severity)),
     );
     this.choices = [null, ...present].map((severity) => ({ severity, button: this.choice(severity) }));
     return h(
@@ -137,7 +137,7 @@ class State {
     this.calls.arrange();
   }
 
-  /** Say how many calls are shown, and how many there are that the notebook does not have. */
+  /** Say how many rows are shown, and how many calls the notebook does not have. */
   told(shown = this.calls?.shown.length ?? 0) {
     const rows = this.calls?.rows.length ?? this.view.rows.length;
     const number = (count) => count.toLocaleString("en");
@@ -161,7 +161,7 @@ class State {
     return button;
   }
 
-  /** A line of another cell: our part of JupyterLab goes there, and says on the page that it is here. */
+  /** A line of another cell: our JupyterLab extension goes there, and marks the page when it is loaded. */
   elsewhereButton(elsewhere, text) {
     if (!elsewhere || !("vjpcheckLines" in document.body.dataset)) return text;
     const [line, source] = elsewhere;
@@ -195,7 +195,7 @@ class State {
     }
   }
 
-  /** The details of a call that the notebook does not have, from the session. */
+  /** Ask the session for the details of a call that the notebook does not have. */
   ask(id) {
     return new Promise((resolve, reject) => {
       this.answers.set(id, resolve);
@@ -215,8 +215,8 @@ class State {
   }
 
   complete() {
-    const known = new Map(this.view.rows.map((row) => [row.id, row.detail]));
-    for (const row of this.later) row.detail = known.get(row.id);
+    const details = new Map(this.view.rows.map((row) => [row.id, row.detail]));
+    for (const row of this.later) row.detail = details.get(row.id);
     this.calls.setRows(this.later);
   }
 }
@@ -236,7 +236,7 @@ function drawSince({ summary, lines }) {
   return h("details", { class: "vc-since", open: true }, h("summary", {}, summary), h("ul", {}, lines.map(item)));
 }
 
-/** What was not looked at, not compared, not shown: one quiet line, which opens where there is more. */
+/** What was not checked, not compared or not shown: one quiet line, which unfolds if there is more. */
 function drawQuiet({ summary, lines }) {
   if (!lines.length) return h("p", { class: "vc-grey vc-unseen" }, summary);
   const list = h(

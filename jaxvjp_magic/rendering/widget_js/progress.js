@@ -1,5 +1,5 @@
-// A line below the cell that runs, while it runs. It is part of the page and not of the notebook: nothing of it is an
-// output, so the cell's own outputs stay as they are, and nothing of it is saved.
+// A line below a cell while it runs. It is part of the page and not an output, so the cell's own outputs stay as they
+// are, and nothing is saved with the notebook.
 
 import { h } from "./dom.js";
 
@@ -17,7 +17,7 @@ function initialize({ model }) {
   return () => line.remove();
 }
 
-/** The cell on this page that runs this very text; none in front ends that keep outputs in frames. */
+/** The cell on this page that runs this text; null in front ends that keep outputs in frames. */
 function runningCell(text) {
   for (const cell of document.querySelectorAll(".jp-CodeCell")) {
     if (cell.querySelector(".jp-InputPrompt")?.textContent !== RUNNING) continue;

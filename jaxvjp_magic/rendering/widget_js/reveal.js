@@ -1,11 +1,11 @@
-// A line of the checked cell: found in the page around this output, scrolled to, and lit up for a moment.
+// Go to a line of the checked cell: find it in the page around this output, scroll to it, highlight it for a moment.
 
 import { h } from "./dom.js";
 
 const CELLS = ".jp-Cell, .jp-CodeCell, div.code_cell, .cell";
 const INPUTS = ".jp-InputArea, .jp-Cell-inputWrapper, .input, .input_area";
 
-/** The cell that this output belongs to; null where the page has none (other front ends keep outputs in frames). */
+/** The cell that this output belongs to; null if the page has none (other front ends keep outputs in frames). */
 export function cellAround(element) {
   const cell = element.closest(CELLS);
   return cell?.querySelector(INPUTS) ? cell : null;
@@ -42,9 +42,9 @@ function inText(area, line) {
   const pre = area.querySelector("pre");
   if (!pre) return null;
   const range = document.createRange();
-  const walk = document.createTreeWalker(pre, NodeFilter.SHOW_TEXT);
+  const walker = document.createTreeWalker(pre, NodeFilter.SHOW_TEXT);
   let left = line - 1;
-  for (let node = walk.nextNode(); node; node = walk.nextNode()) {
+  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
     const { data } = /** @type {Text} */ (node);
     for (let at = 0; at < data.length; at++) {
       if (left === 0 && data[at] !== "\n") {
@@ -60,13 +60,13 @@ function inText(area, line) {
 
 /** Scroll there, and draw a bar that fades over the line. */
 function light(area, place) {
-  const around = area.getBoundingClientRect();
+  const frame = area.getBoundingClientRect();
   if (getComputedStyle(area).position === "static") area.style.position = "relative";
   const height = place.bottom - place.top;
   const bar = h("div", {
     class: "vc-light",
     "aria-hidden": "true",
-    style: `top:${place.top - around.top + area.scrollTop}px;height:${height}px`,
+    style: `top:${place.top - frame.top + area.scrollTop}px;height:${height}px`,
   });
   area.append(bar);
   bar.scrollIntoView({ block: "center", behavior: "auto" });

@@ -1,16 +1,16 @@
-// The table of calls. All rows have heights that are known before they are drawn (lines times a line's height), so
-// that of thousands only those in sight exist. Opened rows are measured once they are there.
+// The table of calls. The height of a row is known before it is drawn (its lines times the height of a line), so of
+// thousands of rows only those in sight exist. Opened rows are measured after they are drawn.
 
 import { drawDetail, marked } from "./detail.js";
 import { h } from "./dom.js";
 
 const LINE = 20;
 const PADDING = 9; // above and below a row's lines, and the rule between rows
-const WHOLE = 60; // so many rows are drawn as they are, without a scroll area
+const WHOLE = 60; // up to so many rows are all drawn, without a scroll area
 const IN_SIGHT = 520;
 const AROUND = 400;
 const WIDEST = 44;
-const GUESS = 260; // of an opened row that was not drawn yet
+const GUESS = 260; // the height of an opened row before it is drawn
 const RIGHT = new Set(["line", "memory", "count"]);
 const NUMBERS = {
   "#": (row) => row.id,
@@ -44,7 +44,7 @@ export class Calls {
     this.setRows(state.view.rows);
   }
 
-  /** Other rows: those that came from the kernel after the first. */
+  /** Replace the rows, as when the kernel has sent all of them. */
   setRows(rows) {
     this.rows = rows;
     const used = this.state.view.columns.filter((column) => rows.some((row) => row.cells[column] || row.was?.[column]));
@@ -136,7 +136,7 @@ export class Calls {
     this.draw();
   }
 
-  /** The output has another width: opened rows use what there is of it. */
+  /** Fit opened rows to the new width of the output. */
   resized() {
     this.scroller.style.setProperty("--vc-width", `${this.scroller.clientWidth}px`);
     this.measure([...this.body.children]);
@@ -179,7 +179,7 @@ export class Calls {
     this.measure(elements);
   }
 
-  /** The number of the row at a height. */
+  /** The index of the row at a height. */
   at(height) {
     let low = 0,
       high = this.shown.length;
@@ -239,7 +239,7 @@ export class Calls {
   }
 
   bar(row) {
-    const held = row.held ?? 0; // nothing is left out of the row
+    const held = row.held ?? 0; // 0 is left out of the row's data
     const share = held && Math.max(2, Math.round((100 * held) / this.state.view.most_held));
     return h("span", { class: "vc-bar", "aria-hidden": "true" }, h("span", { style: `width:${share}%` }));
   }
@@ -283,7 +283,7 @@ export class Calls {
 
   clicked(event, row) {
     if (event.target.closest("button, a") && !event.target.closest(".vc-opener")) return;
-    if (!event.target.closest(".vc-opener") && String(getSelection())) return; // somebody selects text
+    if (!event.target.closest(".vc-opener") && String(getSelection())) return; // a click that selects text
     this.toggle(row, event.target.closest(".vc-opener") !== null);
   }
 
@@ -298,7 +298,7 @@ export class Calls {
     return this.drawn.get(id)?.[0].querySelector(".vc-opener");
   }
 
-  /** Open a call, and go there. */
+  /** Open a call, and scroll to it; returns whether it is shown. */
   reveal(id) {
     const number = this.shown.findIndex((row) => row.id === id);
     if (number < 0) return false;
