@@ -1,9 +1,9 @@
-"""What forked children cost: one for each look, or one for all that are left; and how many a check needs.
+"""Measure what forked children cost, one for each trace or one for all of them, and how many a check needs.
 
     python benchmarks/children.py [PROGRAM_OR_FOLDER]...
 
-The first table is measured in this process: looks at an impure primal function,
-each in a child of its own and all in one. The second counts the children of
+The first table is measured in this process: an impure primal function is traced,
+each time in a child of its own, and all times in one. The second counts the children of
 each program that is given, in a process of its own, as a check starts them.
 """
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 LOOKS = 1, 10, 50
 ROUNDS = 7
-MEMORY = 0, 2_000_000_000  # bytes that the program holds
+MEMORY = 0, 2_000_000_000  # bytes held by the program
 _seen: list[int] = []
 
 
@@ -44,10 +44,10 @@ def ways() -> None:
     for size in MEMORY:
         held = np.ones(size // 8)
         for count in LOOKS:
-            some = functions[:count]
-            each = _median(lambda some=some: [_in_child([one]) for one in some])
-            once = _median(lambda some=some: _in_child(some))
-            alone = _median(lambda some=some: [_look(one) for one in some])
+            traced = functions[:count]
+            each = _median(lambda traced=traced: [_in_child([function]) for function in traced])
+            once = _median(lambda traced=traced: _in_child(traced))
+            alone = _median(lambda traced=traced: [_trace(function) for function in traced])
             print(f"| {count} | {held.nbytes / 1e9:.0f} GB | {duration(each)} | {duration(once)} | {duration(alone)} |")
 
 
@@ -68,13 +68,13 @@ def _impure(number: int) -> Callable[[Any], Any]:
     return primal
 
 
-def _look(function: Callable[[Any], Any]) -> str:
+def _trace(function: Callable[[Any], Any]) -> str:
     jax.clear_caches()
     return str(jax.eval_shape(function, jax.ShapeDtypeStruct((3,), jnp.float32)))
 
 
 def _in_child(functions: Sequence[Callable[[Any], Any]]) -> None:
-    outcome = rerun.in_child(lambda: [_look(one) for one in functions], 60)
+    outcome = rerun.in_child(lambda: [_trace(function) for function in functions], 60)
     if outcome.data is None:
         raise RuntimeError(outcome.why)
 
@@ -89,7 +89,7 @@ def _median(work: Callable[[], object]) -> float:
 
 
 def _inside(program: str) -> None:
-    """Check one program, and say how many children that took."""
+    """Check one program, and print how many children that took."""
     times: list[float] = []
     fork = child_process.in_child
 
@@ -113,8 +113,8 @@ def main() -> None:
         _inside(sys.argv[2])
         return
     ways()
-    paths = [Path(one) for one in sys.argv[1:]]
-    children([one for path in paths for one in (sorted(path.rglob("*.py")) if path.is_dir() else [path])])
+    paths = [Path(argument) for argument in sys.argv[1:]]
+    children([program for path in paths for program in (sorted(path.rglob("*.py")) if path.is_dir() else [path])])
 
 
 if __name__ == "__main__":

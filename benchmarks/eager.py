@@ -1,4 +1,4 @@
-"""Work that runs without jit: what a check costs call by call. And one step with it."""
+"""Measure what a check costs for each eager call, and in a jitted training step."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def wave(x: Any) -> Any:
 
 
 def wave_fwd(x: Any) -> Any:
-    """The function's value, and what bwd needs."""
+    """The value, and the residual that bwd needs."""
     return wave(x), jnp.cos(x)
 
 
@@ -39,7 +39,7 @@ wave.defvjp(wave_fwd, wave_bwd)
 
 
 def plain_wave(x: Any) -> Any:
-    """The same without rules: less there can hardly be."""
+    """The same without rules: hardly any work."""
     return jnp.sin(x) * 2.0
 
 
@@ -81,7 +81,7 @@ def leaves(count: int) -> dict[str, Any]:
 
 @jax.custom_vjp
 def squares(params: Any) -> Any:
-    """The sum of all squares, as an optimizer takes it to clip a gradient, with a rule for the whole pytree."""
+    """The sum of all squares, as it is used to clip a gradient, with a rule for the whole pytree."""
     return sum(jnp.vdot(leaf, leaf) for leaf in jax.tree_util.tree_leaves(params))
 
 
@@ -121,7 +121,7 @@ def training_step(params: Any, batch: Any) -> Any:
         return jnp.mean(hidden**2)
 
     gradients = jax.grad(loss)(params)
-    return jax.tree_util.tree_map(lambda one, by: one - 0.01 * by, params, gradients)
+    return jax.tree_util.tree_map(lambda param, gradient: param - 0.01 * gradient, params, gradients)
 
 
 def training(steps: int = 200) -> None:

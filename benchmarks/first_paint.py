@@ -1,4 +1,4 @@
-"""How long the widget of 5,000 calls takes until it is painted, and how large what is saved of it is.
+"""Measure how long the widget of 5,000 calls takes to be painted, and how large its saved state is.
 
     python benchmarks/first_paint.py [CALLS]
 
@@ -26,7 +26,7 @@ from jaxvjp_magic.results.model import Call, Finding, Leaf, Severity
 
 RUNS = 5
 LIMIT_MS = 1000
-# The state and the rows come as text, as they come over a socket; the clock stops when the frame is on the screen.
+# The state and the rows are text, as they come over a socket; the clock stops when the frame is on the screen.
 PAINT = """async ([text, css, saved, rows]) => {
   document.body.replaceChildren(Object.assign(document.createElement("style"), {textContent: css}));
   const place = document.body.appendChild(document.createElement("div"));
@@ -48,7 +48,7 @@ PAINT = """async ([text, css, saved, rows]) => {
 
 
 def report_of(calls: int) -> Report:
-    """Calls as they come from a training loop with a custom rule, and a finding."""
+    """A report with the calls of a training loop with a custom rule, and a finding."""
     made = []
     for number in range(1, calls + 1, 2):
         size = number % 97 + 1
@@ -67,8 +67,8 @@ def report_of(calls: int) -> Report:
                 cotangents_out=cotangents,
             )
         )
-    wrong = Finding("VJP104", Severity.ERROR, "bwd returns float32[3] for x", "It has another shape.", calls=(2,))
-    return Report("0.10.2", (wrong,), tuple(made[:calls]))
+    finding = Finding("VJP104", Severity.ERROR, "bwd returns float32[3] for x", "It has another shape.", calls=(2,))
+    return Report("0.10.2", (finding,), tuple(made[:calls]))
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""How the cost of a check grows with the number of calls, of leaves, of nested transformations: a picture."""
+"""Plot how the cost of a check grows with the number of calls, of leaves, of nested transformations."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _plain(work: Callable[[], None]) -> float:
 
 
 def draw() -> Iterator[str]:
-    """Measure, write the picture, and say for each curve how steep it is: 1.0 is linear, 2.0 quadratic."""
+    """Measure, write the picture, and give the exponent of each curve: 1.0 is linear, 2.0 quadratic."""
     import matplotlib as mpl
 
     mpl.use("agg")
@@ -91,15 +91,15 @@ def draw() -> Iterator[str]:
         plain, checked = [_plain(work) for work in works], [_checked(work) for work in works]
         axis.loglog(counts, plain, "o--", color="#57606a", label="plain")
         axis.loglog(counts, checked, "o-", color="#0969da", label="checked, with the report")
-        straight = [checked[-1] * count / counts[-1] for count in counts]
-        axis.loglog(counts, straight, ":", color="#cf222e", label="linear")
+        linear = [checked[-1] * count / counts[-1] for count in counts]
+        axis.loglog(counts, linear, ":", color="#cf222e", label="linear")
         axis.set_title(name, fontsize=12)
         axis.set_xlabel("number")
         axis.set_xticks(list(counts), [f"{count:,}" for count in counts], minor=False)
         axis.minorticks_off()
         axis.grid(visible=True, alpha=0.3)
-        steep = np.polyfit(np.log(counts[-3:]), np.log(checked[-3:]), 1)[0]
-        yield f"{name}: grows with the power {steep:.2f} of their number; {checked[-1]:.2f} s at {counts[-1]:,}"
+        exponent = np.polyfit(np.log(counts[-3:]), np.log(checked[-3:]), 1)[0]
+        yield f"{name}: grows with the power {exponent:.2f} of their number; {checked[-1]:.2f} s at {counts[-1]:,}"
     axes[0].set_ylabel("seconds")
     axes[0].legend(fontsize=9)
     figure.savefig(PICTURE, dpi=110)

@@ -1,4 +1,4 @@
-"""How times are measured: plain and checked take turns in one process, and the median pair counts."""
+"""Measure work, plain and checked in turns in one process; the median pair counts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Times:
 
 @dataclasses.dataclass(frozen=True)
 class Figure:
-    """What a row of the table says: the figure, with its unit, the bound, and what is worth knowing beside it."""
+    """A row of the table: the figure with its unit, the bound, a remark, and the ratios of other tools."""
 
     value: float
     bound: float | None
@@ -42,7 +42,7 @@ class Figure:
 
     @property
     def is_within(self) -> bool:
-        """Whether the bound is kept; a figure without one keeps it."""
+        """Whether the figure is within its bound; true without one."""
         return self.bound is None or self.value <= self.bound
 
     def text(self, value: float) -> str:
@@ -51,7 +51,7 @@ class Figure:
 
 
 def timed(work: Callable[[], object]) -> Times:
-    """How long a piece of work takes. What lies about is collected before, and not during it, as in `timeit`."""
+    """How long a piece of work takes. Garbage is collected before and not during it, as in `timeit`."""
     gc.collect()
     was_on = gc.isenabled()
     gc.disable()
@@ -92,7 +92,7 @@ def of_another_process(file: str, *arguments: str, **environment: str) -> dict[s
 
 def median(times: tuple[Times, ...] | list[Times]) -> Times:
     """The median of each clock by itself."""
-    return Times(statistics.median(one.wall for one in times), statistics.median(one.cpu for one in times))
+    return Times(statistics.median(sample.wall for sample in times), statistics.median(sample.cpu for sample in times))
 
 
 def duration(seconds: float) -> str:
@@ -110,7 +110,7 @@ def machine() -> str:
         model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), model)
     except OSError:  # another system than Linux
         pass
-    found = [f"{name} {one}" for name in PACKAGES if (one := _version(name))]
+    found = [f"{name} {installed}" for name in PACKAGES if (installed := _version(name))]
     load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
     return (
         f"{platform.system()} {platform.machine()}, {model}, {os.cpu_count()} cores{load}\n"

@@ -1,4 +1,4 @@
-"""Real models: what a check adds to their first trace and compilation, and what checking them again costs."""
+"""Measure real models: what a check adds to their first trace and compilation, and what checking again costs."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ WIDTH, HEADS, LAYERS, LENGTH = 128, 4, 4, 64
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
 def attention(query: Any, key: Any, value: Any, scale: float) -> Any:
-    """Softmax attention whose weights are calculated again in the backward pass."""
+    """Softmax attention that recomputes its weights in the backward pass."""
     return jax.nn.softmax(query @ key.mT * scale) @ value
 
 
 def attention_fwd(query: Any, key: Any, value: Any, scale: float) -> Any:
-    """The weights are not kept."""
+    """The output, and the three inputs as residuals; the weights are not kept."""
     return attention(query, key, value, scale), (query, key, value)
 
 
-def attention_bwd(scale: float, kept: Any, g: Any) -> Any:
-    """The gradients of the three, by hand."""
-    query, key, value = kept
+def attention_bwd(scale: float, residuals: Any, g: Any) -> Any:
+    """The gradients of query, key and value, by hand."""
+    query, key, value = residuals
     weights = jax.nn.softmax(query @ key.mT * scale)
-    by_weights = g @ value.mT
-    by_scores = weights * (by_weights - jnp.sum(by_weights * weights, axis=-1, keepdims=True)) * scale
-    return by_scores @ key, by_scores.mT @ query, weights.mT @ g
+    d_weights = g @ value.mT
+    d_scores = weights * (d_weights - jnp.sum(d_weights * weights, axis=-1, keepdims=True)) * scale
+    return d_scores @ key, d_scores.mT @ query, weights.mT @ g
 
 
 attention.defvjp(attention_fwd, attention_bwd)
@@ -69,15 +69,15 @@ def transformer() -> tuple[Callable[..., Any], tuple[Any, ...]]:
 
     def step(params: Any, batch: Any) -> Any:
         def loss(params: Any) -> Any:
-            def of_one(x: Any) -> Any:
+            def example_loss(x: Any) -> Any:
                 for layer in params:
                     x = _block(layer, x)
                 return jnp.mean(x**2)
 
-            return jnp.mean(jax.vmap(of_one)(batch))
+            return jnp.mean(jax.vmap(example_loss)(batch))
 
         value, gradients = jax.value_and_grad(loss)(params)
-        return value, jax.tree_util.tree_map(lambda one, by: one - 0.1 * by, params, gradients)
+        return value, jax.tree_util.tree_map(lambda param, gradient: param - 0.1 * gradient, params, gradients)
 
     return step, (transformer_parameters(), jax.random.normal(jax.random.key(1), (8, LENGTH, WIDTH)))
 

@@ -1,4 +1,4 @@
-"""Where the time goes that a check adds to one eager gradient, by the clock around each part, as it runs."""
+"""Measure where the time goes that a check adds to one eager gradient, with a clock around each part."""
 
 from __future__ import annotations
 
@@ -49,21 +49,21 @@ INSIDE: tuple[tuple[Any, str, str], ...] = (
 
 def table() -> list[tuple[str, float]]:
     """The parts with the seconds that each takes in one gradient of a small custom_vjp function."""
-    _gradients(())  # what is made once
+    _gradients(())  # warm up
     rounds = [(_plain(), _gradients(())) for _ in range(ROUNDS)]
-    plain = statistics.median(one for one, _ in rounds)
-    checked = statistics.median(both["all"] for _, both in rounds)
+    plain = statistics.median(seconds for seconds, _ in rounds)
+    checked = statistics.median(spent["all"] for _, spent in rounds)
     hooks, inside = (
         _median(_gradients(HOOKS) for _ in range(ROUNDS)),
         _median(_gradients(INSIDE) for _ in range(ROUNDS)),
     )
-    rest = checked - plain - sum(hooks[about] for _, _, about in HOOKS)
+    rest = checked - plain - sum(hooks[label] for _, _, label in HOOKS)
     return [
         ("one gradient without a check", plain),
         ("what a check adds", checked - plain),
-        *((about, hooks[about]) for _, _, about in HOOKS),
+        *((label, hooks[label]) for _, _, label in HOOKS),
         ("the hooks' own frames, and what JAX does with wrapped rules", rest),
-        *((about, inside[about]) for _, _, about in INSIDE),
+        *((label, inside[label]) for _, _, label in INSIDE),
     ]
 
 
@@ -80,8 +80,8 @@ def _gradients(parts: Iterable[tuple[Any, str, str]]) -> dict[str, float]:
     spent: dict[str, float] = defaultdict(float)
     originals = [(owner, name, getattr(owner, name)) for owner, name, _ in parts]
     empty = _empty(spent)
-    for owner, name, about in parts:
-        setattr(owner, name, _clocked(getattr(owner, name), about, spent, empty))
+    for owner, name, label in parts:
+        setattr(owner, name, _clocked(getattr(owner, name), label, spent, empty))
     try:
         with vjpcheck():
             _plain()
@@ -90,30 +90,30 @@ def _gradients(parts: Iterable[tuple[Any, str, str]]) -> dict[str, float]:
     finally:
         for owner, name, original in originals:
             setattr(owner, name, original)
-    return defaultdict(float, {"all": whole, **{about: seconds / CALLS for about, seconds in spent.items()}})
+    return defaultdict(float, {"all": whole, **{label: seconds / CALLS for label, seconds in spent.items()}})
 
 
-def _clocked(function: Any, about: str, spent: dict[str, float], empty: float = 0.0) -> Any:
+def _clocked(function: Any, label: str, spent: dict[str, float], empty: float = 0.0) -> Any:
     clock = time.perf_counter
 
     @functools.wraps(function)
     def clocked(*args: Any, **kwargs: Any) -> Any:
         began = clock()
         result = function(*args, **kwargs)
-        spent[about] += clock() - began - empty
+        spent[label] += clock() - began - empty
         return result
 
     return clocked
 
 
 def _empty(spent: dict[str, float]) -> float:
-    """What the clock shows around nothing."""
+    """The seconds that the clock itself takes."""
     nothing = _clocked(lambda: None, "nothing", spent)
     for _ in range(CALLS):
         nothing()
     return spent.pop("nothing") / CALLS
 
 
-def _median(found: Iterable[dict[str, float]]) -> dict[str, float]:
-    found = list(found)
-    return {about: statistics.median(one[about] for one in found) for about in found[0]}
+def _median(rounds: Iterable[dict[str, float]]) -> dict[str, float]:
+    rounds = list(rounds)
+    return {label: statistics.median(spent[label] for spent in rounds) for label in rounds[0]}

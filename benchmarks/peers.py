@@ -1,4 +1,4 @@
-"""The same work under other tools, where they are installed: `pip install jaxvjp_magic[bench]`."""
+"""Time the same work under other tools, if they are installed: `pip install jaxvjp_magic[bench]`."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ if TYPE_CHECKING:
 
 
 def timed_under_peers(work: dict[str, Any], rounds: int) -> dict[str, float]:
-    """For each tool that is there how many times longer the work takes under it; nothing where there is no work."""
+    """How many times longer the work takes under each installed tool; empty without work."""
     if not work:
         return {}
     return {name: _ratio(work, make, min(rounds, 5)) for name, make in _peers().items()}
 
 
 def _peers() -> dict[str, Callable[[Any], contextlib.AbstractContextManager[Any]]]:
-    known = {
+    peers = {
         "jax-shape-tracker": _shape_tracker,
         "jaxtyping + beartype": _jaxtyping,
         "jax.checking_leaks": _checking_leaks,
     }
-    found = {}
-    for name, peer in known.items():
+    installed = {}
+    for name, peer in peers.items():
         with contextlib.suppress(ImportError), peer(lambda x: x):
-            found[name] = peer
-    return found
+            installed[name] = peer
+    return installed
 
 
 def _ratio(work: dict[str, Any], peer: Callable[[Any], contextlib.AbstractContextManager[Any]], rounds: int) -> float:

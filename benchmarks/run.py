@@ -46,7 +46,7 @@ ROWS: dict[str, Callable[[int], Figure | None]] = {
     "cell": session.without_jax,
     "late": session.late_by_early,
 }
-# A model is compiled for seconds: fewer rounds of that.
+# A model takes seconds to compile, so it gets fewer rounds.
 ROUNDS = {"transformer": 5, "solve": 5, "again": 3, "again-tracing": 3, "load": 7}
 USUAL, QUICK = 11, 3
 
@@ -55,23 +55,23 @@ def main() -> int:
     """Measure, print, write."""
     options = _options()
     print(machine())
-    found: list[tuple[str, Figure]] = []
+    figures: list[tuple[str, Figure]] = []
     for name in options.only or ROWS:
         rounds = options.rounds or (min(ROUNDS.get(name, QUICK), QUICK) if options.quick else ROUNDS.get(name, USUAL))
         figure = ROWS[name](1 if options.quick and name == "memory" else rounds)
         if figure is None:
             print(f"{name}: not measured, something that it needs is not installed", file=sys.stderr)
             continue
-        found.append((_about(name), figure))
-        print("\n".join(page.lines(*found[-1])), flush=True)
-    where = parts.table() if options.profile or options.write else ()
-    if where:
-        print(*page.profile_lines(where), sep="\n")
+        figures.append((_about(name), figure))
+        print("\n".join(page.lines(*figures[-1])), flush=True)
+    profile = parts.table() if options.profile or options.write else ()
+    if profile:
+        print(*page.profile_lines(profile), sep="\n")
     if options.plots or options.write:
         print(*growth.draw(), sep="\n")
     if options.write:
-        page.write(found, where)
-    return int(not all(figure.is_within for _, figure in found))
+        page.write(figures, profile)
+    return int(not all(figure.is_within for _, figure in figures))
 
 
 def _options() -> argparse.Namespace:

@@ -4,7 +4,7 @@
 
 Scripts and notebooks; each is run with both, in processes of their own. A row
 for each program where something is seen, and the share of all. What is not known
-to be pure is looked at in a forked child, so little should be missing.
+to be pure is traced in a forked child, so little should be missing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LONGEST = 600  # seconds for one program
 
 
 def calls(program: Path, retrace: str) -> collections.Counter[tuple[object, ...]]:
-    """How often each call is recorded, with what is known of it."""
+    """How often each call is recorded, with the phases that were seen of it."""
     with tempfile.TemporaryDirectory() as folder:
         into = Path(folder) / "report.json"
         command = [sys.executable, "-m", "jaxvjp_magic", "--retrace", retrace, "--json", str(into), program.name]
@@ -38,8 +38,8 @@ def calls(program: Path, retrace: str) -> collections.Counter[tuple[object, ...]
         report = json.loads(into.read_text()) if into.exists() else {"calls": []}
     seen: collections.Counter[tuple[object, ...]] = collections.Counter()
     for call in report["calls"]:
-        known = tuple(phase for phase in PHASES if call.get(phase) is not None)
-        seen[call["kind"], call["function"], call["line"], known] += call["count"]
+        phases = tuple(phase for phase in PHASES if call.get(phase) is not None)
+        seen[call["kind"], call["function"], call["line"], phases] += call["count"]
     return seen
 
 
@@ -50,17 +50,17 @@ def main() -> None:
     parser.add_argument("paths", nargs="+", type=Path)
     options = parser.parse_args()
     programs = [
-        one
+        program
         for path in options.paths
-        for one in (
+        for program in (
             sorted(file for file in path.rglob("*") if file.suffix in {".py", ".ipynb"}) if path.is_dir() else [path]
         )
     ]
     with ThreadPoolExecutor(options.jobs) as pool:
-        both = pool.map(lambda one: (calls(one.resolve(), "pure"), calls(one.resolve(), "all")), programs)
+        pairs = pool.map(lambda program: (calls(program.resolve(), "pure"), calls(program.resolve(), "all")), programs)
         total = [0, 0]
         print("| program | with pure | with all |\n|---|---:|---:|")
-        for program, (pure, everything) in zip(programs, both, strict=True):
+        for program, (pure, everything) in zip(programs, pairs, strict=True):
             counts = (pure & everything).total(), everything.total()
             total = [a + b for a, b in zip(total, counts, strict=True)]
             if counts[1]:

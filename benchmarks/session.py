@@ -1,4 +1,4 @@
-"""What a cell costs in a notebook where every cell is checked: `%vjpcheck on`, early and late in a session."""
+"""Measure what a cell costs in a notebook where every cell is checked: `%vjpcheck on`, early and late in a session."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def without_jax(rounds: int) -> Figure:
     """A cell without JAX with `%vjpcheck on`: how much longer it takes."""
     del rounds
     found = _of_a_session()
-    more = found["checked"] - found["plain"]
+    added = found["checked"] - found["plain"]
     beside = f"{duration(found['plain'])} plain, {duration(found['checked'])} checked"
-    return Figure(more * 1e3, 8, "ms", beside)
+    return Figure(added * 1e3, 8, "ms", beside)
 
 
 def late_by_early(rounds: int) -> Figure:

@@ -1,4 +1,4 @@
-"""What does not depend on time alone: memory, the size of what is saved, and loading; each in a process of its own."""
+"""Measure memory, the size of a saved report, and loading, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ def loading(rounds: int) -> Figure:
 
 
 def _resident() -> int:
-    """Bytes of memory that are in use."""
+    """Bytes of resident memory."""
     text = Path("/proc/self/statm").read_text(encoding="utf-8")
     return int(text.split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def memory(calls: str) -> dict[str, float]:
-    """Eager calls of a custom_vjp function in one check; the first thousand make what is made once."""
+    """Eager calls of a custom_vjp function in one check; the first two thousand are a warm-up."""
     import eager
     import jax
     import jax.numpy as jnp
@@ -86,7 +86,7 @@ def memory(calls: str) -> dict[str, float]:
 
 
 def report() -> dict[str, float]:
-    """A check of calls that are all different, as a program makes them that traces for many shapes."""
+    """A check of calls that are all different, as of a program that traces for many shapes."""
     import jax
     import jax.numpy as jnp
     import numpy as np
@@ -104,10 +104,10 @@ def report() -> dict[str, float]:
         jax.eval_shape(jax.grad(lambda x: jnp.sum(wave(wave(x)))), shape)
     seconds: dict[str, float] = {}
     gc.collect()
-    gc.disable()  # as in `timed`: it would go through all that JAX keeps of ten thousand traces
+    gc.disable()  # as in `timed`: it would traverse all that JAX keeps of ten thousand traces
 
     def part(name: str, work: Any) -> Any:
-        began = time.process_time()  # of the processor: other work on the machine takes no part
+        began = time.process_time()  # processor time: other work on the machine does not count
         result = work()
         seconds[name] = time.process_time() - began
         return result

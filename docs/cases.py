@@ -45,7 +45,7 @@ KINDS = {
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One case: what it is, what each of the two says."""
+    """One case: its description, JAX's exception, and the check's report."""
 
     case: dict[str, Any]
     plain: str
@@ -58,7 +58,7 @@ class Row:
 
     @property
     def is_named(self) -> bool:
-        """Whether the first finding stands on a line of the cause, in the program itself."""
+        """Whether the first finding is on a line of the cause, in the program itself."""
         return self.first is not None and not self.first.get("source") and self.first.get("line") in self._cause_lines
 
     @property
@@ -67,7 +67,7 @@ class Row:
 
     @property
     def is_sought(self) -> bool:
-        """Whether there is something that a check of this run could find."""
+        """Whether there is a mistake that this check could find."""
         return bool(self.case["detectable"])
 
     def __str__(self) -> str:
@@ -86,7 +86,7 @@ class Row:
 
 
 def main() -> int:
-    """Write the table; 2 where there are no cases."""
+    """Write the table; returns 2 if there are no cases."""
     parser = argparse.ArgumentParser(description="Write the table of what JAX and the check say of each case.")
     parser.add_argument("cases", type=Path, help="a folder with bug/*.py and expected.json")
     parser.add_argument("table", nargs="?", type=Path, default=Path(__file__).with_name("cases.md"))
@@ -112,7 +112,7 @@ def _row(folder: Path, case: dict[str, Any]) -> Row:
 
 
 def _run(arguments: list[str]) -> subprocess.CompletedProcess[str]:
-    """Run Python in an empty folder, so that nothing of this one can be imported or be shown."""
+    """Run Python in an empty folder, so that the program sees nothing of the current one."""
     environment = {"JAX_PLATFORMS": "cpu", **os.environ}
     with tempfile.TemporaryDirectory() as folder:
         return subprocess.run(  # noqa: S603 (the cases are given by who runs this)
@@ -141,7 +141,7 @@ def _shortened(message: str) -> str:
 
 
 def _text(text: str) -> str:
-    """Words as GitHub shows them, whatever they are made of."""
+    """Text escaped for a table in Markdown."""
     escaped = html.escape(text, quote=False).replace("|", "\\|")
     return re.sub(r"([*`]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|~~)", r"\\\1", escaped)
 

@@ -1,4 +1,4 @@
-"""A real Jupyter server and a real browser, for the pictures, the browser tests and the benchmark.
+"""Start a real Jupyter server and a real browser, for the pictures, the browser tests and the benchmark.
 
 This needs JupyterLab, Playwright and a Chromium: `pip install jupyterlab playwright`,
 and the chromium of the operating system.
@@ -44,7 +44,7 @@ IDLE = "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?
 
 
 def missing() -> str:
-    """What cannot be done without, in one line; "" where everything is there."""
+    """What is needed and not installed, in one line; "" if nothing."""
     for package in ("jupyterlab", "playwright"):
         if importlib.util.find_spec(package) is None:
             return f"no {package} here; pip install {package}"
@@ -62,10 +62,10 @@ def launch(playwright: Playwright) -> Browser:
 
 
 class Server:
-    """A running Jupyter server with nobody's settings; what lies in `folder` is what it serves."""
+    """A running Jupyter server with settings of its own, which serves `folder`."""
 
     def __init__(self, folder: Path, address: str, token: str) -> None:
-        """The server that answers there."""
+        """The server at this address."""
         self.folder, self._address, self._token = folder, address, token
 
     def lab(self, name: str) -> str:
@@ -77,7 +77,7 @@ class Server:
         return f"{self._address}/notebooks/{name}?token={self._token}"
 
     def write(self, name: str, *cells: str) -> Path:
-        """A notebook with these cells of code."""
+        """Write a notebook with these code cells; its path."""
         entries = [
             {
                 "cell_type": "code",
@@ -98,7 +98,7 @@ class Server:
 
 @contextlib.contextmanager
 def jupyter(folder: Path) -> Iterator[Server]:
-    """A Jupyter server of this Python, for JupyterLab and, where it is installed, Notebook 7."""
+    """A Jupyter server of this Python, for JupyterLab and, if it is installed, Notebook 7."""
     hidden = folder / ".jupyter"
     for plugin, settings in SETTINGS.items():
         path = hidden / "settings" / "@jupyterlab" / "apputils-extension" / f"{plugin}.jupyterlab-settings"
@@ -131,7 +131,7 @@ def jupyter(folder: Path) -> Iterator[Server]:
 
 
 def _link_extension(place: Path) -> None:
-    """Our JupyterLab part as it is built now: an installation in development has a copy of an earlier one."""
+    """Link our JupyterLab extension as it is built now: a development install may have an older copy."""
     place.mkdir(parents=True)
     for file in (*(REPOSITORY / "jaxvjp_magic" / "labextension").iterdir(), REPOSITORY / "install.json"):
         (place / file.name).symlink_to(file)

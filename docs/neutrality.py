@@ -67,14 +67,14 @@ class Reason:
 
 
 def about(path: Path = REASONS) -> str:
-    """Which release's tests ran, where it is not the installed one."""
+    """Which release's tests ran, if it is not the installed one."""
     return str(tomllib.loads(path.read_text(encoding="utf-8"))["about"]).strip()
 
 
 def reasons(path: Path = REASONS) -> list[Reason]:
     """The list of what must change."""
     listed = tomllib.loads(path.read_text(encoding="utf-8")).get("change", [])
-    return [Reason(tuple(one["tests"]), one["reason"].strip()) for one in listed]
+    return [Reason(tuple(entry["tests"]), entry["reason"].strip()) for entry in listed]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Outcome:
 
 @dataclasses.dataclass
 class Suite:
-    """What came of one suite."""
+    """The results of one suite."""
 
     name: str
     plain: dict[str, Any]
@@ -101,39 +101,39 @@ class Suite:
 
     def different(self) -> list[str]:
         """The tests whose results differ."""
-        every = {**self.plain, **self.checked}
-        return [test for test in every if outcome_of(self.plain, test) != outcome_of(self.checked, test)]
+        results = {**self.plain, **self.checked}
+        return [test for test in results if outcome_of(self.plain, test) != outcome_of(self.checked, test)]
 
-    def told(self, what: str) -> list[tuple[str, Any]]:
-        """What the checks told: test and value."""
-        return [(test, value) for test, one in self.checked.items() for name, value in one["told"] if name == what]
+    def told(self, name: str) -> list[tuple[str, Any]]:
+        """The values that the checks reported under this name, each with its test."""
+        return [(test, value) for test, result in self.checked.items() for key, value in result["told"] if key == name]
 
-    def row(self, known: list[Reason]) -> str:
+    def row(self, accepted: list[Reason]) -> str:
         """The row of the table."""
-        ran = sum(one["outcome"] not in ("skipped", "not collected") for one in self.plain.values())
+        ran = sum(result["outcome"] not in ("skipped", "not collected") for result in self.plain.values())
         calls = sum(int(value) for _, value in self.told("checked calls"))
-        with_reason = sum(any(one.is_about(test) for one in known) for test in self.changed)
+        with_reason = sum(any(reason.is_about(test) for reason in accepted) for test in self.changed)
         version = importlib.metadata.version("jax")
         return f"| {self.name} | {version} | {ran:,} | {calls:,} | {len(self.changed)} | {with_reason} |"
 
 
 def outcome_of(results: dict[str, Any], test: str) -> Outcome:
     """The outcome of a test in a run."""
-    one = results.get(test, ABSENT)
-    return Outcome(one["outcome"], one["exception"])
+    result = results.get(test, ABSENT)
+    return Outcome(result["outcome"], result["exception"])
 
 
 def run(tests: Iterable[str], folder: str, options: Iterable[str], *, checked: bool) -> dict[str, Any]:
     """Each test's result, by its id, which begins below `folder`."""
     with tempfile.TemporaryDirectory() as empty:
         results = Path(empty) / "results.json"
-        # A conftest.py above the tests belongs to the checkout's own sources, which are not what is installed.
+        # A conftest.py above the tests belongs to the checkout's own sources, not to the installed package.
         where = ["--rootdir", folder, "--confcutdir", folder, "-p", "no:cacheprovider"]
         plugins = ["-p", "outcomes", "--outcomes", str(results), *(["-p", "every_test_checked"] if checked else [])]
         command = [sys.executable, "-m", "pytest", "-q", *where, *plugins, *options, *tests]
         path = os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
         environment = {"JAX_PLATFORMS": "cpu", **os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
-        # From a folder with nothing in it: what is imported is what is installed.
+        # In an empty folder, so that the installed package is imported.
         done = subprocess.run(command, env=environment, cwd=empty, capture_output=True, text=True, check=False)  # noqa: S603
         if done.returncode not in (0, 1, 2) or not results.exists():
             sys.exit(f"{' '.join(command)}\nended with {done.returncode}\n{done.stdout[-4000:]}{done.stderr[-4000:]}")
@@ -144,7 +144,7 @@ def compare(name: str, tests: list[str], options: list[str], absent: list[str]) 
     """Run a suite both ways, and what differs once more, alone; with an empty class for each name that is absent."""
     paths = [Path(test.partition("::")[0]) for test in tests]
     folder = os.path.commonpath([path if path.is_dir() else path.parent for path in paths])
-    names = [f"--absent={one}" for one in absent]
+    names = [f"--absent={absent_name}" for absent_name in absent]
     options = [*options, *names]
     suite = Suite(name, run(tests, folder, options, checked=False), run(tests, folder, options, checked=True))
     different = suite.different()
@@ -152,7 +152,7 @@ def compare(name: str, tests: list[str], options: list[str], absent: list[str]) 
         ids = [f"{folder}/{test}" for test in different]
         again = Suite(name, run(ids, folder, names, checked=False), run(ids, folder, names, checked=True))
         for test in different:
-            first, plain, checked = (outcome_of(one, test) for one in (suite.plain, again.plain, again.checked))
+            first, plain, checked = (outcome_of(results, test) for results in (suite.plain, again.plain, again.checked))
             if plain == first and checked != plain:
                 suite.changed[test] = plain, checked
             else:
@@ -160,15 +160,15 @@ def compare(name: str, tests: list[str], options: list[str], absent: list[str]) 
     return suite
 
 
-def write_into(page: Path, rows: list[str], known: list[Reason]) -> None:
+def write_into(page: Path, rows: list[str], accepted: list[Reason]) -> None:
     """Put these rows into the page's table, in the place of older ones of the same suite and JAX."""
     old = page.read_text(encoding="utf-8").splitlines() if page.exists() else []
     kept = [line for line in old if re.match(r"\| .* \| \d+\.\d+", line)]
     table = {_key(row): row for row in (*kept, *rows)}
     text = HEADING.format(about=about()) + "".join(f"{table[key]}\n" for key in sorted(table))
     text += "\n## What must change\n\n"
-    text += "".join(f"- {', '.join(f'`{test}`' for test in one.tests)}: {one.reason}\n" for one in known)
-    text += "" if known else "Nothing.\n"
+    text += "".join(f"- {', '.join(f'`{test}`' for test in entry.tests)}: {entry.reason}\n" for entry in accepted)
+    text += "" if accepted else "Nothing.\n"
     page.write_text(text, encoding="utf-8")
 
 
@@ -194,42 +194,44 @@ def main() -> int:
         "fails in both runs; may be repeated",
     )  # fmt: skip
     arguments = parser.parse_args()
-    known = reasons()
+    accepted = reasons()
     tests = [
         str(Path(file).resolve()) + mark + rest for file, mark, rest in (t.partition("::") for t in arguments.tests)
     ]
     options = ["-n", arguments.n, *(["-k", arguments.k] if arguments.k else []), *arguments.option]
-    named = {arguments.suite: tests} if arguments.suite else {Path(one.split("::")[0]).name: [one] for one in tests}
+    named = {arguments.suite: tests} if arguments.suite else {Path(test.split("::")[0]).name: [test] for test in tests}
     suites, is_right = [], True
     print(f"{TITLE}\n|---|---|---|---|---|---|", flush=True)
-    for name, some in named.items():
-        suite = compare(name, some, options, arguments.absent)
+    for name, suite_tests in named.items():
+        suite = compare(name, suite_tests, options, arguments.absent)
         suites.append(suite)
-        print(suite.row(known), flush=True)
+        print(suite.row(accepted), flush=True)
     for suite in suites:
-        is_right &= show(suite, known, findings=arguments.findings)
+        is_right &= show(suite, accepted, findings=arguments.findings)
     if arguments.json:
-        arguments.json.write_text(json.dumps({one.name: [one.plain, one.checked] for one in suites}), encoding="utf-8")
+        arguments.json.write_text(
+            json.dumps({suite.name: [suite.plain, suite.checked] for suite in suites}), encoding="utf-8"
+        )
     if arguments.into:
-        write_into(arguments.into, [suite.row(known) for suite in suites], known)
+        write_into(arguments.into, [suite.row(accepted) for suite in suites], accepted)
     return 0 if is_right else 1
 
 
-def show(suite: Suite, known: list[Reason], *, findings: bool) -> bool:
-    """Print what there is to say of a suite; whether all is as it must be."""
+def show(suite: Suite, accepted: list[Reason], *, findings: bool) -> bool:
+    """Print the changed tests, notes and findings of a suite; whether all is as it must be."""
     is_right = bool(suite.plain)
-    for test, one in suite.plain.items():
-        if one["outcome"] == "not collected":
+    for test, result in suite.plain.items():
+        if result["outcome"] == "not collected":
             is_right = False
             print(f"NOT COLLECTED: {test}: this file cannot be imported here")
     for test, (plain, checked) in suite.changed.items():
-        why = next((one.reason for one in known if one.is_about(test)), "")
+        why = next((entry.reason for entry in accepted if entry.is_about(test)), "")
         is_right &= bool(why)
         print(f"{'expected' if why else 'CHANGED'}: {test}: {plain} -> {checked}{f': {why}' if why else ''}")
     for test, (plain, checked) in suite.unsteady.items():
         print(f"not steady: {test}: {plain} -> {checked}, and not so when run alone")
     for test, note in suite.told("check note"):
-        if note.startswith("compiling took"):  # good advice, and no fault
+        if note.startswith("compiling took"):  # advice, not a fault
             continue
         is_right = False
         print(f"NOTE: {test}: {note}")

@@ -46,12 +46,12 @@ for width in range(1250, 0, -1):
 
 @dataclasses.dataclass(frozen=True)
 class Shot:
-    """One picture: which cells are run, what is done then, and in which themes it is taken."""
+    """One picture: which cells run, what is done afterwards, and in which themes it is taken."""
 
     name: str
     cells: tuple[str, ...]
-    edited: str = ""  # what the last cell is then, to be run once more
-    opens: int | None = None  # the row that is opened, from 0
+    edited: str = ""  # the last cell's new text, with which it is run once more
+    opens: int | None = None  # the index of the row that is opened
     waits_for_rows: str = ""
     themes: tuple[str, ...] = ("light", "dark")
     width: int = 1180
@@ -76,7 +76,7 @@ def _cells(name: str) -> tuple[str, ...]:
 
 
 def main() -> int:
-    """Take the pictures; 0 where they were taken, 2 where they could not be."""
+    """Take the pictures; returns 2 if something that they need is missing."""
     arguments = _arguments()
     reason = missing()
     if reason:
@@ -144,7 +144,7 @@ def _report(page: Page) -> Locator:
 
 
 def _hover(page: Page) -> None:
-    """Over the name that was overwritten."""
+    """Hover over the overwritten name."""
     page.mouse.move(0, 0)
     page.locator(".cm-tooltip-lint").wait_for(state="detached")
     page.locator(".cm-lintRange", has_text=re.compile("^test_func$")).hover()
@@ -153,13 +153,13 @@ def _hover(page: Page) -> None:
 
 
 def _frame(shown: Locator) -> FloatRect:
-    """Where that is."""
+    """The box of an element, in whole pixels."""
     shown.scroll_into_view_if_needed()
     box = shown.bounding_box()
     if box is None:
         message = "screenshots: there is nothing to be seen"
         raise SystemExit(message)
-    top, bottom = math.ceil(box["y"]), math.floor(box["y"] + box["height"])  # no line of what is around it
+    top, bottom = math.ceil(box["y"]), math.floor(box["y"] + box["height"])  # no edge of what is around it
     return {"x": box["x"], "y": top, "width": box["width"], "height": bottom - top}
 
 
