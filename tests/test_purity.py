@@ -23,7 +23,7 @@ import pytest
 from jax import lax
 
 from jaxvjp_magic.introspect.purity import bytecode, judged, judging
-from jaxvjp_magic.introspect.purity.abstract_values import ANY_DATA, Concrete, Heap, NotKnownError, one
+from jaxvjp_magic.introspect.purity.abstract_values import ANY_DATA, Concrete, Heap, NotKnownError, singleton
 
 X = jnp.arange(3.0)
 log: list[int] = []
@@ -361,7 +361,7 @@ def _left(code, instruction):
     frame.instruction = instruction
     frame.state = bytecode.State([ANY_DATA] * 300, {})
     if instruction.opname == "CALL_KW":
-        frame.state.stack[-1] = one(Concrete(()))
+        frame.state.stack[-1] = singleton(Concrete(()))
     frame._reach = lambda _, state: jumped.append(len(state.stack) - 300)
     frame._run(instruction)
     return len(frame.state.stack) - 300, jumped[0] if jumped else None

@@ -166,7 +166,7 @@ def one_of(cls: type) -> str:
     return f"{'an' if cls.__name__[:1] in 'AEIOUaeiou' else 'a'} {cls.__name__}"
 
 
-def one(atom: Atom) -> Value:
+def singleton(atom: Atom) -> Value:
     """The value with this as its only atom."""
     return frozenset({atom})
 
@@ -198,10 +198,10 @@ def seen_as(obj: Any) -> Value:
         message = f"it uses {one_of(type(obj))}{{at}}, whose class defines its own attribute access"
         raise NotKnownError(message)
     if isinstance(obj, np.ndarray):
-        return one(VIEW)
+        return singleton(VIEW)
     if isinstance(obj, (internals.ArrayImpl, internals.Tracer, np.generic, np.dtype, slice)):
         return ANY_DATA
-    return one(Concrete(obj))
+    return singleton(Concrete(obj))
 
 
 def argument_as(obj: Any, site: Any, heap: Any) -> Value:
@@ -209,15 +209,15 @@ def argument_as(obj: Any, site: Any, heap: Any) -> Value:
     if is_veiled(obj):
         return seen_as(obj)
     if isinstance(obj, PLAIN):
-        return one(Concrete(obj)) if obj is None or isinstance(obj, (int, str)) else ANY_DATA
+        return singleton(Concrete(obj)) if obj is None or isinstance(obj, (int, str)) else ANY_DATA
     if type(obj) is tuple and len(obj) <= MOST_ITEMS:
-        return one(TupleValue(tuple(argument_as(item, (site, i), heap) for i, item in enumerate(obj))))
+        return singleton(TupleValue(tuple(argument_as(item, (site, i), heap) for i, item in enumerate(obj))))
     if type(obj) in (list, dict):
         allocation = Allocation(site, type(obj))
         items = obj.values() if isinstance(obj, dict) else obj
         content = [argument_as(item, (site, i), heap) for i, item in enumerate(list(items)[:MOST_ITEMS])]
         heap.put(allocation, joined(ANY_DATA, *content))
-        return one(allocation)
+        return singleton(allocation)
     if hasattr(obj, "shape") and hasattr(obj, "dtype"):
         return ANY_DATA
     return seen_as(obj)

@@ -26,7 +26,7 @@ from jaxvjp_magic.introspect.purity.abstract_values import (
     TupleValue,
     Value,
     joined,
-    one,
+    singleton,
 )
 from jaxvjp_magic.record.calls import Place
 
@@ -177,7 +177,7 @@ class Frame:
                     self._reach(next_offset, self.state)
                     break
         is_generator = self.code.co_flags & (inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR)
-        return self.returned if not is_generator else one(IteratorValue(self.returned or ANY_DATA))
+        return self.returned if not is_generator else singleton(IteratorValue(self.returned or ANY_DATA))
 
     def place(self) -> Place:
         """The line of the current instruction."""
@@ -343,7 +343,7 @@ def _make_cell(frame: Frame, instruction: dis.Instruction) -> None:
     before = frame.state.variables.get(name)
     if before:
         frame.follower.heap.put(variable, before)
-    frame.state.variables[name] = one(variable)
+    frame.state.variables[name] = singleton(variable)
 
 
 @_is("LOAD_DEREF", "LOAD_CLASSDEREF")
@@ -380,15 +380,15 @@ def _load_global(frame: Frame, instruction: dis.Instruction) -> None:
     value = frame.follower.global_value(frame.function, instruction.argval)
     with_null = bool((instruction.arg or 0) & 1)
     if with_null and NULL_IS_BELOW:
-        frame.push(one(NULL))
+        frame.push(singleton(NULL))
     frame.push(value)
     if with_null and not NULL_IS_BELOW:
-        frame.push(one(NULL))
+        frame.push(singleton(NULL))
 
 
 @_is("PUSH_NULL")
 def _push_null(frame: Frame, _: dis.Instruction) -> None:
-    frame.push(one(NULL))
+    frame.push(singleton(NULL))
 
 
 @_is("LOAD_ATTR", "LOAD_METHOD")
@@ -399,10 +399,10 @@ def _load_attr(frame: Frame, instruction: dis.Instruction) -> None:
         sys.version_info >= (3, 12) and bool((instruction.arg or 0) & 1)
     )
     if is_method and NULL_IS_BELOW:
-        frame.push(one(NULL))
+        frame.push(singleton(NULL))
     frame.push(value)
     if is_method and not NULL_IS_BELOW:
-        frame.push(one(NULL))
+        frame.push(singleton(NULL))
 
 
 @_is("LOAD_SUPER_ATTR")
@@ -411,10 +411,10 @@ def _load_super_attr(frame: Frame, instruction: dis.Instruction) -> None:
     value = frame.follower.super_attribute(frame, of_class, own, instruction.argval)
     is_method = bool((instruction.arg or 0) & 1)
     if is_method and NULL_IS_BELOW:
-        frame.push(one(NULL))
+        frame.push(singleton(NULL))
     frame.push(value)
     if is_method and not NULL_IS_BELOW:
-        frame.push(one(NULL))
+        frame.push(singleton(NULL))
 
 
 @_is("STORE_ATTR")
@@ -468,7 +468,7 @@ def _binary(frame: Frame, instruction: dis.Instruction) -> None:
 
 @_is("BUILD_TUPLE")
 def _build_tuple(frame: Frame, instruction: dis.Instruction) -> None:
-    frame.push(one(TupleValue(tuple(frame.pop(instruction.arg or 0)))))
+    frame.push(singleton(TupleValue(tuple(frame.pop(instruction.arg or 0)))))
 
 
 @_is("BUILD_LIST", "BUILD_SET")
@@ -554,7 +554,7 @@ def _unpack_rest(frame: Frame, instruction: dis.Instruction) -> None:
 def _get_iter(frame: Frame, _: dis.Instruction) -> None:
     (value,) = frame.pop()
     frame.follower.iterates(frame, value)
-    frame.push(one(IteratorValue(frame.follower.elements(frame, value))))
+    frame.push(singleton(IteratorValue(frame.follower.elements(frame, value))))
 
 
 @_is("FOR_ITER")
@@ -649,9 +649,9 @@ def _call(frame: Frame, instruction: dis.Instruction) -> None:
         keywords = tuple(atom.obj for item in items for atom in item if isinstance(atom, Concrete))
     arguments = frame.pop(instruction.arg or 0)
     first, second = frame.pop(2)
-    if first == one(NULL):
+    if first == singleton(NULL):
         function = second
-    elif second == one(NULL):
+    elif second == singleton(NULL):
         function = first
     else:
         function, arguments = first, [second, *arguments]

@@ -36,9 +36,9 @@ from jaxvjp_magic.introspect.purity.abstract_values import (
     Value,
     is_data,
     joined,
-    one,
     one_of,
     seen_as,
+    singleton,
 )
 from jaxvjp_magic.introspect.purity.bytecode import ends_the_program
 from jaxvjp_magic.introspect.purity.operations import constants_in
@@ -70,7 +70,7 @@ def call_one(
     if isinstance(atom, Allocation):
         function = inspect.getattr_static(atom.kind, "__call__", None)
         if isinstance(function, types.FunctionType):
-            return follower.call(frame, seen_as(function), [one(atom), *arguments], named, starred=starred)
+            return follower.call(frame, seen_as(function), [singleton(atom), *arguments], named, starred=starred)
     if isinstance(atom, Concrete) and callable(atom.obj):
         return _call_known(follower, frame, atom.obj, arguments, named, starred=starred)
     message = "it calls a function that is passed to it{at}"
@@ -104,11 +104,11 @@ def _call_known(
             follower.iterates(frame, value)
         if category in ("vjp", "linearize"):
             aux = (ANY_DATA,) * ("has_aux" in named)
-            return one(TupleValue((ANY_DATA, one(SAFE), *aux)))
+            return singleton(TupleValue((ANY_DATA, singleton(SAFE), *aux)))
         return _result(follower, frame, obj, category, all_arguments)
     if isinstance(obj, types.MethodType):
         return follower.call(
-            frame, seen_as(obj.__func__), [one(Concrete(obj.__self__)), *arguments], named, starred=starred
+            frame, seen_as(obj.__func__), [singleton(Concrete(obj.__self__)), *arguments], named, starred=starred
         )
     if isinstance(obj, (functools.partial, internals.PartialInside)):
         first = [seen_as(value) for value in obj.args]
@@ -136,7 +136,7 @@ def _call_known(
     follower.names.are_kept = False
     function = inspect.getattr_static(type(obj), "__call__", None)
     if isinstance(function, types.FunctionType):
-        return follower.call(frame, seen_as(function), [one(Concrete(obj)), *arguments], named, starred=starred)
+        return follower.call(frame, seen_as(function), [singleton(Concrete(obj)), *arguments], named, starred=starred)
     raise _refusal(obj)
 
 
@@ -157,15 +157,15 @@ def _result(follower: Follower, frame: Frame, obj: Any, category: str, all_argum
             call_with_data(follower, frame, seen_as(inner))
     elif category == "iterator":
         elements = [follower.elements(frame, value) for value in all_arguments if _iterable(value)]
-        return one(IteratorValue(joined(ANY_DATA, *elements)))
+        return singleton(IteratorValue(joined(ANY_DATA, *elements)))
     elif category == "new":
         array = Allocation(frame.site("array"), np.ndarray)
         follower.heap.put(array, ANY_DATA)
-        return one(array)
+        return singleton(array)
     elif category == "view" and any(atom is VIEW for value in all_arguments for atom in value):
-        return one(VIEW)
+        return singleton(VIEW)
     if category in _OPAQUE_RESULTS:
-        return one(_OPAQUE_RESULTS[category])
+        return singleton(_OPAQUE_RESULTS[category])
     return _OF_BUILTINS[obj](follower, frame, all_arguments) if obj in (range, type, max, min) else ANY_DATA
 
 
@@ -181,7 +181,7 @@ def _range(follower: Follower, _: Frame, all_arguments: list[Value]) -> Value:
     if not are_known or not 0 < len(numbers) <= _RANGE or 0 in numbers[2:]:
         follower.is_long = True  # the length is not known
         return ANY_DATA
-    return one(Concrete(range(*numbers)))
+    return singleton(Concrete(range(*numbers)))
 
 
 def _type(_: Follower, __: Frame, all_arguments: list[Value]) -> Value:
@@ -257,7 +257,7 @@ def _super(_: Follower, frame: Frame, arguments: list[Value], __: Named) -> Valu
         of_class = frame.cell("__class__")
         name = frame.code.co_varnames[0] if frame.code.co_varnames else ""
         own = frame.state.variables.get(name, frozenset())
-    return one(SuperObject(of_class, own))
+    return singleton(SuperObject(of_class, own))
 
 
 def _partial(follower: Follower, frame: Frame, arguments: list[Value], named: Named) -> Value:
@@ -267,10 +267,10 @@ def _partial(follower: Follower, frame: Frame, arguments: list[Value], named: Na
         for atom in function:
             count = getattr(_code_of(atom), "co_argcount", 1) - _already_given(atom) - len(named)
             rest = [ANY_DATA] * max(count - len(arguments) + 1, 0)
-            follower.call(frame, one(atom), [*arguments[1:], *rest], named)
-        return one(SAFE)
+            follower.call(frame, singleton(atom), [*arguments[1:], *rest], named)
+        return singleton(SAFE)
     for argument in arguments[1:]:
-        function = one(BoundFunction(function, argument))
+        function = singleton(BoundFunction(function, argument))
     return function
 
 
@@ -289,19 +289,19 @@ def _next(follower: Follower, frame: Frame, arguments: list[Value], _: Named) ->
 
 
 def _iter(follower: Follower, frame: Frame, arguments: list[Value], _: Named) -> Value:
-    return one(IteratorValue(follower.elements(frame, arguments[0])))
+    return singleton(IteratorValue(follower.elements(frame, arguments[0])))
 
 
 def _map(follower: Follower, frame: Frame, arguments: list[Value], _: Named) -> Value:
     items = [follower.elements(frame, value) for value in arguments[1:]]
-    return one(IteratorValue(follower.call(frame, arguments[0], items, {})))
+    return singleton(IteratorValue(follower.call(frame, arguments[0], items, {})))
 
 
 def _filter(follower: Follower, frame: Frame, arguments: list[Value], _: Named) -> Value:
     items = follower.elements(frame, arguments[1])
     if arguments[0] != NONE:
         follower.call(frame, arguments[0], [items], {})
-    return one(IteratorValue(items))
+    return singleton(IteratorValue(items))
 
 
 _SPECIAL: dict[Any, Any] = {
@@ -315,8 +315,8 @@ def _iterator(follower: Follower, frame: Frame, obj: Any, arguments: list[Value]
     for value in arguments:
         follower.iterates(frame, value)
     if obj is enumerate:
-        return one(IteratorValue(one(TupleValue((ANY_DATA, elements[0])))))
-    return one(IteratorValue(one(TupleValue(tuple(elements))) if obj is zip else joined(*elements)))
+        return singleton(IteratorValue(singleton(TupleValue((ANY_DATA, elements[0])))))
+    return singleton(IteratorValue(singleton(TupleValue(tuple(elements))) if obj is zip else joined(*elements)))
 
 
 def _container(follower: Follower, frame: Frame, obj: Any, arguments: list[Value], named: Named) -> Value:
@@ -324,9 +324,9 @@ def _container(follower: Follower, frame: Frame, obj: Any, arguments: list[Value
     if arguments:
         follower.iterates(frame, arguments[0])
         if obj is dict:
-            values = [follower.values_of(frame, one(atom)) for atom in arguments[0]
+            values = [follower.values_of(frame, singleton(atom)) for atom in arguments[0]
                       if isinstance(atom, (Concrete, Allocation)) or atom is DATA]  # fmt: skip
-            pairs = [follower.elements(frame, one(atom)) for atom in arguments[0]
+            pairs = [follower.elements(frame, singleton(atom)) for atom in arguments[0]
                      if isinstance(atom, (IteratorValue, TupleValue))]  # fmt: skip
             content += [*values, *(follower.elements(frame, pair) for pair in pairs)]
         elif obj is tuple and all(isinstance(atom, TupleValue) for atom in arguments[0]):
@@ -376,7 +376,7 @@ def _call_method(follower: Follower, frame: Frame, atom: Attribute, arguments: l
                 message = f"it calls {atom.name}{{at}} with out="
                 raise NotKnownError(message)
             follow_callables(follower, frame, arguments)
-            results.append(one(VIEW) if owner is VIEW else ANY_DATA)
+            results.append(singleton(VIEW) if owner is VIEW else ANY_DATA)
         elif isinstance(owner, Allocation) and atom.name in (
             "__init__",
             "__setattr__",
@@ -385,7 +385,7 @@ def _call_method(follower: Follower, frame: Frame, atom: Attribute, arguments: l
             "__repr__",
         ):
             if atom.name == "__setattr__":
-                return _call_special(follower, frame, setattr, [one(owner), *arguments], named)
+                return _call_special(follower, frame, setattr, [singleton(owner), *arguments], named)
             results.append(NONE)
         else:
             shown = (
@@ -420,11 +420,13 @@ def _read_container(
     container = owner.kind if isinstance(owner, Allocation) else type(owner.obj)
     if container is np.ndarray:
         return ANY_DATA
-    content = follower.values_of(frame, one(owner)) if container is dict else follower.elements(frame, one(owner))
+    content = (
+        follower.values_of(frame, singleton(owner)) if container is dict else follower.elements(frame, singleton(owner))
+    )
     if name == "items":
-        return one(IteratorValue(one(TupleValue((ANY_DATA, content)))))
+        return singleton(IteratorValue(singleton(TupleValue((ANY_DATA, content)))))
     if name in ("values", "keys"):
-        return one(IteratorValue(content if name == "values" else follower.elements(frame, one(owner))))
+        return singleton(IteratorValue(content if name == "values" else follower.elements(frame, singleton(owner))))
     if name in ("pop", "get", "setdefault", "popitem"):
         return joined(content, *arguments[1:], NONE)
     if name in ("index", "count", "issubset", "issuperset", "isdisjoint"):
@@ -485,7 +487,7 @@ def _construct(
         for name, value in named.items():
             follower.heap.put((named_tuple, name), value)
         follower.heap.put(named_tuple, joined(*arguments, *named.values()))
-        return one(named_tuple)
+        return singleton(named_tuple)
     has_plain_new = new is inspect.getattr_static(object, "__new__")
     if not has_plain_new:
         message = f"it creates {one_of(cls)}{{at}}, which is not followed"
@@ -493,11 +495,11 @@ def _construct(
     allocation = Allocation(frame.site(cls), cls)
     init = inspect.getattr_static(cls, "__init__", None)
     if isinstance(init, types.FunctionType):
-        follower.call(frame, seen_as(init), [one(allocation), *arguments], named, starred=starred)
+        follower.call(frame, seen_as(init), [singleton(allocation), *arguments], named, starred=starred)
     elif init is not inspect.getattr_static(object, "__init__"):
         message = f"it creates {one_of(cls)}{{at}}, which is not followed"
         raise NotKnownError(message)
-    return one(allocation)
+    return singleton(allocation)
 
 
 def _bound_to(
@@ -528,10 +530,12 @@ def _bound_to(
     remaining = list(after_parameters)
     if code.co_flags & inspect.CO_VARARGS:
         extra = tuple(arguments[count:]) if not starred else ()
-        variables[remaining.pop(0)] = one(IteratorValue(spread)) if starred else one(TupleValue(extra))
+        variables[remaining.pop(0)] = singleton(IteratorValue(spread)) if starred else singleton(TupleValue(extra))
     if code.co_flags & inspect.CO_VARKEYWORDS:
         others = [value for name, value in named.items() if name not in names]
-        variables[remaining.pop(0)] = one(IteratorValue(joined(*others))) if others else one(IteratorValue(frozenset()))
+        variables[remaining.pop(0)] = (
+            singleton(IteratorValue(joined(*others))) if others else singleton(IteratorValue(frozenset()))
+        )
     return variables
 
 
@@ -542,7 +546,7 @@ def call_with_data(follower: Follower, frame: Frame, function: Value) -> Value:
         code = _code_of(atom)
         count = 1 if code is None else code.co_argcount
         skipped = _already_given(atom)
-        results.append(follower.call(frame, one(atom), [ANY_DATA] * max(count - skipped, 0), {}))
+        results.append(follower.call(frame, singleton(atom), [ANY_DATA] * max(count - skipped, 0), {}))
     return joined(*results)
 
 
@@ -551,14 +555,14 @@ def follow_callables(follower: Follower, frame: Frame, values: Any) -> None:
     for value in values:
         for atom in value:
             if isinstance(atom, (Closure, BoundFunction)):
-                call_with_data(follower, frame, one(atom))
+                call_with_data(follower, frame, singleton(atom))
             elif isinstance(atom, TupleValue):
                 follow_callables(follower, frame, atom.items)
             elif isinstance(atom, Allocation) and atom.kind in (list, dict, tuple, set):
                 follow_callables(follower, frame, [follower.heap.get(atom)])
             elif isinstance(atom, Concrete) and callable(atom.obj) and not isinstance(atom.obj, type):
                 if not known_functions.kind_of(atom.obj) or known_functions.kind_of(atom.obj) in ("wrapper", "unknown"):
-                    call_with_data(follower, frame, one(atom))
+                    call_with_data(follower, frame, singleton(atom))
             elif isinstance(atom, Concrete) and type(atom.obj) in (list, tuple, dict):
                 inside = atom.obj.values() if isinstance(atom.obj, dict) else atom.obj
                 follow_callables(follower, frame, [seen_as(item) for item in list(inside)[:64] if callable(item)])

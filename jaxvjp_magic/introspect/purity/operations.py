@@ -43,9 +43,9 @@ from jaxvjp_magic.introspect.purity.abstract_values import (
     Value,
     is_data,
     joined,
-    one,
     one_of,
     seen_as,
+    singleton,
 )
 from jaxvjp_magic.introspect.purity.bytecode import Frame
 from jaxvjp_magic.introspect.purity.dependencies import Meanings
@@ -96,7 +96,7 @@ class Follower:
 
     def constant(self, obj: Any) -> Value:
         """The value of a constant in the code."""
-        return one(TupleValue(tuple(map(self.constant, obj)))) if type(obj) is tuple else one(Concrete(obj))
+        return singleton(TupleValue(tuple(map(self.constant, obj)))) if type(obj) is tuple else singleton(Concrete(obj))
 
     def global_value(self, function: Any, name: str) -> Value:
         """The value of a global or a builtin."""
@@ -134,7 +134,7 @@ class Follower:
             raise NotKnownError(message)
         if names == NONE and "." in name:
             module = sys.modules[name.split(".", 1)[0]]
-        return one(Concrete(module))
+        return singleton(Concrete(module))
 
     # Functions that the code makes ------------------------------------------------------------------
 
@@ -182,7 +182,7 @@ class Follower:
         """A container that the function creates."""
         allocation = Allocation(frame.site(container), container)
         self.heap.put(allocation, joined(*content))
-        return one(allocation)
+        return singleton(allocation)
 
     # Attributes and items ---------------------------------------------------------------------------
 
@@ -199,14 +199,14 @@ class Follower:
             and atom.kind is not tuple
         ):
             held = self.heap.get((atom, name))
-            return joined(held, self._in_class(frame, atom.kind, one(atom), name, is_in_heap=bool(held)))
+            return joined(held, self._in_class(frame, atom.kind, singleton(atom), name, is_in_heap=bool(held)))
         if isinstance(atom, SuperObject):
             return self.super_attribute(frame, atom.of_class, atom.own, name)
         if atom is SAFE and name in ("defvjp", "defjvp", "defjvps", "def_vmap"):
-            return one(SAFE)
+            return singleton(SAFE)
         if isinstance(atom, BoundFunction) and name in ("__self__", "__func__"):
             return atom.first if name == "__self__" else atom.function
-        return one(Attribute(one(atom), name))
+        return singleton(Attribute(singleton(atom), name))
 
     def _attribute_of(self, frame: Frame, obj: Any, name: str) -> Value:
         """An attribute of a live object, without running code of its class."""
@@ -223,15 +223,15 @@ class Follower:
                     if isinstance(value, (staticmethod, types.FunctionType)):
                         return seen_as(getattr(value, "__func__", value))
                     if isinstance(value, classmethod):
-                        return one(BoundFunction(seen_as(value.__func__), one(Concrete(obj))))
+                        return singleton(BoundFunction(seen_as(value.__func__), singleton(Concrete(obj))))
                     return ANY_DATA if hasattr(type(value), "__get__") else seen_as(value)
-            return one(Attribute(one(Concrete(obj)), name))
+            return singleton(Attribute(singleton(Concrete(obj)), name))
         if known_functions.is_jax(obj) and not isinstance(obj, (internals.CustomVjp, jax.custom_jvp)):
-            return one(Attribute(one(Concrete(obj)), name))
+            return singleton(Attribute(singleton(Concrete(obj)), name))
         reads: Any = type(obj).__getattribute__
         if reads is not object.__getattribute__ and not isinstance(obj, types.MethodType):
             return (
-                one(Attribute(one(Concrete(obj)), name))
+                singleton(Attribute(singleton(Concrete(obj)), name))
                 if isinstance(obj, (*_EXACT_CONTAINERS, super))
                 else _unknown(
                     f"it reads {name} of {known_functions.shown(obj)}{{at}}, "
@@ -239,7 +239,7 @@ class Follower:
                 )
             )
         held = held_by(obj).get(name, _ABSENT)
-        return self._in_class(frame, type(obj), one(Concrete(obj)), name, held=held)
+        return self._in_class(frame, type(obj), singleton(Concrete(obj)), name, held=held)
 
     def _in_class(
         self, frame: Frame, cls: type, own: Value, name: str, *, held: Any = _ABSENT, is_in_heap: bool = False
@@ -268,11 +268,11 @@ class Follower:
     def _described(self, frame: Frame, cls: type, value: Any, own: Value, name: str) -> Value:
         """What a class member gives for the object `own`, as descriptors do."""
         if isinstance(value, types.FunctionType):
-            return one(BoundFunction(seen_as(value), own))
+            return singleton(BoundFunction(seen_as(value), own))
         if isinstance(value, staticmethod):
             return seen_as(value.__func__)
         if isinstance(value, classmethod):
-            return one(BoundFunction(seen_as(value.__func__), one(Concrete(cls))))
+            return singleton(BoundFunction(seen_as(value.__func__), singleton(Concrete(cls))))
         if isinstance(value, property):
             return self.call(frame, seen_as(value.fget), [own], {})
         if isinstance(value, functools.cached_property):
@@ -283,11 +283,11 @@ class Follower:
             ]
             return joined(*slots) if slots else frozenset()
         if isinstance(value, (types.MethodDescriptorType, types.WrapperDescriptorType, types.GetSetDescriptorType)):
-            return one(Attribute(own, name))
+            return singleton(Attribute(own, name))
         if hasattr(type(value), "__get__") and not isinstance(value, (internals.PjitFunction, type)):
             _unknown(f"it reads {name} of {one_of(cls)}{{at}}, {one_of(type(value))}")
         if isinstance(value, internals.PjitFunction):
-            return one(BoundFunction(seen_as(value), own))
+            return singleton(BoundFunction(seen_as(value), own))
         return seen_as(value)
 
     def super_attribute(self, frame: Frame, of_class: Value, own: Value, name: str) -> Value:
@@ -300,7 +300,7 @@ class Follower:
                 _unknown(f"it calls super().{name}{{at}}, which is not followed")
             for base in cls.__mro__[cls.__mro__.index(classes[0]) + 1 :]:
                 if name in vars(base):
-                    values.append(self._described(frame, base, vars(base)[name], one(atom), name))
+                    values.append(self._described(frame, base, vars(base)[name], singleton(atom), name))
                     break
         return joined(*values)
 
@@ -319,13 +319,13 @@ class Follower:
             if isinstance(atom, TupleValue):
                 indices = [index.obj for index in key if isinstance(index, Concrete) and type(index.obj) is int]
                 is_known = len(indices) == len(key) == 1 and -len(atom.items) <= indices[0] < len(atom.items)
-                values.append(atom.items[indices[0]] if is_known else joined(*atom.items, one(atom)))
+                values.append(atom.items[indices[0]] if is_known else joined(*atom.items, singleton(atom)))
             elif isinstance(atom, Concrete) and not isinstance(atom.obj, PLAIN):
                 values.append(self._item_of(frame, atom.obj, key))
             elif isinstance(atom, Allocation):
                 values.append(self._item_of_allocation(frame, atom, key))
             elif atom is VIEW:
-                values.append(one(VIEW))
+                values.append(singleton(VIEW))
             elif atom is DATA or isinstance(atom, (Attribute, Concrete, IteratorValue)):
                 values.append(ANY_DATA)
             else:
@@ -347,7 +347,7 @@ class Follower:
             return ANY_DATA
         function = inspect.getattr_static(type(obj), "__getitem__", None)
         if isinstance(function, types.FunctionType):
-            return self.call(frame, seen_as(function), [one(Concrete(obj)), key], {})
+            return self.call(frame, seen_as(function), [singleton(Concrete(obj)), key], {})
         if isinstance(obj, tuple):  # a named tuple
             return self.elements_of_object(frame, obj, values=True)
         message = f"it takes an item of {one_of(type(obj))}{{at}}"
@@ -356,7 +356,7 @@ class Follower:
     def _item_of_allocation(self, frame: Frame, atom: Allocation, key: Value) -> Value:
         function = inspect.getattr_static(atom.kind, "__getitem__", None)
         if isinstance(function, types.FunctionType):
-            return self.call(frame, seen_as(function), [one(atom), key], {})
+            return self.call(frame, seen_as(function), [singleton(atom), key], {})
         return joined(self.heap.get(atom), ANY_DATA if atom.kind is np.ndarray else frozenset())
 
     def store_item(self, owner: Value, value: Value) -> None:
@@ -385,7 +385,7 @@ class Follower:
             elif isinstance(atom, Concrete) and not isinstance(atom.obj, PLAIN):
                 values.append(self.elements_of_object(frame, atom.obj))
             elif atom is VIEW:
-                values.append(one(VIEW))
+                values.append(singleton(VIEW))
             elif is_data(atom) or atom is DATA:
                 values.append(ANY_DATA)
             else:
@@ -397,7 +397,7 @@ class Follower:
         if type(obj) not in _EXACT_CONTAINERS and not (isinstance(obj, tuple) and hasattr(obj, "_fields")):
             function = inspect.getattr_static(type(obj), "__iter__", None)
             if isinstance(function, types.FunctionType) and function.__code__.co_flags & inspect.CO_GENERATOR:
-                return self.elements(frame, self.call(frame, seen_as(function), [one(Concrete(obj))], {}))
+                return self.elements(frame, self.call(frame, seen_as(function), [singleton(Concrete(obj))], {}))
             _unknown(f"it advances {one_of(type(obj))}{{at}}")
         if isinstance(obj, (range, np.ndarray)):
             return ANY_DATA
@@ -463,7 +463,7 @@ class Follower:
             elif isinstance(atom, Allocation) and not _has_plain_operators(atom.kind):
                 _unknown(f"it uses {symbol}{{at}} on {one_of(atom.kind)}")
             elif isinstance(atom, TupleValue) or (isinstance(atom, Allocation) and atom.kind in (list, tuple)):
-                containers.append(self.made(frame, tuple, self.elements(frame, one(atom))))
+                containers.append(self.made(frame, tuple, self.elements(frame, singleton(atom))))
         return joined(*containers) if containers else _folded(first, second, symbol)
 
     # Contexts ---------------------------------------------------------------------------------------
@@ -474,13 +474,13 @@ class Follower:
         entered: list[Value] = []
         for atom in manager:
             if atom is CONTEXT:
-                exits.append(one(SAFE))
+                exits.append(singleton(SAFE))
                 entered.append(ANY_DATA)
             elif isinstance(atom, Allocation) or (
                 isinstance(atom, Concrete) and is_user_code(_file_of(type(atom.obj)))
             ):
-                exits.append(self.attribute(frame, one(atom), "__exit__"))
-                entered.append(self.call(frame, self.attribute(frame, one(atom), "__enter__"), [], {}))
+                exits.append(self.attribute(frame, singleton(atom), "__exit__"))
+                entered.append(self.call(frame, self.attribute(frame, singleton(atom), "__enter__"), [], {}))
             else:
                 shown = known_functions.shown(atom.obj) if isinstance(atom, Concrete) else "something unknown"
                 _unknown(f"it enters {shown}{{at}}")
@@ -521,7 +521,7 @@ class Follower:
         cells = (
             function.cells
             if isinstance(function, Closure)
-            else tuple(one(Concrete(cell)) for cell in function.__closure__ or ())
+            else tuple(singleton(Concrete(cell)) for cell in function.__closure__ or ())
         )
         variables |= dict(zip(code.co_freevars, cells, strict=False))
         if isinstance(function, types.FunctionType):
@@ -595,7 +595,7 @@ def _folded(first: Value, second: Value, symbol: str) -> Value:
         (a,), (b,) = first, second
         if isinstance(a, Concrete) and isinstance(b, Concrete) and type(a.obj) is int and type(b.obj) is int:
             value = {"+": a.obj + b.obj, "*": a.obj * b.obj, "-": a.obj - b.obj}[symbol]
-            return one(Concrete(value)) if abs(value) < 10**9 else ANY_DATA
+            return singleton(Concrete(value)) if abs(value) < 10**9 else ANY_DATA
     return ANY_DATA
 
 
