@@ -1,1 +1,1 @@
-"""Code of the program that is run once more for the check alone: which may be, where, and how."""
+"""Runs code of the program once more for the check: which code, where, and how."""

@@ -1,14 +1,14 @@
-"""What keeps a forked child from reaching outside of itself, from the moment it is there.
+"""Sandbox of a forked child: takes the pipe to the parent, and from the fork on lets nothing else out.
 
-Three rings, as each has gaps. `first_calls` are calls of C that the child makes
+Three rings, because each has gaps. `first_calls` are C calls that the child makes
 before any Python runs in it, the program's own `os.register_at_fork` functions
-included: every file descriptor leads to nowhere, nothing grows a file, and the
-kernel refuses what would change files, start processes or reach other ones.
-`stand` then ends the child at once where the kernel is asked for such a thing
-(`seccomp`), and makes memory that is shared with other processes read-only. An
-audit hook sees the same in Python, earlier, and can say what it was.
+included: every file descriptor leads to /dev/null, no file may grow, and the
+kernel refuses calls that change files, start processes or reach other ones.
+`stand` then makes the kernel kill the child for such a call (`seccomp`), and
+makes memory that is shared with other processes read-only. An audit hook catches
+the same in Python, earlier, and can say what it was.
 
-Linux alone; the kernel's filter for the two processors that are in wide use.
+Linux only; the kernel's filter covers x86_64 and aarch64.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ from typing import TYPE_CHECKING, Any, NoReturn
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-FORBIDDEN = b"f"  # begins the answer of a child that an audit event has ended
+FORBIDDEN = b"f"  # tag of the answer of a child that an audit event ended
 
-_ALLOW, _REFUSE, _KILL = 0x7FFF0000, 0x00050000, 0x80000000  # what a filter answers; the second with an errno added
+_ALLOW, _REFUSE, _KILL = 0x7FFF0000, 0x00050000, 0x80000000  # a filter's answers; the second plus an errno
 _NO_NEW_PRIVILEGES, _SECCOMP, _DEATH_SIGNAL, _DUMPABLE = 38, 22, 1, 4  # options of prctl
 _CLONE_THREAD = 0x10000
 _LOAD, _EQUAL, _ANY_BIT, _RETURN = 0x20, 0x15, 0x45, 0x06  # instructions of a filter
-_NUMBER, _PROCESSOR, _ARGUMENTS = 0, 4, 16  # where they lie in what a filter reads
-_X32 = 0x40000000  # other numbers for the same calls begin here
+_NUMBER, _PROCESSOR, _ARGUMENTS = 0, 4, 16  # their offsets in what a filter reads
+_X32 = 0x40000000  # from here on: x32's numbers for the same calls
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
-# The kernel's numbers: of the processor, of open, openat, clone, clone3 and socket, and of all that reaches out:
+# The kernel's numbers: the processor; open, openat, clone, clone3 and socket; and all calls that reach out:
 # files (rename, unlink, chmod, utime, xattr, ...), sockets (connect, sendto, ...), processes (kill, execve, ptrace,
 # ...), queues and memory of System V and POSIX, the clock, io_uring (which goes past filters).
 _PROCESSORS = {
@@ -59,7 +59,7 @@ _PROCESSORS = {
     ),
 }  # fmt: skip
 
-# What Python tells of and what does not reach out of the process. All else ends the look, unknown names too.
+# Audit events that do not reach out of the process. Any other event ends the child, unknown names too.
 _HARMLESS_EVENTS = """
 _thread.start_new_thread _thread.start_joinable_thread array.__new__ builtins.breakpoint builtins.id builtins.input
 builtins.input/result code.__new__ compile ctypes.PyObj_FromPtr ctypes.addressof ctypes.cdata ctypes.cdata/buffer
@@ -95,13 +95,13 @@ _IN_WORDS = {
 
 @functools.cache
 def calls_of_c() -> Any:
-    """The C library. Its functions keep the GIL, and an index makes a new object, in which no one else sets types."""
+    """The C library. Its functions keep the GIL, and each index makes a new object: nobody else sets its types."""
     return ctypes.PyDLL(None, use_errno=True)
 
 
 @functools.cache
 def _quiet(name: str, *types: Any) -> Any:
-    """A function of C that always gives None: a chain of calls goes on after it."""
+    """A C function that always returns None, so that a chain of calls goes on after it."""
     function = calls_of_c()[name]
     function.restype, function.argtypes = None, types
     return function
@@ -115,54 +115,54 @@ class _Filter(ctypes.Structure):
 
 @functools.cache
 def _filter(refused: int) -> _Filter | None:
-    """The kernel's filter that answers `refused` to all that reaches out; None on a processor without numbers here."""
+    """The seccomp filter that answers `refused` to calls that reach out; None on a processor not listed here."""
     if platform.machine() not in _PROCESSORS or struct.calcsize("P") * 8 != 64:  # noqa: PLR2004 (bits)
         return None
-    processor, open_, openat, clone, clone3, socket, others = _PROCESSORS[platform.machine()]
-    # Each: what to do, how many instructions to leave out if so, and if not, and what it is about.
+    processor, open_, openat, clone, clone3, socket, numbers = _PROCESSORS[platform.machine()]
+    # Each instruction: opcode, how many to skip if true, how many if false, operand.
     program = [(_LOAD, 0, 0, _PROCESSOR), (_EQUAL, 1, 0, processor), (_RETURN, 0, 0, refused), (_LOAD, 0, 0, _NUMBER)]
     program += [(0x35, 0, 1, _X32), (_RETURN, 0, 0, refused)]
-    for number in others:
+    for number in numbers:
         program += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, refused)]
     for number, argument in ((open_, 1), (openat, 2)):
-        if number >= 0:  # may be opened, but for reading
+        if number >= 0:  # opening is allowed, for reading only
             program += [(_EQUAL, 0, 4, number), (_LOAD, 0, 0, _ARGUMENTS + 8 * argument)]
             program += [(_ANY_BIT, 0, 1, _WRITING), (_RETURN, 0, 0, refused), (_RETURN, 0, 0, _ALLOW)]
     program += [(_EQUAL, 0, 4, clone), (_LOAD, 0, 0, _ARGUMENTS), (_ANY_BIT, 1, 0, _CLONE_THREAD)]
     program += [(_RETURN, 0, 0, refused), (_RETURN, 0, 0, _ALLOW)]
-    # What it is to do lies in memory that a filter does not see; the C library then uses clone, for threads too.
+    # clone3's flags lie in memory that a filter cannot read; without it the C library uses clone, for threads too.
     program += [(_EQUAL, 0, 1, clone3), (_RETURN, 0, 0, _REFUSE | errno.ENOSYS)]
-    # Python would have told of it. The C library asks for one where it looks up a user, and goes on without.
+    # Python's own sockets raise an audit event. The C library opens one to look up a user, and goes on without.
     program += [(_EQUAL, 0, 1, socket), (_RETURN, 0, 0, _REFUSE | errno.EPERM), (_RETURN, 0, 0, _ALLOW)]
-    return _Filter(len(program), b"".join(struct.pack("HBBI", *one) for one in program))
+    return _Filter(len(program), b"".join(struct.pack("HBBI", *instruction) for instruction in program))
 
 
 def _filter_calls(refused: int) -> Iterator[Callable[[], object]]:
     rules = _filter(refused)
     if rules is not None:
         prctl = _quiet("prctl", ctypes.c_int, *[ctypes.c_ulong] * 4)
-        yield functools.partial(prctl, _NO_NEW_PRIVILEGES, 1, 0, 0, 0)  # without it, only root may
+        yield functools.partial(prctl, _NO_NEW_PRIVILEGES, 1, 0, 0, 0)  # without it, only root may set a filter
         yield functools.partial(prctl, _SECCOMP, 2, ctypes.addressof(rules), 0, 0)
 
 
 def first_calls(pipe: int) -> list[Callable[[], object]]:
-    """What the child does before any Python runs in it, each call of C giving None; `pipe` stays open.
+    """The calls that the child makes before any Python runs in it, each returning None; `pipe` stays open.
 
-    Made in the parent, which the lists of open descriptors are the same for.
+    Made in the parent, whose open descriptors the child inherits.
     """
     close, dup2 = _quiet("close", ctypes.c_int), _quiet("dup2", ctypes.c_int, ctypes.c_int)
     limit = _quiet("setrlimit", ctypes.c_int, ctypes.c_void_p)
     prctl = _quiet("prctl", ctypes.c_int, *[ctypes.c_ulong] * 4)
-    nothing = (ctypes.c_ulong * 2)(0, 0)
+    zeros = (ctypes.c_ulong * 2)(0, 0)
     calls: list[Callable[[], object]] = [
-        functools.partial(prctl, _DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0),  # where the parent dies, so does the child
-        # The first that is free is 0.
+        functools.partial(prctl, _DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0),  # if the parent dies, so does the child
+        # `open` gives the lowest free descriptor: 0.
         functools.partial(close, 0),
         functools.partial(_quiet("open", ctypes.c_char_p, ctypes.c_int), os.devnull.encode(), os.O_RDWR),
     ]
-    # What is written into them succeeds, and goes nowhere; a socket's other side and epoll's list notice nothing.
+    # Writes succeed, and go nowhere; a socket's other end and epoll's lists notice nothing.
     calls += [functools.partial(dup2, 0, fd) for fd in sorted({1, 2, *_descriptors()} - {0, pipe})]
-    calls += [functools.partial(limit, what, nothing) for what in (resource.RLIMIT_FSIZE, resource.RLIMIT_CORE)]
+    calls += [functools.partial(limit, option, zeros) for option in (resource.RLIMIT_FSIZE, resource.RLIMIT_CORE)]
     calls += [gc.disable, *_filter_calls(_REFUSE | errno.EPERM)]
     return calls
 
@@ -172,7 +172,7 @@ def _descriptors() -> list[int]:
 
 
 def stand(pipe: int) -> None:
-    """Let nothing out of this process from now on, but through `pipe`; and let nothing of it wait for a person."""
+    """From now on let nothing out of this process except through `pipe`, and let nothing in it wait for a person."""
     sys.settrace(None)
     sys.setprofile(None)
     monitoring: Any = getattr(sys, "monitoring", None)  # since Python 3.12
@@ -192,7 +192,7 @@ def stand(pipe: int) -> None:
         os.dup2(0, fd, inheritable=False)
     _silence()
     _protect_shared_memory()
-    calls_of_c()["prctl"](_DUMPABLE, 0, 0, 0, 0)  # no dump, whatever the system does with them
+    calls_of_c()["prctl"](_DUMPABLE, 0, 0, 0, 0)  # no core dump, whatever the system does with those
     for call in _filter_calls(_KILL):
         call()
     internals: Any = sys.modules.get("jaxvjp_magic.jax_compat.internals")
@@ -202,7 +202,7 @@ def stand(pipe: int) -> None:
 
 
 def _silence() -> None:
-    """Give the child streams of its own: a notebook's would hand what is written to a thread that is not there."""
+    """Give the child streams of its own: a notebook's pass the text to a thread that does not exist here."""
     sys.dont_write_bytecode = True
     for name in ("stdout", "stderr"):
         stream = open(1, "w", encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115 (no file)
@@ -211,7 +211,7 @@ def _silence() -> None:
     stream = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 (as above)
     sys.stdin = sys.__stdin__ = stream  # type: ignore[misc]  # (it may be set)
     builtins.input = _no_answer
-    if "getpass" in sys.modules:  # which asks a notebook's page
+    if "getpass" in sys.modules:  # in a notebook it asks the page
         sys.modules["getpass"].getpass = _no_answer  # type: ignore[attr-defined]  # (a module)
     sys.breakpointhook = lambda *_, **__: None
     sys.unraisablehook = lambda _: None
@@ -226,13 +226,13 @@ def _no_answer(*_: object, **__: object) -> NoReturn:
 
 
 def _protect_shared_memory() -> None:
-    """Make what this process shares with others read-only: who writes into it is ended by the system."""
+    """Make memory shared with other processes read-only: the system kills this process if it writes there."""
     protect = calls_of_c()["mprotect"]
     protect.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
     with open("/proc/self/maps", "rb") as maps:  # noqa: PTH123 (a Path would take longer than all else here)
         shared = [line for line in maps if line.split(maxsplit=2)[1] in {b"rw-s", b"-w-s", b"rwxs"}]
     for line in shared:
-        start, end = (int(one, 16) for one in line.split(maxsplit=1)[0].split(b"-"))
+        start, end = (int(address, 16) for address in line.split(maxsplit=1)[0].split(b"-"))
         if protect(start, end - start, 1):
             raise OSError(ctypes.get_errno(), "shared memory cannot be protected")
 
@@ -240,33 +240,35 @@ def _protect_shared_memory() -> None:
 def _audit(pipe: int, event: str, arguments: tuple[Any, ...]) -> None:
     """End the child if an audit event says that something would act outside it.
 
-    An exception would do too little: the program may catch it and go on, and what
-    is seen then is not what it does.
+    An exception is not enough: the program may catch it and go on, and then the
+    check sees something that the program does not do.
     """
     if event in _HARMLESS or event.startswith("cpython."):
         return
-    what = _IN_WORDS.get(event, f"use {event}")
+    action = _IN_WORDS.get(event, f"use {event}")
     if event == "open":
         path, mode, flags = arguments
         if not flags & _WRITING and not (isinstance(mode, str) and set("wax+") & set(mode)):
             return
         if isinstance(path, int):  # a descriptor: leads nowhere, or was opened here
             return
-        what = f"open {path!r:.100} for writing"
-    elif event == "mmap.__new__" and (arguments[0] == -1 or arguments[2] in {1, 3}):  # of no file, to read, a copy
+        action = f"open {path!r:.100} for writing"
+    elif event == "mmap.__new__" and (
+        arguments[0] == -1 or arguments[2] in {1, 3}
+    ):  # no file, read-only, or a private copy
         return
-    _end(pipe, what)
+    _end(pipe, action)
 
 
-def _end(pipe: int, what: str) -> NoReturn:
+def _end(pipe: int, action: str) -> NoReturn:
     try:
-        answer(pipe, FORBIDDEN, f"it would {what}".encode(errors="replace"))
+        answer(pipe, FORBIDDEN, f"it would {action}".encode(errors="replace"))
     finally:
         os._exit(0)
 
 
-def answer(pipe: int, kind: bytes, data: bytes) -> None:
-    """Write one answer: its kind, its length, and itself."""
-    whole = memoryview(kind + len(data).to_bytes(8, "little") + data)
-    while whole:
-        whole = whole[os.write(pipe, whole) :]
+def answer(pipe: int, tag: bytes, data: bytes) -> None:
+    """Write one answer: its tag byte, its length in 8 bytes, and the data."""
+    rest = memoryview(tag + len(data).to_bytes(8, "little") + data)
+    while rest:
+        rest = rest[os.write(pipe, rest) :]

@@ -1,17 +1,16 @@
-"""What JAX has traced before is traced once more for the check alone, so that it is seen.
+"""Takes functions that JAX has traced before, and traces copies of them, so that the calls inside are seen.
 
-JAX keeps what it has traced by the function: a function that jit has compiled
-in an earlier cell, or a loop's body, does not run again, and neither do the
-rules inside it. During a check a copy of such a function is traced beside it.
-The copy is known to nobody else: JAX finds nothing for it in its caches, and
-lets go of all that it made for it when the copy is gone. The program itself
-goes on with what it had, so it computes what it computes without the check,
-and is not compiled again.
+JAX caches traces by function: a function that jit compiled in an earlier cell,
+or a loop's body, does not run again, and neither do the rules inside it. During
+a check a copy of such a function is traced beside it. Nobody else has the copy:
+JAX finds nothing for it in its caches, and drops all that it made for it when
+the copy is gone. The program itself goes on with its own trace, so it computes
+what it computes without the check, and is not compiled again.
 
-Where the program differentiates or maps a function that it has traced before,
-what JAX derives from it is kept by the jaxpr. There the copy's jaxpr takes the
-place of the old one, so that the rules run again; what is compiled for the old
-one serves the new one too, where the two say the same (`twins`).
+Where the program differentiates or maps a function that was traced before, JAX
+caches the result by the jaxpr. There the copy's jaxpr replaces the old one, so
+that the rules run again; what is compiled for the old one serves the new one
+too, if the two are equal (`jaxpr_equality`).
 """
 
 from __future__ import annotations
@@ -43,10 +42,10 @@ if TYPE_CHECKING:
     from jaxvjp_magic.retracing.rerun import Collector, Reruns
 
     Current = Callable[[], "Retracing | None"]
-    Asked = Callable[[Callable[["Retracing"], Any], Any], Any]
+    Ask = Callable[[Callable[["Retracing"], Any], Any], Any]
 
 _copies: weakref.WeakSet[Any] = weakref.WeakSet()
-_known = jaxpr_equality.Known()  # of loops that ran outside of jit; it keeps none of them alive
+_loop_jaxprs = jaxpr_equality.Known()  # of loops that ran outside of jit; none is kept alive
 _CHANGED = (
     "{} was compiled before this check, and a value that it reads has changed since. "
     "JAX keeps using the compiled version; the calls inside are not shown"
@@ -59,9 +58,9 @@ class Retracing:
     def __init__(
         self, collector: Collector | None = None, *, only_copies: bool = False, reruns: Reruns | None = None
     ) -> None:
-        """Nothing is copied yet; `collector` notes what cannot be shown.
+        """Nothing is copied yet; `collector` records what cannot be shown.
 
-        With `reruns`, what is not known to be pure is traced in a forked child; without, it is traced here.
+        With `reruns`, what is not known to be pure is traced in a forked child; without, in this process.
         """
         self._collector, self._reruns = collector, reruns
         self._note: Callable[[str], None] = collector.note if collector else lambda _: None
@@ -71,17 +70,17 @@ class Retracing:
         self._compiled: jaxpr_equality.Known | None = None
 
     def close(self) -> None:
-        """Let go of the copies, and JAX of all that it made for them: what is cached may lead back here."""
+        """Drop the copies, so that JAX drops all that it made for them: what is cached may refer to this object."""
         self._copies.clear()
         self._seen.clear()
         self._compiled = None
 
     def begun(self, cache: TraceCache, function: Any) -> tuple[Any, Any]:
-        """What JAX is to trace in a function's place, and what tells whether it has traced it before."""
+        """The function that JAX is to trace, and the count of cache misses before."""
         return (self._copy(function), None) if self._only_copies else (function, cache.misses(function))
 
     def traced(self, cache: TraceCache, function: Any, before: Any, result: Any, trace: Any) -> Any:
-        """What JAX has for a function, which has run in this check once by then; `trace` is for a copy."""
+        """The result to use for a function; if JAX had it from before the check, a copy goes through `trace`, too."""
         if self._only_copies:
             return result
         jaxpr = cache.jaxpr_of(result)
@@ -99,7 +98,7 @@ class Retracing:
         return result
 
     def _is_left_to_a_child(self, verdict: Verdict) -> bool:
-        """Not what is pure and short; of what prints, a silent copy will do where it takes the place of nothing."""
+        """Whether a child traces it: it is impure, slow or logged, or prints where a silent copy would replace it."""
         if self._reruns is None:
             return False
         is_heard = rerun.is_logged() or (verdict.prints and not internals.is_top_level())
@@ -108,9 +107,9 @@ class Retracing:
     def _observed_in_child(
         self, cache: TraceCache, trace: Callable[[Any], Any], function: Any, verdict: Verdict
     ) -> None:
-        """Trace a copy in a forked child, and take in what it records; the rules in it run where they would here."""
-        collector, asked = self._collector, self._reruns
-        if collector is None or asked is None:
+        """Trace a copy in a forked child, and add what it records; the rules in it run if they would run here."""
+        collector, reruns = self._collector, self._reruns
+        if collector is None or reruns is None:
             return
 
         def work() -> Any:
@@ -122,13 +121,13 @@ class Retracing:
             return collector.found()
 
         begun = time.perf_counter()
-        outcome = rerun.in_child(work, asked.traces.left())
-        asked.traces.took(None, time.perf_counter() - begun)
+        outcome = rerun.in_child(work, reruns.traces.left())
+        reruns.traces.took(None, time.perf_counter() - begun)
         if outcome.data is not None:
             collector.take_in(rerun.unpacked(outcome.data))
             return
         why = f"{verdict.why}, and in a child process {outcome.why}" if verdict.why else outcome.why
-        asked.left_alone("calls", self._function(function), why, verdict.place)
+        reruns.left_alone("calls", self._function(function), why, verdict.place)
 
     @staticmethod
     def _function(function: Any) -> Function | None:
@@ -137,79 +136,79 @@ class Retracing:
         return Functions().of(function) if is_users else None
 
     def _observed(self, trace: Callable[[Any], Any], function: Any, *, silent: bool = False) -> Any:
-        """What the copy gives, None where it raises: it worked once, and what it depends on has changed since."""
+        """The result of tracing a copy; None if it raises: what the function depends on has changed since."""
         copy = self._copy(function, silent=silent)
         with stack.UserCode(), in_silence(), internals.whole_tracebacks():
             return trace(copy)
         return None
 
-    def _chosen(self, result: Any, jaxpr: Any, observed: Any, new: Any, function: Any) -> Any:
-        """What is differentiated or mapped from here on: the copy, unless the program would see a difference."""
-        if jaxpr_equality.same(jaxpr, new):
+    def _chosen(self, result: Any, jaxpr: Any, observed: Any, copy_jaxpr: Any, function: Any) -> Any:
+        """The result to differentiate or map from here on: the copy's, unless the program would see a difference."""
+        if jaxpr_equality.same(jaxpr, copy_jaxpr):
             return observed
         code = code_of(function)
         if code is not None and stack.is_user_code(code.co_filename):
             self._note(_CHANGED.format(name_of(function)))
-        return result  # a library may put something new into each trace, equinox a token into each error_if
+        return result  # a library may put something new into each trace, as equinox's error_if does
 
     def ran(self, parameters: dict[str, Any]) -> dict[str, Any]:
-        """The parameters of a loop that is run now, with jaxprs that JAX has run before where they say the same."""
+        """The parameters of a loop that runs now, with twins of its jaxprs that JAX has run before."""
         if not self._copies:
             return parameters
-        return {name: _known.canonical(value) for name, value in parameters.items()}
+        return {name: _loop_jaxprs.canonical(value) for name, value in parameters.items()}
 
-    def lowered(self, alone: Callable[..., Any], original: Any, jaxpr: Any, how: tuple[Any, ...]) -> Any:
-        """The jaxpr, or one that JAX has compiled before and that says the same; `alone` as in `_Inside`."""
+    def lowered(self, alone: Callable[..., Any], original: Any, jaxpr: Any, lowering_args: tuple[Any, ...]) -> Any:
+        """The jaxpr, or its twin that JAX has compiled before; `alone` is `_Inside.alone`."""
         if not self._copies:
             return jaxpr
         if self._compiled is None:
-            known = alone(lambda: list(internals.lowered_jaxprs(original)))
-            if known is None:
+            jaxprs = alone(lambda: list(internals.lowered_jaxprs(original)))
+            if jaxprs is None:
                 return jaxpr
-            self._compiled = jaxpr_equality.Known(known)
-        return self._compiled.twin_of(jaxpr, how)
+            self._compiled = jaxpr_equality.Known(jaxprs)
+        return self._compiled.twin_of(jaxpr, lowering_args)
 
     def _copy(self, function: Any, *, silent: bool = False) -> Any:
-        known = self._copies.get(function)
-        if known is None:
-            known = self._copies[function] = silent_copy_of(function) if silent else copy_of(function)
-            _copies.add(known)
-        return known
+        copy = self._copies.get(function)
+        if copy is None:
+            copy = self._copies[function] = silent_copy_of(function) if silent else copy_of(function)
+            _copies.add(copy)
+        return copy
 
 
 class Shared(Retracing):
-    """The copies of all looks at types in one check, so that nested functions are not traced again in each look.
+    """The copies that all evaluations on shapes in one check share: nested functions are not traced each time.
 
-    A look at a function traces those inside it as well, and each of them has a look of its own.
+    Evaluating a function traces those inside it as well, and each of them is evaluated itself, too.
     """
 
     def __init__(self) -> None:
         """Nothing is copied yet."""
         super().__init__(only_copies=True)
-        self._once: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+        self._jitted: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 
     def close(self) -> None:
-        """As for all copies."""
+        """As `Retracing.close`."""
         super().close()
-        self._once.clear()
+        self._jitted.clear()
 
     def traced_once(self, custom: Any) -> Any:
-        """A custom_vjp function whose primal function JAX traces once for equal types, where it takes arrays alone."""
+        """The function with its primal jitted, so that JAX traces it once for equal types, if it takes only arrays."""
         if custom.nondiff_argnums or type(custom.fun) is not types.FunctionType:
             return custom
-        known = self._once.get(custom.fun)
-        if known is None:
-            known = self._once[custom.fun] = jax.jit(copy_of(custom.fun))
-        return with_rules(custom, fun=known)
+        jitted = self._jitted.get(custom.fun)
+        if jitted is None:
+            jitted = self._jitted[custom.fun] = jax.jit(copy_of(custom.fun))
+        return with_rules(custom, fun=jitted)
 
 
 def is_copy(function: Any) -> bool:
-    """Whether this function is a copy of ours."""
+    """Whether this function is a copy that a check made."""
     return function in _copies
 
 
 def copy_of(function: Any, scope: dict[str, Any] | None = None) -> Any:
-    """A function that does the same in the same variables, or with these for its globals, and is another object."""
+    """A new function object that does the same, with the same closure, and the same globals or `scope`."""
     if isinstance(function, types.FunctionType):
         return with_variables(function, function.__globals__ if scope is None else scope, function.__closure__)
     if isinstance(function, functools.partial):
@@ -218,22 +217,22 @@ def copy_of(function: Any, scope: dict[str, Any] | None = None) -> Any:
         return types.MethodType(copy_of(function.__func__, scope), function.__self__)
     try:
         return _calling(weakref.ref(function))
-    except TypeError:  # inside a partial there may be an object that has no weak references
+    except TypeError:  # an object inside a partial may not support weak references
         return _calling(lambda: function)
 
 
 def silent_copy_of(function: Any) -> Any:
-    """A copy that is traced at once, and prints nothing: what its globals mean now is what it needs."""
+    """A copy that prints nothing. It is traced at once, so a snapshot of the globals is enough."""
     scope = getattr(below_wrappers(function), "__globals__", {})
     return copy_of(function, {**scope, "print": _say_nothing})
 
 
 def _say_nothing(*_: Any, **__: Any) -> None:
-    """Stands for print."""
+    """Replaces print."""
 
 
 def _calling(reference: Callable[[], Any]) -> Callable[..., Any]:
-    """A function that calls the object, for as long as that is there."""
+    """A function that calls the referenced object, as long as that exists."""
 
     @functools.wraps(reference())
     def copy(*args: Any, **kwargs: Any) -> Any:
@@ -244,7 +243,7 @@ def _calling(reference: Callable[[], Any]) -> Callable[..., Any]:
 
 
 class _ThreadState(threading.local):
-    """What one thread has: work of our own that is going on."""
+    """State of one thread: the `aside` blocks that it is in, outermost first."""
 
     def __init__(self) -> None:
         self.asides: list[Retracing] = []
@@ -255,16 +254,16 @@ _here = _ThreadState()
 
 @contextlib.contextmanager
 def in_silence() -> Iterator[None]:
-    """NumPy warns of no value here, and JAX logs no trace: both are settings of this thread alone."""
+    """NumPy does not warn about values, and JAX logs no trace; both settings are for this thread only."""
     with np.errstate(all="ignore"), jax.log_compiles(False):  # noqa: FBT003 (JAX's own signature)
         yield
 
 
 @contextlib.contextmanager
 def aside(shared: Shared | None = None) -> Iterator[None]:
-    """Work of our own: what is traced in it, in this thread, leaves nothing in JAX's caches once its copies are gone.
+    """For the check's own traces in this thread: they leave nothing in JAX's caches once their copies are gone.
 
-    These go at the end, or when `shared` is closed.
+    The copies go at the end, or when `shared` is closed.
     """
     _here.asides.append(shared or Retracing(only_copies=True))
     try:
@@ -277,41 +276,41 @@ def aside(shared: Shared | None = None) -> Iterator[None]:
 
 
 def traced_once(custom: Any) -> Any:
-    """A custom_vjp function that is called in work of our own, as it is to be called there."""
-    here = _here.asides[-1] if _here.asides else None
-    return here.traced_once(custom) if isinstance(here, Shared) else custom
+    """The custom_vjp function to call instead of `custom`: another one only inside `aside(shared)`."""
+    retracing = _here.asides[-1] if _here.asides else None
+    return retracing.traced_once(custom) if isinstance(retracing, Shared) else custom
 
 
-# In JAX's places -----------------------------------------------------------------------------
+# Hooks in JAX --------------------------------------------------------------------------------
 
 
 def places(
     current: Current, fault: Callable[[Exception], None]
 ) -> Iterator[Callable[[], Iterator[tuple[PatchPoint, Callable[..., Any]]]]]:
-    """Where a function is traced, a jaxpr lowered, a loop run: functions that give the points, and the hooks for them.
+    """Functions that yield patch points and their hooks: where JAX traces a function, lowers a jaxpr, runs a loop.
 
-    Nothing is touched by asking. `fault` gets what fails here, and the program does not notice.
+    Calling them patches nothing. `fault` gets an exception of the hooks' own, and the program does not notice.
     """
 
-    def asked(ask: Callable[[Retracing], Any], instead: Any) -> Any:
-        """The answer of this thread's check, or of work of ours aside; `instead` where there is none."""
+    def ask(question: Callable[[Retracing], Any], default: Any) -> Any:
+        """The answer of this thread's `aside` block or check; `default` if there is none, or if it fails."""
         try:
             retracing = _here.asides[-1] if _here.asides else current()
-            return instead if retracing is None else ask(retracing)
-        except RecursionError:  # the program is too deep, and told so by what it calls next
-            return instead
-        except Exception as error:  # noqa: BLE001 (a fault of ours is a note)
+            return default if retracing is None else question(retracing)
+        except RecursionError:  # the program's recursion is too deep: its own next call raises
+            return default
+        except Exception as error:  # noqa: BLE001 (a fault of the check is a note)
             fault(error)
-            return instead
+            return default
 
-    yield lambda: ((cache.point, _trace_hook(cache, asked)) for cache in patch_points.trace_caches())
-    yield lambda: ((point, _lowering_hook(point.original, asked)) for point in patch_points.lowerings())
-    yield lambda: ((point, _loop_hook(point.original, asked)) for point in patch_points.loops())
+    yield lambda: ((cache.point, _trace_hook(cache, ask)) for cache in patch_points.trace_caches())
+    yield lambda: ((point, _lowering_hook(point.original, ask)) for point in patch_points.lowerings())
+    yield lambda: ((point, _loop_hook(point.original, ask)) for point in patch_points.loops())
 
 
-def _trace_hook(cache: TraceCache, asked: Asked) -> Callable[..., Any]:
+def _trace_hook(cache: TraceCache, ask: Ask) -> Callable[..., Any]:
     original = cache.point.original
-    plumbing: dict[int, Any] = {}  # code of JAX's own, by identity: most of what is traced, an operation each time
+    plumbing: dict[int, Any] = {}  # JAX's own code, by id: most of what is traced, one operation each time
 
     def begun(retracing: Retracing, function: Any) -> Any:
         if not unwrap.is_plumbing(function):
@@ -326,16 +325,16 @@ def _trace_hook(cache: TraceCache, asked: Asked) -> Callable[..., Any]:
             is_plain = type(function) is types.FunctionType
             if is_plain and id(function.__code__) in plumbing and not function.__closure__:
                 return original(function, *rest, **options)
-            known = asked(lambda retracing: begun(retracing, function), None)
-            if known is None:
+            started = ask(lambda retracing: begun(retracing, function), None)
+            if started is None:
                 return original(function, *rest, **options)
-            retracing, first, before = known
-            result = original(first, *rest, **options)
+            retracing, target, before = started
+            result = original(target, *rest, **options)
 
-            def once_more(copy: Any) -> Any:
+            def trace_copy(copy: Any) -> Any:
                 return original(copy, *rest, **options)
 
-            return asked(lambda _: retracing.traced(cache, function, before, result, once_more), result)
+            return ask(lambda _: retracing.traced(cache, function, before, result, trace_copy), result)
         except BaseException as error:
             stack.drop_own_frames(error)
             raise
@@ -344,10 +343,10 @@ def _trace_hook(cache: TraceCache, asked: Asked) -> Callable[..., Any]:
 
 
 class _Inside:
-    """The threads that are inside a cache of JAX's.
+    """Counts the threads that are inside one of JAX's caches.
 
-    To list a cache's keys takes the cache's lock, in JAX 0.8 with the
-    interpreter's in hand; who is inside may have the one and wait for the other.
+    Listing a cache's keys takes the cache's lock, in JAX 0.8 while holding the
+    GIL; a thread inside may hold the one and wait for the other.
     """
 
     def __init__(self) -> None:
@@ -363,19 +362,19 @@ class _Inside:
             self._count -= 1
 
     def alone(self, ask: Callable[[], Any]) -> Any:
-        """The answer, while nobody comes in; None where somebody is inside."""
+        """The answer, while no thread can enter; None if one is inside."""
         with self._lock:
             return None if self._count else ask()
 
 
-def _lowering_hook(original: Any, asked: Asked) -> Callable[..., Any]:
+def _lowering_hook(original: Any, ask: Ask) -> Callable[..., Any]:
     inside = _Inside()
 
     def lower(jaxpr: Any, *rest: Any, **options: Any) -> Any:
         try:
-            known = asked(lambda retracing: retracing.lowered(inside.alone, original, jaxpr, rest), jaxpr)
+            twin = ask(lambda retracing: retracing.lowered(inside.alone, original, jaxpr, rest), jaxpr)
             with inside:
-                return original(known, *rest, **options)
+                return original(twin, *rest, **options)
         except BaseException as error:
             stack.drop_own_frames(error)
             raise
@@ -383,11 +382,11 @@ def _lowering_hook(original: Any, asked: Asked) -> Callable[..., Any]:
     return _like(original, lower)
 
 
-def _loop_hook(original: Any, asked: Asked) -> Callable[..., Any]:
+def _loop_hook(original: Any, ask: Ask) -> Callable[..., Any]:
     def run(*arguments: Any, **parameters: Any) -> Any:
         try:
-            known = asked(lambda retracing: retracing.ran(parameters), parameters)
-            return original(*arguments, **known)
+            canonical = ask(lambda retracing: retracing.ran(parameters), parameters)
+            return original(*arguments, **canonical)
         except BaseException as error:
             stack.drop_own_frames(error)
             raise
@@ -396,7 +395,7 @@ def _loop_hook(original: Any, asked: Asked) -> Callable[..., Any]:
 
 
 def _like(original: Any, hook: Callable[..., Any]) -> Callable[..., Any]:
-    """The hook with all that JAX asks the original for beside calling it: `cache_clear`, `evict_weakref`."""
+    """The hook with the attributes that JAX uses of the original: `cache_clear`, `evict_weakref`."""
     for name in dir(original):
         if not name.startswith("__"):
             setattr(hook, name, getattr(original, name))
