@@ -1,17 +1,16 @@
-"""`--verify`: run a rule once more and compare it with autodiff of the function, and with finite differences.
+"""`--verify`: takes samples, runs each rule once more, and gives what differs from autodiff or finite differences.
 
 A rule may be right where autodiff of the function is not (an infinite
 derivative in a branch that is not taken): where the two differ, finite
 differences decide, unless the function stops the gradient on purpose. They
 decide alone where the function has no reverse mode. What cannot be run outside
-of the program (a collective without its axis, a function of tracers) is left
-alone.
+of the program (a collective without its axis, a function of tracers) is
+skipped.
 
-All of it is done in float64, where rounding hides nothing and excuses nothing,
-if the function and its rule run in it: the arguments are promoted, and the
-setting is that of this thread and of this moment only. What differs there
-counts where no float on the way is narrower; otherwise the program's own
-precision decides.
+The comparison is done in float64, where rounding hides and excuses nothing, if
+the function and its rule run in it: the arguments are promoted, and x64 is
+enabled for this thread and this comparison only. A difference counts if no
+intermediate float is narrower; otherwise the program's own precision decides.
 """
 
 from __future__ import annotations
@@ -47,19 +46,19 @@ if TYPE_CHECKING:
 _UNSURE = 0.1  # finite differences of two steps that differ by more say nothing
 _BESIDE = 1e-2
 _OUTSIDE = "outside the program it raised {}"
-_FAR = 5e-2  # what a rule may differ by from finite differences alone
+_FAR = 5e-2  # how far a rule may differ from finite differences, where these decide alone
 
 
 def verify_all(samples: list[Sample]) -> tuple[list[ValueFact], list[str], list[NotChecked]]:
-    """What differs for any of the rules, faults of ours, and what could not be compared."""
+    """What differs for any of the rules, faults of the check, and what could not be compared."""
     found: dict[ValueFact, None] = {}
     faults: dict[str, None] = {}
     left_out: list[NotChecked] = []
     with aside(), jax.debug_nans(False), jax.debug_infs(False):  # noqa: FBT003 (JAX's own signature)
         for sample in samples:
-            may_not = _may_not_run(sample)
-            if may_not is not None:
-                left_out.append(may_not)
+            refusal = _may_not_run(sample)
+            if refusal is not None:
+                left_out.append(refusal)
                 continue
             try:
                 facts, reasons = verify(sample)
@@ -91,10 +90,10 @@ def _may_not_run(sample: Sample) -> NotChecked | None:
 
 
 def verify(sample: Sample) -> tuple[list[ValueFact], list[str]]:
-    """What differs for one rule, nothing in most cases, and why something was not compared.
+    """What differs for one rule, and why something was not compared.
 
-    At a kink (relu at 0) the derivative is a convention: where a rule differs
-    at the program's values alone, and not beside them, nothing is said.
+    At a kink (relu at 0) the derivative is a convention: a rule that differs
+    only at the program's values, and not beside them, is not reported.
     """
     facts, reasons = _facts(sample)
     if sample.is_random or not any(fact.phase == "bwd" and fact.pattern != "nan" for fact in facts):
@@ -148,11 +147,11 @@ class _Comparison:
     residuals: Any
     cotangent: Any
     another: Any  # cotangent
-    roughest: tolerance.Precision | None = None  # of the floats on the way, where one is narrower than the results
+    roughest: tolerance.Precision | None = None  # of intermediate floats, if narrower than the results
 
     @classmethod
     def of(cls, sample: Sample) -> _Comparison:
-        """Run the function once, with autodiff where it has one, and fwd once."""
+        """Run the function once, with autodiff if it has a reverse mode, and fwd once."""
 
         def on_dynamic(*dynamic: Any) -> Any:
             return sample.custom.fun(*sample.filled(dynamic))
@@ -160,7 +159,7 @@ class _Comparison:
         expected = pullback = None
         with UserCode():
             expected, pullback = internals.api.vjp(on_dynamic, *sample.dynamic)
-        if pullback is None:  # no reverse mode: a callback, a kernel; or it needs values
+        if pullback is None:  # no reverse mode: a callback, a kernel; or it needs concrete values
             expected, pullback = on_dynamic(*sample.dynamic), None
         output, residuals = _fwd(sample)
         random = np.random.default_rng(0)
@@ -168,13 +167,13 @@ class _Comparison:
         return cls(sample, expected, pullback, output, residuals, cotangent, another)
 
     def is_wide(self) -> bool:
-        """Whether what comes out has followed the arguments into float64."""
+        """Whether all outputs became float64 with the arguments."""
         return all(str(leaf.dtype) in promotion.WIDE for leaf in _floats((self.expected, self.output)))
 
     def narrowest(self) -> str:
-        """The dtype of the narrowest float on the way, whose rounding a wider one would take for an error.
+        """The dtype of the narrowest float in the function and its rule; "" if that is unknown.
 
-        "" where that cannot be known.
+        Compared in a wider dtype, its rounding would look like an error.
         """
         sample = self.sample
 
@@ -194,7 +193,7 @@ class _Comparison:
     def facts(self) -> tuple[list[ValueFact], list[str]]:
         """What differs, and why something was not compared."""
         if str(jax.tree.structure(self.output)) != str(jax.tree.structure(self.expected)):
-            return [], []  # a matter of shapes, and said there
+            return [], []  # the checks of shapes report it
         if not tolerance.same(self.output, self.expected, self.roughest):
             return [self._fact("fwd", "", "")], []
         if tolerance.are_all_nan(self.expected):
@@ -202,7 +201,7 @@ class _Comparison:
         if setting(self.sample.custom, "with_accums"):
             return [], ["its bwd rule adds to accumulators"]
         got = _bwd(self.sample, self.residuals, self.cotangent)
-        return ([], []) if got is None else self._of_gradients(got)  # None: a matter of structure, and said there
+        return ([], []) if got is None else self._of_gradients(got)  # None: the checks of structure report it
 
     def _of_gradients(self, got: Leaves) -> tuple[list[ValueFact], list[str]]:
         nan = list(self._nan(got))
@@ -233,10 +232,10 @@ class _Comparison:
             return None
         with UserCode():
             return tuple(tree_util.tree_leaves(self.pullback(self.cotangent)))
-        return None  # no reverse mode, which a while loop tells only now
+        return None  # no reverse mode: for a while loop JAX raises only now
 
     def _nan(self, got: Leaves) -> Iterator[ValueFact]:
-        """NaN that begins in the rule, at the values of the program; random ones may be none of its business."""
+        """NaN that begins in the rule, at the program's values; random ones may be outside of its domain."""
         if self.sample.is_random or observed_values.has_nan((self.sample.dynamic, self.expected, self.residuals)):
             return
         for index, leaf in enumerate(got):
@@ -248,23 +247,23 @@ class _Comparison:
     def _differences(self, got: Leaves, expected: Leaves, reasons: list[str]) -> Iterator[int]:
         """The leaves whose gradient is wrong; `reasons` collects why one was not compared.
 
-        Where autodiff is not finite, the rule is there to do better: only the
-        other entries count.
+        Where autodiff is not finite, the rule is meant to do better: only the
+        other entries are compared.
         """
-        for index, (one, other) in enumerate(zip(got, expected, strict=True)):
-            if not tolerance.comparable(one, other):
+        for index, (gradient, autodiff) in enumerate(zip(got, expected, strict=True)):
+            if not tolerance.comparable(gradient, autodiff):
                 continue
-            is_known = np.isfinite(tolerance.as_wide(other))
-            if is_known.size and not np.any(is_known):
+            is_finite = np.isfinite(tolerance.as_wide(autodiff))
+            if is_finite.size and not np.any(is_finite):
                 reasons.append(f"autodiff gives no finite gradient for {self._argument(index)} {self._at()}")
                 continue
-            differs = is_known & ~tolerance.near(one, other, roughest=self.roughest)
+            differs = is_finite & ~tolerance.near(gradient, autodiff, roughest=self.roughest)
             if not np.any(differs):
                 continue
-            if not np.any(np.asarray(other)) and self._is_stopped(index):
+            if not np.any(np.asarray(autodiff)) and self._is_stopped(index):
                 yield index
-            elif not self._is_measured(index, one, differs):
-                if np.any(np.asarray(other)) or self.is_far(got, [index], moves=True):
+            elif not self._is_measured(index, gradient, differs):
+                if np.any(np.asarray(autodiff)) or self.is_far(got, [index], moves=True):
                     yield index
                 else:
                     reasons.append(f"autodiff gives zero for {self._argument(index)}, as in a search or a rounding")
@@ -281,10 +280,10 @@ class _Comparison:
         return jaxpr is not None and promotion.reaches_a_stop(jaxpr.jaxpr, {index})
 
     def _patterns(self, got: Leaves, expected: Leaves, wrong: list[int]) -> list[ValueFact]:
-        of_another = _bwd(self.sample, self.residuals, self.another)
-        if of_another is not None and tolerance.is_unused(got, of_another):
+        second_got = _bwd(self.sample, self.residuals, self.another)
+        if second_got is not None and tolerance.is_unused(got, second_got):
             return [self._fact("bwd", "", "unused")]
-        offset, bent = self._nonlinear(got, of_another)
+        offset, bent = self._nonlinear(got, second_got)
         facts = self._nonlinear_facts([index for index in wrong if index in bent])
         facts += [self._fact("bwd", self._path(index), "offset") for index in wrong if index in offset]
         wrong = [index for index in wrong if index not in bent | offset]
@@ -298,39 +297,39 @@ class _Comparison:
             return "measured", 1.0
         return tolerance.pattern(got, expected)
 
-    def _nonlinear(self, got: Leaves, of_another: Leaves | None) -> tuple[set[int], set[int]]:
-        """The leaves whose cotangent has a term without the incoming one, and those where it is not linear in it.
+    def _nonlinear(self, got: Leaves, second_got: Leaves | None) -> tuple[set[int], set[int]]:
+        """The leaves whose cotangent has a term that ignores the incoming one, and those where it is not linear in it.
 
-        Every derivative is linear: of a cotangent of zeros it gives zeros.
+        Every pullback is linear: for a cotangent of zeros it gives zeros.
         """
-        a, b = 0.5, -1.5  # what clips, squares or takes a norm does not stand both
-        of_mixed = _bwd(self.sample, self.residuals, self._mixed(lambda x, y: a * x + b * y))
-        if of_another is None or of_mixed is None:
+        a, b = 0.5, -1.5  # clipping, squares and norms are not linear with both
+        mixed_got = _bwd(self.sample, self.residuals, self._mixed(lambda x, y: a * x + b * y))
+        if second_got is None or mixed_got is None:
             return set(), set()
 
         def agrees(index: int, at_zero: Any) -> bool:
-            one, other = tolerance.as_wide(got[index]) - at_zero, tolerance.as_wide(of_another[index]) - at_zero
-            scale = max(map(tolerance.largest, (got[index], of_another[index])))  # the sum may be small by chance
-            wanted = at_zero + a * one + b * other
-            return bool(np.all(tolerance.near(of_mixed[index], wanted, scale, roughest=self.roughest)))
+            first, second = tolerance.as_wide(got[index]) - at_zero, tolerance.as_wide(second_got[index]) - at_zero
+            scale = max(map(tolerance.largest, (got[index], second_got[index])))  # the sum may be small by chance
+            wanted = at_zero + a * first + b * second
+            return bool(np.all(tolerance.near(mixed_got[index], wanted, scale, roughest=self.roughest)))
 
         compared = [
             index
-            for index, (one, other, both) in enumerate(zip(got, of_another, of_mixed, strict=True))
-            if tolerance.comparable(one, other) and tolerance.comparable(both, one)
+            for index, (first, second, mixed) in enumerate(zip(got, second_got, mixed_got, strict=True))
+            if tolerance.comparable(first, second) and tolerance.comparable(mixed, first)
         ]
         bent = {index for index in compared if not agrees(index, 0.0)}
-        of_zeros = _bwd(self.sample, self.residuals, self._mixed(lambda x, _: x * 0)) if bent else None
-        offset = {index for index in bent if of_zeros and agrees(index, tolerance.as_wide(of_zeros[index]))}
+        zeros_got = _bwd(self.sample, self.residuals, self._mixed(lambda x, _: x * 0)) if bent else None
+        offset = {index for index in bent if zeros_got and agrees(index, tolerance.as_wide(zeros_got[index]))}
         return offset, bent - offset
 
     def _mixed(self, mix: Callable[[Any, Any], Any]) -> Any:
-        """A cotangent made of the two."""
+        """`mix` of the two cotangents, leaf by leaf."""
         mixed = lambda x, y: x if tolerance.is_float0(x) else mix(x, y)  # noqa: E731 (for tree_map)
         return tree_util.tree_map(mixed, self.cotangent, self.another)
 
     def _nonlinear_facts(self, bent: list[int]) -> list[ValueFact]:
-        """One fact: what takes a norm of all cotangents is one decision, not one for each leaf."""
+        """One fact for all leaves: a norm of all cotangents is one decision, not one for each."""
         if not bent:
             return []
         return [self._fact("bwd", self._path(bent[0]) if len(bent) == 1 else "", "nonlinear")]
@@ -338,18 +337,22 @@ class _Comparison:
     # Against finite differences -------------------------------------------------------------------
 
     def _without_autodiff(self, got: Leaves) -> tuple[list[ValueFact], list[str]]:
-        """What is not linear; otherwise what finite differences say, first along all leaves at once."""
-        of_another = _bwd(self.sample, self.residuals, self.another)
-        if of_another is not None and tolerance.is_unused(got, of_another):
+        """What is not linear; otherwise where finite differences disagree, tried along all leaves at once first."""
+        second_got = _bwd(self.sample, self.residuals, self.another)
+        if second_got is not None and tolerance.is_unused(got, second_got):
             return [self._fact("bwd", "", "unused")], []
-        offset, bent = self._nonlinear(got, of_another)
+        offset, bent = self._nonlinear(got, second_got)
         if bent or offset:
             return [
                 *self._nonlinear_facts(sorted(bent)),
                 *(self._fact("bwd", self._path(i), "offset") for i in offset),
             ], []
         leaves = tree_util.tree_leaves(self.sample.dynamic)
-        moved = [i for i, (leaf, one) in enumerate(zip(leaves, got, strict=True)) if tolerance.can_be_moved(leaf, one)]
+        moved = [
+            i
+            for i, (leaf, gradient) in enumerate(zip(leaves, got, strict=True))
+            if tolerance.can_be_moved(leaf, gradient)
+        ]
         if moved and self._precision_of(moved) is None:
             return [], ["it has no reverse mode to compare with, and finite differences need at least float32"]
         if not self.is_far(got, moved):
@@ -358,21 +361,24 @@ class _Comparison:
         return [self._fact("bwd", self._path(index), "measured") for index in moved if used.is_far(got, [index])], []
 
     def _used_cotangent(self) -> Any:
-        """The cotangent, zero for the outputs from which the rule lets nothing flow back: a solver's statistics."""
+        """The cotangent, zero for outputs from which the rule passes nothing back: a solver's statistics."""
         leaves, treedef = tree_util.tree_flatten(self.cotangent)
         zeros = [leaf if tolerance.is_float0(leaf) else leaf * 0 for leaf in leaves]
         used = list(zeros)
         for index, leaf in enumerate(leaves):
             alone = tree_util.tree_unflatten(treedef, [*zeros[:index], leaf, *zeros[index + 1 :]])
             result = () if tolerance.is_float0(leaf) else _bwd(self.sample, self.residuals, alone) or ()
-            if any(one is not None and not tolerance.is_float0(one) and np.any(np.asarray(one)) for one in result):
+            if any(
+                gradient is not None and not tolerance.is_float0(gradient) and np.any(np.asarray(gradient))
+                for gradient in result
+            ):
                 used[index] = leaf
         return tree_util.tree_unflatten(treedef, used)
 
     def is_far(self, got: Leaves, moved: list[int], *, moves: bool = False) -> bool:
-        """Whether a gradient is surely not what finite differences give along a random direction of these leaves.
+        """Whether a gradient clearly differs from finite differences along a random direction of these leaves.
 
-        With `moves`, only if they are not zero.
+        With `moves`, only if the finite differences are not zero.
         """
         random = np.random.default_rng(1)
         directions = {index: random.normal(size=np.shape(got[index])) for index in moved}
@@ -389,7 +395,7 @@ class _Comparison:
         return unsure <= _UNSURE * scale and abs(fine - claimed) > _FAR * scale + unsure
 
     def _is_measured(self, index: int, gradient: Any, where: Any) -> bool:
-        """Whether the rule's gradient, where it is not autodiff's, is what central differences give."""
+        """Whether the rule's gradient, in the entries `where` it is not autodiff's, is that of central differences."""
         precision = self._precision_of([index])
         leaf = tree_util.tree_leaves(self.sample.dynamic)[index]
         if precision is None or not tolerance.can_be_moved(leaf, gradient):
@@ -400,11 +406,11 @@ class _Comparison:
         return abs(measured - claimed) <= precision.roughly * (abs(measured) + abs(claimed)) + noise
 
     def _precision_of(self, moved: list[int]) -> tolerance.Precision | None:
-        """The roughest of these leaves; None if finite differences are not possible."""
+        """The lowest precision of these leaves; None if finite differences are not possible."""
         leaves = tree_util.tree_leaves(self.sample.dynamic)
         precisions = [tolerance.precision_of(leaves[index]) for index in moved]
         precisions += [self.roughest] if self.roughest else []
-        rough = max(precisions, key=lambda one: one.relative, default=tolerance.HALF)
+        rough = max(precisions, key=lambda precision: precision.relative, default=tolerance.HALF)
         return rough if rough.steps[0] else None
 
     def _slope(self, directions: dict[int, Any], step: float) -> tuple[float, float]:
@@ -435,13 +441,13 @@ def _fwd(sample: Sample) -> tuple[Any, Any]:
 
 
 def _bwd(sample: Sample, residuals: Any, cotangent: Any) -> Leaves | None:
-    """One entry a leaf of the arguments, None where the rule gives none; None where there is nothing to compare."""
-    residuals = tree_util.tree_map(lambda leaf: leaf, residuals)  # a rule may take its containers apart
+    """One cotangent for each leaf of the arguments, None where there is none; None if there is nothing to compare."""
+    residuals = tree_util.tree_map(lambda leaf: leaf, residuals)  # new containers, since a rule may modify them
     result = sample.custom.bwd(*sample.nondiff, residuals, cotangent)
     if setting(sample.custom, "with_logs"):
         result = result[0]
     if not isinstance(result, (tuple, list)) or len(result) != len(sample.dynamic):
-        return None  # a matter of structure, and said there
+        return None  # the checks of structure report it
     leaves: list[Any] = []
     for argument, entry in zip(sample.dynamic, result, strict=True):
         count = len(tree_util.tree_leaves(argument))
@@ -468,9 +474,9 @@ def _floats(tree: Any) -> list[Any]:
 
 
 def _float_types(jaxpr: Any) -> Iterator[Any]:
-    """The types of all floats in a jaxpr and in those inside it: its constants, and what is calculated."""
-    made = [variable for equation in jaxpr.eqns for variable in equation.outvars]
-    for variable in (*jaxpr.constvars, *made):
+    """The avals of all floats in a jaxpr and in those inside it: constants and results."""
+    results = [variable for equation in jaxpr.eqns for variable in equation.outvars]
+    for variable in (*jaxpr.constvars, *results):
         dtype = getattr(variable.aval, "dtype", None)
         if dtype is not None and jnp.issubdtype(dtype, jnp.inexact):
             yield variable.aval

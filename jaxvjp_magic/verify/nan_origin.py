@@ -1,4 +1,4 @@
-"""`--verify`: where the first NaN of a backward pass is made."""
+"""`--verify`: takes a function, primals and a cotangent, and gives the line where the backward pass first makes NaN."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _INNER = ("jaxpr", "call_jaxpr", "fun_jaxpr")
 
 
 def began(function: Any, primals: tuple[Any, ...], cotangent: Any, options: dict[str, Any]) -> Place | None:
-    """The user's line that the first operation with a NaN, and none in what it takes, comes from.
+    """The user's line of the first operation that makes a NaN from inputs without one.
 
-    The function is traced once more with its backward pass, and run operation
-    by operation. None where it cannot be, or where no line is known.
+    The function and its backward pass are traced once more, and run equation
+    by equation. None if that fails, or if no line is known.
     """
     equations: list[Any] = []
     run = getattr(function, "call_wrapped", function)  # JAX 0.8 and 0.9 hand over a WrappedFun
@@ -35,19 +35,19 @@ def began(function: Any, primals: tuple[Any, ...], cotangent: Any, options: dict
 
 
 def _first(jaxpr: Any, constants: Iterable[Any], arguments: Iterable[Any]) -> list[Any]:
-    """The first equation that makes a NaN: the innermost, and those that it is part of."""
-    known = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*constants, *arguments), strict=True))
+    """The first equation that makes a NaN: the innermost one, then those around it."""
+    values = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*constants, *arguments), strict=True))
     for equation in jaxpr.eqns:
-        taken = [variable.val if hasattr(variable, "val") else known[variable] for variable in equation.invars]
-        outputs = internals.run_equation(jaxpr, equation, known)
-        if observed_values.has_nan(outputs) and not observed_values.has_nan(taken):
-            return [*_first_inside(equation, taken), equation]
-        known.update(zip(equation.outvars, outputs, strict=True))
+        inputs = [variable.val if hasattr(variable, "val") else values[variable] for variable in equation.invars]
+        outputs = internals.run_equation(jaxpr, equation, values)
+        if observed_values.has_nan(outputs) and not observed_values.has_nan(inputs):
+            return [*_first_inside(equation, inputs), equation]
+        values.update(zip(equation.outvars, outputs, strict=True))
     return []
 
 
-def _first_inside(equation: Any, taken: list[Any]) -> list[Any]:
+def _first_inside(equation: Any, inputs: list[Any]) -> list[Any]:
     inner = next((equation.params[name] for name in _INNER if name in equation.params), None)
-    if inner is None or not hasattr(inner, "consts") or len(inner.jaxpr.invars) != len(taken):
-        return []  # a loop takes its arguments in another way: its own line must do
-    return _first(inner.jaxpr, inner.consts, taken)
+    if inner is None or not hasattr(inner, "consts") or len(inner.jaxpr.invars) != len(inputs):
+        return []  # a loop's body has other inputs: the loop's own line must do
+    return _first(inner.jaxpr, inner.consts, inputs)

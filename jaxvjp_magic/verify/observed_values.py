@@ -1,4 +1,4 @@
-"""`--verify`: what can be seen in values as they pass: NaN, and large cotangents of zeros."""
+"""`--verify`: inspects values as they pass, for NaN and for large cotangents of zeros."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ LARGE = 10_000
 
 
 def has_nan(tree: Any) -> bool:
-    """Whether a leaf whose value is known has a NaN."""
-    return any(bool(jnp.isnan(leaf).any()) for leaf in _known(tree))
+    """Whether a concrete leaf has a NaN."""
+    return any(bool(jnp.isnan(leaf).any()) for leaf in _concrete_floats(tree))
 
 
 def has_large_zeros(tree: Any) -> bool:
     """Whether one of several leaves is large and all zeros: the cotangent of an output that nobody uses."""
-    leaves = _known(tree)
+    leaves = _concrete_floats(tree)
     return len(leaves) > 1 and any(leaf.size >= LARGE and not bool(jnp.any(leaf)) for leaf in leaves)
 
 
-def _known(tree: Any) -> list[Any]:
-    """The leaves that are arrays of numbers, and no tracers."""
+def _concrete_floats(tree: Any) -> list[Any]:
+    """The leaves that are float or complex arrays, and no tracers."""
     return [
         leaf
         for leaf in tree_util.tree_leaves(tree)

@@ -1,4 +1,4 @@
-"""`--verify`: whether a rule may be run in float64, and its arguments in it."""
+"""`--verify`: takes a sample, says whether its rule may run in float64, and gives the sample promoted to it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _COMPARED_SOON = 8  # instructions between reading a dtype and comparing it
 
 
 def may_be_promoted(sample: Sample) -> bool:
-    """Not where the arguments are large or of special types, nor where the code asks which type it is given."""
+    """Whether the arguments are small and of usual dtypes, and the code does not ask for a dtype."""
     leaves = [jax.typeof(leaf) for leaf in tree_util.tree_leaves(sample.dynamic)]
     floats = [leaf for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.inexact)]
     if any(str(leaf.dtype) not in PROMOTED.keys() | WIDE for leaf in floats):
@@ -37,7 +37,7 @@ def may_be_promoted(sample: Sample) -> bool:
 
 
 def _compares_dtypes(function: Any) -> bool:
-    """Whether a function may go another way for float64: `if x.dtype == jnp.bfloat16`."""
+    """Whether a function may take another branch for float64: `if x.dtype == jnp.bfloat16`."""
     code = code_of(below_wrappers(function))
     return code is not None and _code_compares_dtypes(code)
 
@@ -51,21 +51,21 @@ def _code_compares_dtypes(code: types.CodeType) -> bool:
     return any(_code_compares_dtypes(inner) for inner in code.co_consts if hasattr(inner, "co_code"))
 
 
-def reaches_a_stop(jaxpr: Any, given: set[int]) -> bool:
-    """Whether floats that come of these inputs of a jaxpr are given to `stop_gradient`."""
-    reached = {variable for index, variable in enumerate(jaxpr.invars) if index in given}
+def reaches_a_stop(jaxpr: Any, inputs: set[int]) -> bool:
+    """Whether `stop_gradient` takes floats that depend on these inputs of a jaxpr."""
+    reached = {variable for index, variable in enumerate(jaxpr.invars) if index in inputs}
     for equation in jaxpr.eqns:
-        inside = [index for index, variable in enumerate(equation.invars) if _is_in(variable, reached)]
-        if not inside:
+        taken = [index for index, variable in enumerate(equation.invars) if _is_in(variable, reached)]
+        if not taken:
             continue
         if equation.primitive.name == "stop_gradient":
             return True
         for inner in inner_jaxprs(equation):
-            # What a branch or a round of a loop is given has other positions: any may be meant.
+            # The inputs of a branch or a loop's body have other positions: it may be any of them.
             is_alike = len(inner.invars) == len(equation.invars)
-            if reaches_a_stop(inner, set(inside) if is_alike else set(range(len(inner.invars)))):
+            if reaches_a_stop(inner, set(taken) if is_alike else set(range(len(inner.invars)))):
                 return True
-        reached.update(one for one in equation.outvars if jnp.issubdtype(one.aval.dtype, jnp.inexact))
+        reached.update(variable for variable in equation.outvars if jnp.issubdtype(variable.aval.dtype, jnp.inexact))
     return False
 
 
@@ -76,11 +76,11 @@ def _is_in(variable: Any, reached: set[Any]) -> bool:
 def inner_jaxprs(equation: Any) -> list[Any]:
     """The jaxprs inside an equation: those of a jit, a loop, a branch."""
     found = [getattr(leaf, "jaxpr", leaf) for leaf in tree_util.tree_leaves(dict(equation.params))]
-    return [one for one in found if hasattr(one, "eqns")]
+    return [jaxpr for jaxpr in found if hasattr(jaxpr, "eqns")]
 
 
 def with_arrays(sample: Sample, promoted: dict[str, str]) -> Sample:
-    """The sample with jax arrays for NumPy's, in the types that these are promoted to."""
+    """The sample with jax arrays instead of NumPy's, and the dtypes replaced as `promoted` says."""
 
     def as_array(leaf: Any) -> Any:
         dtype = promoted.get(str(getattr(leaf, "dtype", "")))

@@ -1,6 +1,6 @@
-"""`--verify`: what each rule was given, kept until the check ends, to run the rule once more and compare.
+"""`--verify`: takes the arguments of calls, and keeps them until the check ends, when the rules run once more.
 
-This is the only place that keeps arrays, and only where `--verify` asks for it.
+This is the only place that keeps arrays, and only with `--verify`.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ class Sample:
 
     @property
     def nondiff(self) -> tuple[Any, ...]:
-        """The arguments that are not, in order."""
+        """The arguments in nondiff_argnums, in order."""
         return tuple(self.args[i] for i in sorted(self.static))
 
     def filled(self, dynamic: tuple[Any, ...]) -> tuple[Any, ...]:
-        """All arguments, with these for the differentiated ones."""
+        """All arguments, with `dynamic` for the differentiated ones."""
         return filled(self.args, self.static, dynamic)
 
 
@@ -61,16 +61,16 @@ class Samples:
     def __init__(self) -> None:
         """Nothing is kept yet."""
         self._samples: dict[Any, Sample] = {}
-        self.too_many: dict[Function, None] = {}  # of which no sample was kept for some types
+        self.too_many: dict[Function, None] = {}  # some of their calls have no sample
         self._random = np.random.default_rng(0)
 
     def add(self, key: Any, custom: Any, function: Function, primals: Tree | None, args: tuple[Any, ...]) -> None:
-        """Keep the arguments of a call, the first of its kind."""
+        """Keep the arguments of a call, if it is the first with this key."""
         if key not in self._samples and len(self._samples) >= MOST_SAMPLES:
             self.too_many[function] = None
         elif key not in self._samples:
             values, is_random = concrete(args, self._random, frozenset(custom.nondiff_argnums))
-            # A copy, for JAX may keep in its caches what is run; its parts stay the identical ones that `key` names.
+            # A copy, since JAX may cache what runs; its rules are still the objects whose ids are in `key`.
             self._samples[key] = Sample(function, primals, with_rules(custom), values, is_random)
 
     def take(self) -> list[Sample]:
