@@ -1,1 +1,1 @@
-"""From what the hooks see to facts."""
+"""Turns live values from the hooks into facts."""

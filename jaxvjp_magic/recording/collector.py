@@ -1,10 +1,10 @@
-"""Collects facts while the user's program runs, and merges what is equal as it comes.
+"""Takes facts while the user's program runs, merges equal ones as they come, and returns a `Record`.
 
 A call is a path through a tree of states: where it started (function, line,
-types of the arguments), then one state an event. Equal calls walk the same path,
-so a million of them cost as much memory as one. What a call holds is one
-pointer to its state, and `add` moves it on; what was said already moves
-nothing, so a pullback called in a loop costs nothing either.
+types of the arguments), then one state for each event. Equal calls walk the same
+path, so a million of them cost as much memory as one. A call holds one pointer to
+its state, and `add` moves it on; an event that it has had already moves nothing,
+so a pullback called in a loop costs nothing either.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class Origin:
 class State:
     """What a call has done so far: the path from its root.
 
-    `later` has the states by event; `steps` has them by what led there, for
-    those who know an event before it is made.
+    `later` has the next states by event; `steps` has them by a key that is
+    known before the event is made.
     """
 
     __slots__ = ("before", "count", "event", "later", "origin", "said", "steps")
@@ -65,7 +65,7 @@ class State:
         self.count = 0
 
     def events(self) -> tuple[Event, ...]:
-        """All events up to here, the first first."""
+        """All events up to here, oldest first."""
         state: State | None = self
         found = []
         while state is not None and state.event is not None:
@@ -89,33 +89,33 @@ class Collector:
         self._more_not_checked: set[NotChecked] = set()
         self._faults: set[str] = set()
         self._lock = threading.RLock()  # a finalizer may call JAX while it is held
-        self.here = _Local()  # what belongs to this thread
+        self.here = _Local()  # this thread's state
 
     @property
     def listening(self) -> bool:
-        """Whether calls are recorded here and now: open, and not inside work of our own."""
+        """Whether calls are recorded now in this thread: neither closed nor paused."""
         return self.active and not self.here.paused
 
     def listening_here(self) -> _Local | None:
-        """What belongs to this thread, or None where nothing is recorded."""
+        """This thread's state, or None if nothing is recorded."""
         here = self.here
         return here if self.active and not here.paused else None
 
     def begun(self, step: Hashable) -> Origin | None:
-        """Where an equal call, by what is cheap to compare, began before: this one is counted there too."""
-        around = self.here.calls
-        known = (around[-1].calls if around else self._calls).get(step)
-        if known is None:
+        """The origin of an earlier call with this `step`, which now counts this call, too; None if there is none."""
+        enclosing = self.here.calls
+        entry = (enclosing[-1].calls if enclosing else self._calls).get(step)
+        if entry is None:
             return None
-        origin = known[0]
+        origin = entry[0]
         with self._lock:
             origin.root.count += 1
         return origin
 
     def begin(self, fact: CallFact, step: Hashable, pinned: Any) -> Origin:
-        """Where a call begins, of which `fact` is known; equal ones are known by `step`, while `pinned` lives."""
-        around = self.here.calls
-        parent = around[-1] if around else None
+        """The origin of a call with this fact. Equal calls find it by `step`; `pinned` keeps what `step` has ids of."""
+        enclosing = self.here.calls
+        parent = enclosing[-1] if enclosing else None
         key = _key(fact)
         with self._lock:
             origin = _recursion(parent, key)
@@ -130,36 +130,36 @@ class Collector:
         return origin
 
     def fact(self, fact: Fact) -> None:
-        """Something is known beyond what the calls show."""
+        """Record a fact that is no part of a call."""
         self._facts[fact] = None
 
-    def not_checked(self, what: NotChecked) -> None:
-        """Something is left alone; said once."""
+    def not_checked(self, entry: NotChecked) -> None:
+        """Record that something was not checked; the same entry once."""
         if len(self._not_checked) < MOST_NOT_CHECKED:
-            self._not_checked[what] = None
-        elif what not in self._not_checked:
-            self._more_not_checked.add(what)
+            self._not_checked[entry] = None
+        elif entry not in self._not_checked:
+            self._more_not_checked.add(entry)
 
     def note(self, text: str) -> None:
-        """Something of ours did not work: one line for the report."""
+        """Add a line to the report's notes."""
         if len(self._notes) < MOST_NOTES:
             self._notes[text] = None
 
-    def could_not(self, what: str, error: BaseException) -> None:
-        """An exception of ours, as a note; at Python's recursion limit it is the program that is too deep."""
+    def could_not(self, action: str, error: BaseException) -> None:
+        """Note an exception of the check's own; not at Python's recursion limit, which is the program's doing."""
         if isinstance(error, RecursionError):
             return
-        note = could_not(what, error, _first_line(error))
+        note = could_not(action, error, _first_line(error))
         if note.fault not in self._faults:  # the same fault may show in many places: it is one note
             self._faults.add(note.fault)
             self.note(note)
 
-    def noting(self, what: str, about: Any = None) -> _Noting:
-        """Work of ours on `about`: what goes wrong in it becomes a note, and only that."""
-        return _Noting(self, what, about)
+    def noting(self, action: str, about: Any = None) -> _Noting:
+        """A context for the check's own work on `about`: an exception in it becomes a note, and goes no further."""
+        return _Noting(self, action, about)
 
     def paused(self) -> _Paused:
-        """A context in which nothing is recorded in this thread: work of our own."""
+        """A context for the check's own work: nothing is recorded in this thread."""
         return _Paused(self.here)
 
     def first_to_see(self, error: BaseException) -> bool:
@@ -170,42 +170,43 @@ class Collector:
         return True
 
     def so_far(self, jax_version: str) -> Record:
-        """What is recorded by now; may be asked from any thread."""
+        """The record so far; may be called from any thread."""
         rows: list[CallFact] = []
         numbers = itertools.count(1)
         with self._lock:
             for origin in list(self._tops.values()):
                 _collect(origin, 0, rows, numbers)
-        facts, notes, left = tuple(self._facts.copy()), tuple(self._notes.copy()), tuple(self._not_checked.copy())
+        facts, notes = tuple(self._facts.copy()), tuple(self._notes.copy())
+        not_checked = tuple(self._not_checked.copy())
         more = len(self._more_not_checked)
-        return Record(jax_version, tuple(rows), facts, notes, left, more_not_checked=more)
+        return Record(jax_version, tuple(rows), facts, notes, not_checked, more_not_checked=more)
 
     # In a forked child ---------------------------------------------------------------------------
 
     def begin_anew(self) -> None:
-        """In a child: forget what the parent has, so that `packed` is what the child adds."""
+        """In a child: forget what the parent recorded, so that `found` gives what the child adds."""
         self._tops, self._calls, self._lock = {}, {}, threading.RLock()
         self._facts, self._notes, self._not_checked = {}, {}, {}
         self.here.calls = []
 
     def found(self) -> tuple[Any, ...]:
-        """What is recorded since `begin_anew`, as plain data."""
+        """What was recorded since `begin_anew`, as plain data."""
         calls = [_branch(origin) for origin in self._tops.values()]
         return calls, tuple(self._facts), tuple(self._notes), tuple(self._not_checked)
 
     def take_in(self, found: tuple[Any, ...]) -> None:
-        """What a child `found`, below the call that goes on here."""
+        """Add what a child `found`, below the call that is running in this thread."""
         calls, facts, notes, not_checked = found
-        around = self.here.calls[-1] if self.here.calls else None
+        enclosing = self.here.calls[-1] if self.here.calls else None
         with self._lock:
             rules = {origin.fact.rule: origin.fact.rule for origin in _all_origins(self._tops)}
             for branch in calls:
-                self._graft(branch, around, rules)
+                self._graft(branch, enclosing, rules)
         self._facts.update(dict.fromkeys(facts))
         for note in notes:
             self.note(note)
-        for left_out in not_checked:
-            self.not_checked(left_out)
+        for entry in not_checked:
+            self.not_checked(entry)
 
     def _graft(self, branch: Any, parent: Origin | None, rules: dict[Any, Any]) -> None:
         fact, states, children = branch
@@ -227,7 +228,7 @@ class Collector:
 
 
 class Handle:
-    """One call that is going on, or whose pullback may still be called."""
+    """One call that is running, or whose pullback may still be called."""
 
     __slots__ = ("__weakref__", "collector", "state")
 
@@ -235,7 +236,7 @@ class Handle:
     state: State
 
     def add(self, event: Event, step: Hashable = None, pinned: Any = None) -> None:
-        """Something happened to this call; with `step`, equal calls know it again by that, while `pinned` lives."""
+        """Record an event. Equal calls recognise it by `step`, if given; `pinned` keeps what `step` has ids of."""
         state = self.state
         if not self.collector.active:
             return
@@ -249,20 +250,20 @@ class Handle:
             self.leads(state, step, pinned)
 
     def leads(self, before: State, step: Hashable, pinned: Any = None) -> None:
-        """This step leads from an earlier state to that of now."""
+        """Remember that this step leads from an earlier state to the current one."""
         if len(before.steps) >= MOST_KNOWN:
             before.steps.clear()
         before.steps[step] = self.state, pinned
 
     def repeats(self, step: Hashable) -> bool:
-        """Whether an equal call took this step from here before: then this call has taken it too."""
+        """Whether an equal call took this step from this state before; if so, this call takes it too."""
         state = self.state
-        known = state.steps.get(step)
-        if known is None or not self.collector.active:
+        entry = state.steps.get(step)
+        if entry is None or not self.collector.active:
             return False
-        later = known[0]
+        later = entry[0]
         if later is not state:
-            with self.collector._lock:  # noqa: SLF001 (as below)
+            with self.collector._lock:  # noqa: SLF001 (as above)
                 state.count -= 1
                 later.count += 1
                 self.state = later
@@ -275,7 +276,7 @@ class Handle:
 
 
 class _Local(threading.local):
-    """What each thread has of its own: the calls that are going on, outermost first, and what they know of."""
+    """State of each thread: its running calls, outermost first, and the exception that is on its way out."""
 
     def __init__(self) -> None:
         self.calls: list[Origin] = []
@@ -283,7 +284,7 @@ class _Local(threading.local):
         self.in_flight: BaseException | None = None
 
 
-NOBODY = _Local()  # of a call that is not recorded
+NOBODY = _Local()  # for a call that is not recorded
 
 
 class _Paused:
@@ -300,17 +301,17 @@ class _Paused:
 
 
 class _Noting:
-    __slots__ = ("_about", "_collector", "_what")
+    __slots__ = ("_about", "_action", "_collector")
 
-    def __init__(self, collector: Collector, what: str, about: Any) -> None:
-        self._collector, self._what, self._about = collector, what, about
+    def __init__(self, collector: Collector, action: str, about: Any) -> None:
+        self._collector, self._action, self._about = collector, action, about
 
     def __enter__(self) -> None:
         return
 
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> bool:
+    def __exit__(self, error_type: object, error: BaseException | None, traceback: object) -> bool:
         if isinstance(error, Exception):  # not KeyboardInterrupt: that is the user's
-            self._collector.could_not(self._what.format(name_of(self._about) or "a function"), error)
+            self._collector.could_not(self._action.format(name_of(self._about) or "a function"), error)
             return True
         return False
 
@@ -330,7 +331,7 @@ def _all_origins(origins: dict[Hashable, Origin]) -> Iterator[Origin]:
 
 
 def _branch(origin: Origin) -> tuple[Any, ...]:
-    """An origin with its states and those below it, as plain data."""
+    """An origin with its states and the origins below it, as plain data."""
     return origin.fact, _states_of(origin.root), [_branch(child) for child in origin.children.values()]
 
 
@@ -342,10 +343,10 @@ def _graft_states(found: Any, state: State) -> None:
     count, later = found
     state.count += count
     for event, below in later:
-        known = state.later.get(event)
-        if known is None:
-            known = state.later[event] = State(state.origin, state, event)
-        _graft_states(below, known)
+        next_state = state.later.get(event)
+        if next_state is None:
+            next_state = state.later[event] = State(state.origin, state, event)
+        _graft_states(below, next_state)
 
 
 def _first_line(error: BaseException) -> str:
@@ -356,7 +357,7 @@ def _first_line(error: BaseException) -> str:
 
 
 def _recursion(parent: Origin | None, key: Hashable) -> Origin | None:
-    """The enclosing call that this one repeats, for the nth time: deep recursion is one row with a count."""
+    """The enclosing call that this one repeats, if it is nested deeply: deep recursion is one row with a count."""
     repeated = []
     while parent is not None:
         if parent.key == key:

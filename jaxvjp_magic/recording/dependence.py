@@ -1,6 +1,6 @@
-"""What depends on what: which residuals bwd uses, which gradients it drops, which outputs all examples share.
+"""Finds, by abstract traces: residuals that bwd does not use, gradients that it drops, outputs that a batch shares.
 
-Each is told from an abstract trace, once for equal calls.
+Each trace runs once for equal calls.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
 
 
 class Dependence:
-    """The dependences of one check; what it keeps of a call are types, until the check ends."""
+    """The dependences of one check. Of a call it keeps only types, until the check ends."""
 
     def __init__(self, collector: Collector, functions: Functions, reruns: Reruns) -> None:
-        """Functions are traced once more by `reruns`, which knows which of them may be."""
+        """Functions are traced once more by `reruns`, which decides where they may run."""
         self._collector, self._functions, self._reruns = collector, functions, reruns
         self._specs: dict[Origin, tuple[Any, ...]] = {}
         self._seen: set[Origin] = set()
 
     def finish(self) -> None:
-        """Nothing is kept."""
+        """Forget all calls."""
         self._specs.clear()
         self._seen.clear()
 
@@ -47,13 +47,13 @@ class Dependence:
         return self._specs.get(origin)
 
     def keep_types(self, handle: Handle, custom: Any, args: tuple[Any, ...]) -> None:
-        """Keep the types of a call's arguments, for a look when bwd has run."""
+        """Keep the types of a call's arguments, for when bwd has run."""
         origin = handle.state.origin
         if origin not in self._specs:
             self._specs[origin] = avals.specs(args, set(custom.nondiff_argnums))
 
     def shared_outputs(self, custom: Any, args: tuple[Any, ...], output: Any) -> tuple[str, ...]:
-        """The outputs that are the same for all examples of a vmap and depend on an argument, where others are not."""
+        """Outputs that depend on an argument, yet are the same for all examples of a vmap, while others are not."""
         if not internals.is_mapped():
             return ()
         with_paths = tree_util.tree_flatten_with_path(output)[0]
@@ -62,40 +62,41 @@ class Dependence:
             return ()
         specs = avals.specs(args, set(custom.nondiff_argnums))
 
-        def look() -> list[int]:
-            return [i for i, one in enumerate(shared) if one and any(self._used(custom.fun, specs, outputs=[i]))]
+        def dependent() -> list[int]:
+            candidates = (i for i, is_shared in enumerate(shared) if is_shared)
+            return [i for i in candidates if any(self._used(custom.fun, specs, outputs=[i]))]
 
         function = self._functions.of(custom.fun)
-        depends = self._reruns.run("output", function, [(custom.fun, specs)], look)
+        depends = self._reruns.run("output", function, [(custom.fun, specs)], dependent)
         return tuple(tree_util.keystr(with_paths[i][0]) for i in depends or ())
 
     def dropped(self, handle: Handle, custom: Any, result: Tree) -> None:
-        """The differentiated leaves that bwd returned None for, though the output depends on them."""
+        """Record the differentiated leaves that bwd returned None for, though the output depends on them."""
         fact = handle.state.origin.fact
         primals, specs = fact.primals, self._specs.get(handle.state.origin)
         if not fact.differentiated or not result.has_none:
             return
-        nothing = {path for path, one in result.leaves if one.note == "None"}
-        paths = [path for path in fact.differentiated if any(_is_at_or_below(path, none) for none in nothing)]
+        none_paths = {path for path, leaf_type in result.leaves if leaf_type.note == "None"}
+        paths = [path for path in fact.differentiated if any(_is_at_or_below(path, none) for none in none_paths)]
         if not paths or primals is None or specs is None:
             return
         static, indices = set(custom.nondiff_argnums), {leaf.path: i for i, leaf in enumerate(primals.leaves)}
 
-        def look() -> list[str]:
+        def with_gradient() -> list[str]:
             return [path for path in paths if self._has_gradient(custom.fun, specs, static, indices[path])]
 
-        needed = self._reruns.run("output", fact.function, [(custom.fun, specs)], look)
+        needed = self._reruns.run("output", fact.function, [(custom.fun, specs)], with_gradient)
         if needed:
             handle.add(Dropped(tuple(needed)))
 
     def unused(self, handle: Handle, custom: Any, args: tuple[Any, ...]) -> None:
-        """The residuals that bwd does not use; looked at once for equal calls."""
+        """Record the residuals that bwd does not use, once for equal calls."""
         if handle.state.origin in self._seen:
             return
         self._seen.add(handle.state.origin)
         at = len(custom.nondiff_argnums)
         residuals = self._collector.types.tree(args[at])
-        saves_nothing = not [one for _, one in residuals.leaves if one.shape]
+        saves_nothing = not [leaf_type for _, leaf_type in residuals.leaves if leaf_type.shape]
         if saves_nothing or not (_is_users(custom.fwd) and _is_users(custom.bwd)):
             return
         specs, bound = avals.specs(args[at:], ()), functools.partial(custom.bwd, *args[:at])
@@ -103,22 +104,23 @@ class Dependence:
         used = self._reruns.run("residuals", rule, parts, lambda: self._used(bound, specs))
         if used is None:
             return
-        pairs = zip(residuals.leaves, used, strict=False)  # those of the cotangents follow
-        left = tuple(leaf for leaf, is_used in pairs if not is_used and leaf.type.shape)  # no Python values
-        if left:
-            handle.add(Unused(left))
+        pairs = zip(residuals.leaves, used, strict=False)  # the cotangents' flags follow
+        # Python values have no shape.
+        leaves = tuple(leaf for leaf, is_used in pairs if not is_used and leaf.type.shape)
+        if leaves:
+            handle.add(Unused(leaves))
 
     def _used(self, function: Any, specs: tuple[Any, ...], outputs: list[int] | None = None) -> list[bool]:
-        """For each leaf of all arguments whether it is an array that is used; all are, if that is not known."""
+        """For each leaf of all arguments, whether it is an array that is used; all True if the trace fails."""
         on_arrays, arrays, positions, count = avals.on_arrays(function, specs)
         with stack.UserCode(), self._aside():
             flags = internals.used_arguments(on_arrays, arrays, outputs)
-            known = dict(zip(positions, flags, strict=True))
-            return [known.get(i, False) for i in range(count)]
+            used = dict(zip(positions, flags, strict=True))
+            return [used.get(i, False) for i in range(count)]
         return [True] * count
 
     def _has_gradient(self, function: Any, specs: tuple[Any, ...], static: set[int], index: int) -> bool:
-        """Whether the function's own gradient with respect to this leaf is more than zero by construction."""
+        """Whether autodiff's gradient with respect to this leaf is not a constant zero."""
         dynamic = tuple(spec for i, spec in enumerate(specs) if i not in static)
         with stack.UserCode(), self._aside():
             return _has_gradient(lambda *args: function(*filled(specs, static, args)), dynamic, index)
@@ -136,20 +138,20 @@ def _has_gradient(function: Callable[..., Any], arguments: Any, index: int) -> b
     positions = [i for i, leaf in enumerate(leaves) if hasattr(leaf, "dtype")]
 
     def gradient(scale: Any, *arrays: Any) -> Any:
-        filled = dict(enumerate(leaves)) | dict(zip(positions, arrays, strict=True))
+        values = dict(enumerate(leaves)) | dict(zip(positions, arrays, strict=True))
 
         def by_leaf(leaf: Any) -> list[Any]:
-            output = function(*tree_util.tree_unflatten(treedef, (filled | {index: leaf}).values()))
-            return [one for one in tree_util.tree_leaves(output) if jax.numpy.issubdtype(one.dtype, jax.numpy.inexact)]
+            output = function(*tree_util.tree_unflatten(treedef, (values | {index: leaf}).values()))
+            return [out for out in tree_util.tree_leaves(output) if jax.numpy.issubdtype(out.dtype, jax.numpy.inexact)]
 
-        outputs, pullback = internals.api.vjp(by_leaf, filled[index])
-        return pullback([jax.numpy.full_like(one, scale) for one in outputs])
+        outputs, pullback = internals.api.vjp(by_leaf, values[index])
+        return pullback([jax.numpy.full_like(out, scale) for out in outputs])
 
     return internals.used_arguments(gradient, [0.5, *(leaves[i] for i in positions)], None)[0]
 
 
-def _is_at_or_below(path: str, around: str) -> bool:
-    return path == around or (path.startswith(around) and path[len(around) :][:1] in ("[", "."))
+def _is_at_or_below(path: str, ancestor: str) -> bool:
+    return path == ancestor or (path.startswith(ancestor) and path[len(ancestor) :][:1] in ("[", "."))
 
 
 def _code(function: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Calls that are going on or whose pullback may still be called, and what they are known by."""
+"""Calls that are running or whose pullback may still be called, and the keys that identify them."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ if TYPE_CHECKING:
 class CustomCall(Handle):
     """One call of a custom_vjp function."""
 
-    __slots__ = ("_kind", "_parts", "_reference", "facts")
+    __slots__ = ("_parts", "_reference", "_type", "facts")
 
     def __init__(self, collector: Collector, state: State, custom: Any, facts: Custom) -> None:
         """A call of `custom`, of which `facts` are known."""
         self.collector, self.state, self.facts = collector, state, facts
-        self._reference, self._kind, self._parts = weakref.ref(custom), type(custom), custom.__dict__
+        self._reference, self._type, self._parts = weakref.ref(custom), type(custom), custom.__dict__
 
     @property
     def custom(self) -> Any:
-        """The custom_vjp object; if the program has dropped it, another one like it.
+        """The custom_vjp object; if the program has dropped it, a new one like it.
 
-        JAX keeps the rules in its caches, and with them this call: not the object.
+        JAX's caches keep the rules alive, and with them this call, but not the object.
         """
-        known = self._reference()
-        if known is None:
-            known = object.__new__(self._kind)
-            known.__dict__.update(self._parts)
-        return known
+        custom = self._reference()
+        if custom is None:
+            custom = object.__new__(self._type)
+            custom.__dict__.update(self._parts)
+        return custom
 
 
 class VjpCall(Handle):
     """One use of `jax.vjp`."""
 
     __slots__ = ("key",)
-    key: int  # what its pullback is known by, once there is one
+    key: int  # identifies its pullback, once there is one
 
     def __init__(self, collector: Collector, state: State) -> None:
         """A call in this state."""
@@ -48,15 +48,15 @@ class VjpCall(Handle):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Those of its primals."""
+        """The names of its primals."""
         primals = self.state.origin.fact.primals
         return primals.names if primals else ()
 
 
 class Pending(weakref.ref[Any]):
-    """A pullback that may still be called: a reference to what lives as long as it does, and the call that made it.
+    """A pullback that may still be called: a weak reference to an object that lives as long, and the call that made it.
 
-    With `--verify` also what jax.vjp was given.
+    With `--verify` also the arguments of jax.vjp.
     """
 
     __slots__ = ("asked", "call", "pullbacks")
@@ -65,11 +65,11 @@ class Pending(weakref.ref[Any]):
     pullbacks: dict[int, Pending]
 
 
-def forget(gone: Any) -> None:
-    """Take a pullback that is gone out of those that may be called."""
-    key = gone.call.key
-    if gone.pullbacks.get(key) is gone:
-        del gone.pullbacks[key]
+def forget(pending: Any) -> None:
+    """Remove a pullback that no longer exists."""
+    key = pending.call.key
+    if pending.pullbacks.get(key) is pending:
+        del pending.pullbacks[key]
 
 
 def output_key(call: CustomCall, args: tuple[Any, ...]) -> Any:
@@ -78,7 +78,7 @@ def output_key(call: CustomCall, args: tuple[Any, ...]) -> Any:
 
 
 def nondiff_ids(call: CustomCall, args: tuple[Any, ...]) -> tuple[int, ...]:
-    """Which objects these arguments are that are not differentiated."""
+    """The ids of the arguments in nondiff_argnums."""
     return tuple([id(args[i]) for i in call.facts.static if i < len(args)])
 
 

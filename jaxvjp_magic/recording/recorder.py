@@ -1,7 +1,7 @@
-"""Turns what the hooks see into facts.
+"""Takes live values from the hooks, and records facts about them in a collector.
 
-Everything here is work of ours beside the user's program: whatever goes wrong
-in it becomes a note in the report, and nothing else.
+All of it is the check's own work beside the user's program: an exception in it
+becomes a note in the report, and goes no further.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ if TYPE_CHECKING:
     from jaxvjp_magic.recording.collector import Collector, Handle
 
 PAIR = 2
-MANY = 256  # pullbacks that may be dead, before they are looked through
+MANY = 256  # pullbacks, before dead ones are searched for
 
 
 class Recorder:
     """Turns what the hooks see into facts in one collector."""
 
     def __init__(self, collector: Collector, *, retrace: str = "pure", verify: bool = False) -> None:
-        """Facts go to `collector`; with `verify`, values are looked at too.
+        """Facts go to `collector`; with `verify`, values are inspected, too.
 
         `retrace` is "pure", "all" or "none", as in `Options`.
         """
@@ -65,20 +65,20 @@ class Recorder:
         self._outputs: weakref.WeakKeyDictionary[Any, dict[Any, Tree]] = weakref.WeakKeyDictionary()
 
     def let_go(self) -> None:
-        """Keep nothing of the program's: an exception may keep this object, for it is in the hooks' frames."""
+        """Release the program's objects: an exception may keep this recorder, which is in the hooks' frames."""
         self._pullbacks.clear()
         self._shared.close()
         if self.samples is not None:
             self.samples.take()
 
-    def _could_not(self, what: str, about: Any, error: Exception) -> None:
-        """As `Collector.noting`, for the hooks that run most: an exception of ours is a note, and only that."""
-        self.collector.could_not(what.format(name_of(about) or "a function"), error)
+    def _could_not(self, action: str, about: Any, error: Exception) -> None:
+        """As `Collector.noting`, without a context: for the hooks that run most."""
+        self.collector.could_not(action.format(name_of(about) or "a function"), error)
 
-    def _unseen(self, what: str, error: Exception, otherwise: Any) -> Any:
-        """`otherwise`, and a note: what was looked for in JAX has moved, and the call is recorded without it."""
-        self.collector.could_not(f"see {what}", error)
-        return otherwise
+    def _unseen(self, detail: str, error: Exception, default: Any) -> Any:
+        """`default`, and a note: JAX has moved what was looked for, and the call is recorded without it."""
+        self.collector.could_not(f"see {detail}", error)
+        return default
 
     # A call of a custom_vjp function ---------------------------------------------------------
 
@@ -90,18 +90,18 @@ class Recorder:
                 args = _by_position(custom.fun, args, kwargs)
             if facts.has_closures:
                 self.names.at_call(custom, facts)
-            dynamic, named = args, facts.names
+            dynamic, names = args, facts.names
             nondiff: tuple[tuple[str, str], ...] = ()
             arrays: tuple[str, ...] = ()
-            if len(args) != len(named):
-                named = (*named[: len(args)], *(f"[{i}]" for i in range(len(named), len(args))))
+            if len(args) != len(names):
+                names = (*names[: len(args)], *(f"[{i}]" for i in range(len(names), len(args))))
             if facts.static:
-                others = [(named[i], args[i]) for i in sorted(facts.static) if i < len(args)]
+                static = [(names[i], args[i]) for i in sorted(facts.static) if i < len(args)]
                 dynamic = tuple(arg for i, arg in enumerate(args) if i not in facts.static)
-                named = tuple(one for i, one in enumerate(named) if i not in facts.static)
-                nondiff = tuple([(name, _nondiff_text(self.collector, value)) for name, value in others])
-                arrays = tuple([name for name, value in others if _has_array(value)])
-            known_by, leaves, avals = self.collector.types.known_by(dynamic, named)
+                names = tuple(name for i, name in enumerate(names) if i not in facts.static)
+                nondiff = tuple([(name, _nondiff_text(self.collector, value)) for name, value in static])
+                arrays = tuple([name for name, value in static if _has_array(value)])
+            known_by, leaves, avals = self.collector.types.known_by(dynamic, names)
             user_frame = stack.user_frame(frame)
             try:
                 differentiated = internals.are_differentiated(leaves)
@@ -111,11 +111,11 @@ class Recorder:
                 vmap = internals.mapped_sizes(leaves)
             except Exception as error:  # noqa: BLE001 (as above)
                 vmap = self._unseen("the axes of vmap", error, ())
-            code, at = (user_frame.f_code, user_frame.f_lasti) if user_frame else (None, 0)
-            step = id(facts.rule), facts.function, known_by, id(code), at, nondiff, arrays, differentiated, vmap
+            code, offset = (user_frame.f_code, user_frame.f_lasti) if user_frame else (None, 0)
+            step = id(facts.rule), facts.function, known_by, id(code), offset, nondiff, arrays, differentiated, vmap
             origin = self.collector.begun(step)
             if origin is None:
-                primals = self.collector.types.tree(dynamic, named)
+                primals = self.collector.types.tree(dynamic, names)
                 paths = tuple(leaf.path for leaf in itertools.compress(primals.leaves, differentiated))
                 fact = CallFact(
                     *("custom_vjp", facts.function, primals, stack.place_of(user_frame), facts.rule),
@@ -134,7 +134,7 @@ class Recorder:
             step = Primal, known_by
             if not call.repeats(step):
                 tree = self.collector.types.tree(output)
-                self._known_outputs(call.custom)[output_key(call, args)] = tree
+                self._outputs_of(call.custom)[output_key(call, args)] = tree
                 call.add(Primal(tree), step, avals)
             self.names.at_rule(call, call.custom.fun, "primal")
         except Exception as error:  # noqa: BLE001 (as in `Collector.noting`)
@@ -148,7 +148,7 @@ class Recorder:
             else:
                 known_by, _, avals = self.collector.types.known_by(tuple(pair))
                 before, step = call.state, (Fwd, known_by, nondiff_ids(call, args))
-                # With values, and below a vmap, more counts than the types.
+                # With `--verify`, and below a vmap, equal types are not enough.
                 if self.samples is not None or internals.is_mapped() or not call.repeats(step):
                     self._fwd_returned(call, args, pair)
                     call.leads(before, step, avals)
@@ -197,7 +197,7 @@ class Recorder:
             self._could_not("record what the bwd rule of {} returned", call.custom, error)
 
     def call_failed(self, handle: Handle, phase: str, error: Exception) -> None:
-        """A call raised, and it was no rule of it that did."""
+        """A call raised, outside of its rules."""
         with self.collector.noting("record the exception of a call"):
             handle.failed(phase, error)
 
@@ -211,49 +211,51 @@ class Recorder:
             call.failed(phase, error)
 
     def untraced(self, called: Any) -> None:
-        """Something with a rule of a kind that is not traced is called.
+        """A custom_jvp function, a custom_vjp3 or a hijax primitive is called, whose rules are not traced.
 
-        Those of JAX itself are its authors' business; custom_jvp functions of
-        libraries too, and those that nobody differentiates.
+        JAX's own are not reported, nor are custom_jvp functions of libraries
+        and those that nobody differentiates.
         """
-        kind = type(called)
-        if kind is jax.custom_jvp:
+        called_type = type(called)
+        if called_type is jax.custom_jvp:
             function, why = called.fun, "custom_jvp rules are not traced"
             code = code_of(function)
             if not self.collector.here.calls or code is None or not stack.is_user_code(code.co_filename):
                 return
-        elif kind.__name__ == "custom_vjp3" and not isinstance(called, internals.HiPrimitive):
+        elif called_type.__name__ == "custom_vjp3" and not isinstance(called, internals.HiPrimitive):
             function, why = called.f, "functions made with JAX_CUSTOM_VJP3 are not traced"
         else:
-            if kind.__module__.partition(".")[0] == "jax":
+            if called_type.__module__.partition(".")[0] == "jax":
                 return
-            self.collector.not_checked(NotChecked("rules", Function(kind.__name__), "hijax primitives are not traced"))
+            self.collector.not_checked(
+                NotChecked("rules", Function(called_type.__name__), "hijax primitives are not traced")
+            )
             return
         self.collector.not_checked(NotChecked("rules", self.functions.of(function), why))
 
     # What the primal function returns, where it did not run ------------------------------------
 
-    def _known_outputs(self, custom: Any) -> dict[Any, Tree]:
-        """Those of its primal function; an object's stay with the custom_vjp function: it may have no hash."""
+    def _outputs_of(self, custom: Any) -> dict[Any, Tree]:
+        """Output types of its primal; kept by the custom_vjp function if the primal is an object, maybe unhashable."""
         is_plain = type(custom.fun) is types.FunctionType
         return self._outputs.setdefault(custom.fun if is_plain else custom, {})
 
     def _primal_output(self, handle: CustomCall, custom: Any, args: tuple[Any, ...], got: Tree) -> Tree | None:
         """The primal function's output types for these arguments, by `jax.eval_shape` if need be.
 
-        None where they cannot be had: the function depends on values, or may
-        have effects that must not happen twice.
+        None if they are unknown: the function depends on values, or may have
+        effects that must not happen twice.
         """
         key = output_key(handle, args)
-        known = self._known_outputs(custom)
-        expected = known.get(key)
-        if expected is None or not same_types(expected, got):  # a second look before anything is said
+        outputs = self._outputs_of(custom)
+        expected = outputs.get(key)
+        if expected is None or not same_types(expected, got):  # evaluated again before anything is reported
             expected = self.reruns.run(
                 "output", handle.facts.function, [(custom.fun, args)], lambda: self._evaluated(custom, args, got)
             )
             if expected is None:  # it runs on values only, or may not run: nothing to compare
                 return None
-            known[key] = expected
+            outputs[key] = expected
         return expected
 
     def _evaluated(self, custom: Any, args: tuple[Any, ...], got: Tree) -> Tree | None:
@@ -279,44 +281,44 @@ class Recorder:
         """`jax.vjp` is called, by the user or by grad and others."""
         try:
             try:
-                given = unwrap.user_function(fun)
+                target = unwrap.user_function(fun)
             except Exception as error:  # noqa: BLE001 (the call is recorded without it)
-                given = self._unseen("the function of grad", error, unwrap.UserFunction(fun))
+                target = self._unseen("the function of grad", error, unwrap.UserFunction(fun))
             try:
-                kind, asking = unwrap.way_in(frame)
+                entry_point, entry_frame = unwrap.way_in(frame)
             except Exception as error:  # noqa: BLE001 (as above)
-                kind, asking = self._unseen("what calls jax.vjp", error, ("vjp", frame))
-            user_frame = stack.user_frame(asking)
-            of_function, names = self._asked_for(given.function)
+                entry_point, entry_frame = self._unseen("what calls jax.vjp", error, ("vjp", frame))
+            user_frame = stack.user_frame(entry_frame)
+            function, names = self._function_and_names(target.function)
             known_by, leaves, avals = self.collector.types.known_by(primals)
             try:
-                vmap = internals.mapped_sizes(leaves, given.others)
+                vmap = internals.mapped_sizes(leaves, target.others)
             except Exception as error:  # noqa: BLE001 (as above)
                 vmap = self._unseen("the axes of vmap", error, ())
-            code, at = (user_frame.f_code, user_frame.f_lasti) if user_frame else (None, 0)
-            is_direct = user_frame is not None and user_frame is asking
-            step = kind, of_function, names, given.positions, known_by, id(code), at, vmap
+            code, offset = (user_frame.f_code, user_frame.f_lasti) if user_frame else (None, 0)
+            is_direct = user_frame is not None and user_frame is entry_frame
+            step = entry_point, function, names, target.positions, known_by, id(code), offset, vmap
             origin = self.collector.begun(step)
             if origin is None:
-                positions = range(len(primals)) if given.positions is None else given.positions
+                positions = range(len(primals)) if target.positions is None else target.positions
                 tree = self.collector.types.tree(primals, tuple(_name_of(names, i) for i in positions))
-                fact = CallFact(kind, of_function, tree, stack.place_of(user_frame), vmap=vmap, is_direct=is_direct)
+                fact = CallFact(entry_point, function, tree, stack.place_of(user_frame), vmap=vmap, is_direct=is_direct)
                 origin = self.collector.begin(fact, step, (code, avals))
             return VjpCall(self.collector, origin.root)
         except Exception as error:  # noqa: BLE001 (as in `Collector.noting`)
             self._could_not("record a use of jax.vjp", None, error)
         return None
 
-    def _asked_for(self, function: Any) -> tuple[Function, tuple[str, ...]]:
+    def _function_and_names(self, function: Any) -> tuple[Function, tuple[str, ...]]:
         """The function that is differentiated, and the names of its arguments."""
         if isinstance(function, internals.CustomVjp):
             facts = self.functions.custom(function)
             return facts.function, facts.names
-        of_function = self.functions.differentiated(function)
-        return of_function, of_function.arguments if type(function) is types.FunctionType else argument_names(function)
+        fact = self.functions.differentiated(function)
+        return fact, fact.arguments if type(function) is types.FunctionType else argument_names(function)
 
-    def vjp_ran(self, call: VjpCall, result: tuple[Any, ...], asked: Any) -> None:
-        """`jax.vjp` returned its output and a pullback; `asked` is what it was given: function, primals, options."""
+    def vjp_ran(self, call: VjpCall, result: tuple[Any, ...], vjp_args: Any) -> None:
+        """`jax.vjp` returned its output and a pullback; `vjp_args` are its function, primals, options."""
         try:
             output, pullback = result[0], result[1]
             try:
@@ -335,15 +337,15 @@ class Recorder:
                 self._forget_the_dead()
             pending = self._pullbacks[call.key] = Pending(owner, None if self.samples is None else forget)
             pending.call = call
-            if self.samples is not None:  # then at once, for this is the program's
-                pending.asked, pending.pullbacks = asked, self._pullbacks
+            if self.samples is not None:  # these are released with the pullback: they are the program's
+                pending.asked, pending.pullbacks = vjp_args, self._pullbacks
         except Exception as error:  # noqa: BLE001 (as in `Collector.noting`)
             self._could_not("record what jax.vjp returned", None, error)
 
     def pullback_of(self, key_of: Callable[..., int], arguments: tuple[Any, ...]) -> VjpCall | None:
-        """The call that made a pullback, known by the key that the pullback's arguments show."""
-        known = self._pullbacks.get(key_of(*arguments))
-        return None if known is None or known() is None else known.call
+        """The call that made a pullback, found by the key that `key_of` takes from the pullback's arguments."""
+        pending = self._pullbacks.get(key_of(*arguments))
+        return None if pending is None or pending() is None else pending.call
 
     def _forget_the_dead(self) -> None:
         for key, pending in list(self._pullbacks.items()):
@@ -354,7 +356,7 @@ class Recorder:
     def pullback_ran(
         self, call: VjpCall, cotangent: Any, result: Any, arguments: tuple[Any, ...], find: Callable[..., Any] | None
     ) -> None:
-        """A pullback, called with `arguments`, returned `result`, where `find` tells what gradients are in it."""
+        """A pullback, called with `arguments`, returned `result`; `find`, if given, takes the gradients out of it."""
         try:
             if getattr(arguments[0], "want_logs", False):  # JAX 0.11: a pair of gradients and logs
                 result = result[0]
@@ -366,14 +368,14 @@ class Recorder:
             if not call.repeats(step):
                 call.add(Pullback(types_of.tree(cotangent), types_of.tree(result, call.names)), step, avals)
             if self.samples is not None:
-                known = self._pullbacks.get(call.key)  # with what jax.vjp was given, as long as the pullback is there
-                self._look_for_nan(call, cotangent, result, known and known.asked)
+                pending = self._pullbacks.get(call.key)  # has jax.vjp's arguments, as long as the pullback exists
+                self._look_for_nan(call, cotangent, result, pending and pending.asked)
         except Exception as error:  # noqa: BLE001 (as in `Collector.noting`)
             self._could_not("record the call of a pullback", None, error)
 
     def into_refs(self, refs: Any, *, logs: bool) -> Callable[..., Any]:
-        """For what a pullback with refs returns: the same, with a ref's type for each gradient that went there."""
-        # What comes of this may be cached: no refs in it.
+        """A function of what a pullback with refs returns: its gradients, with a ref's aval for one that went there."""
+        # The function may be cached, so it must hold no refs.
         types_of = internals.map_refs(lambda ref: internals.aval_of(ref) or ref, refs)
 
         def gradients(result: Any) -> Any:
@@ -383,14 +385,14 @@ class Recorder:
 
         return gradients
 
-    def _look_for_nan(self, handle: VjpCall, cotangent: Any, result: Any, asked: Any) -> None:
+    def _look_for_nan(self, handle: VjpCall, cotangent: Any, result: Any, vjp_args: Any) -> None:
         if observed_values.has_nan(cotangent) or not observed_values.has_nan(result):
             return
         from jaxvjp_magic.verify import nan_origin
 
         with self.collector.paused():
-            may_run = asked and purity.judged(unwrap.unwrapped(asked[0])).is_silent
-            place = nan_origin.began(asked[0], asked[1], cotangent, asked[2]) if may_run else None
+            may_run = vjp_args and purity.judged(unwrap.unwrapped(vjp_args[0])).is_silent
+            place = nan_origin.began(vjp_args[0], vjp_args[1], cotangent, vjp_args[2]) if may_run else None
         fact = handle.state.origin.fact
         gradients = self.collector.types.tree(result, handle.names)
         for (path, _), leaf in zip(gradients.leaves, tree_util.tree_leaves(result), strict=True):
@@ -405,7 +407,7 @@ class Recorder:
 
 
 def _by_position(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
-    """The arguments as `resolved` has them; as they were given, where JAX cannot have them either, and will say so."""
+    """The arguments as `resolved` orders them; as they are, if that raises: then JAX raises, too."""
     with stack.UserCode():
         return resolved(function, args, kwargs)
     return (*args, *kwargs.values())
@@ -427,12 +429,12 @@ def _nondiff_text(collector: Collector, value: Any) -> str:
 
 
 def _has_array(value: Any) -> bool:
-    """Whether there is an array of JAX in this, or a tracer; NumPy's arrays may well be static."""
+    """Whether there is a jax.Array or a tracer in this; NumPy arrays may well be static."""
     return any(isinstance(leaf, jax.Array) for leaf in tree_util.tree_leaves(value))
 
 
 def _without_marks(argument: Any) -> Any:
-    """An argument of fwd without what symbolic_zeros wraps around its leaves."""
+    """An argument of fwd without the CustomVJPPrimal that symbolic_zeros puts around its leaves."""
     marked = internals.CustomVJPPrimal
     return tree_util.tree_map(
         lambda leaf: leaf.value if isinstance(leaf, marked) else leaf,

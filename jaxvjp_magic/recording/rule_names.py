@@ -1,8 +1,8 @@
-"""The names that rules look up, and what they close over: what they mean when a rule runs.
+"""Takes rules when they run, and records facts about the names that they look up and close over.
 
-Each rule is looked at once for equal calls, and when its names change. What is
-kept from one moment of the program to a later one, a global's value for
-instance, is let go when the check ends.
+Each rule is inspected once for equal calls, and again when its names change.
+What is kept for later, a global's value for instance, is released when the
+check ends.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class RuleNames:
     """The names in the rules of one check."""
 
     def __init__(self, collector: Collector, functions: Functions, reruns: Reruns, dependence: Dependence) -> None:
-        """Facts go to `collector`; what is traced once more for them is traced by `reruns`."""
+        """Facts go to `collector`; `reruns` traces what is traced once more for them."""
         self._collector, self._functions, self._reruns, self._dependence = collector, functions, reruns, dependence
         self._late: dict[tuple[Any, str], tuple[Any, LateBound]] = {}
         self._read: dict[tuple[Any, str, str], tuple[Any, _Value]] = {}
@@ -55,7 +55,7 @@ class RuleNames:
         self._tried: set[tuple[Origin, NameUse]] = set()
 
     def finish(self) -> None:
-        """What only the end of the program can tell; nothing is kept after it."""
+        """Record what only the end of the program shows, and keep nothing."""
         for (function, name, phase), (rule, value) in self._read.items():
             now = rule.__globals__.get(name)
             if not value.is_of(now):
@@ -65,8 +65,8 @@ class RuleNames:
             if any(self._others_like(rule, name) for name in late.names):
                 self._collector.fact(late)
         for edited, (now, scope) in self._edited.items():
-            known = [one for one in scope.values() if isinstance(one, internals.CustomVjp)]
-            if not any(now in (one.fwd, one.bwd) for one in known):
+            customs = [custom for custom in scope.values() if isinstance(custom, internals.CustomVjp)]
+            if not any(now in (custom.fwd, custom.bwd) for custom in customs):
                 self._collector.fact(edited)
         for kept in (self._late, self._read, self._edited, self._tried):
             kept.clear()
@@ -74,7 +74,7 @@ class RuleNames:
     # What rules look up -----------------------------------------------------------------------
 
     def at_call(self, custom: Any, facts: Custom) -> None:
-        """A custom_vjp function is called: what it and its rules close over."""
+        """A custom_vjp function is called: record tracers that it and its rules close over."""
         if not facts.has_closures:
             return
         for phase, rule in (("primal", custom.fun), ("fwd", custom.fwd), ("bwd", custom.bwd)):
@@ -83,14 +83,14 @@ class RuleNames:
                 continue
             for name, cell in zip(function.__code__.co_freevars, function.__closure__, strict=True):
                 with contextlib.suppress(ValueError):  # not yet bound
-                    tracers = [one for one in _leaves_of_data(cell.cell_contents) if internals.is_tracer(one)]
+                    tracers = [leaf for leaf in _leaves_of_data(cell.cell_contents) if internals.is_tracer(leaf)]
                     sure = any(map(internals.is_differentiated, tracers))
                     if tracers:
                         rule_fact = self._functions.of(function)
                         self._collector.fact(ClosedOver(name, facts.function, rule_fact, phase, sure))
 
     def at_rule(self, call: CustomCall, rule: Any, phase: str) -> None:
-        """The primal function or a rule has run: what its names mean. For equal calls once, and when they change."""
+        """The primal function or a rule has run: inspect its names, once for equal calls, and when they change."""
         snapshot = call.facts.snapshots.get(phase)
         if snapshot is None or not snapshot.is_of(rule) or snapshot.is_outdated():
             self._look_at_rule(call, rule, phase)
@@ -130,7 +130,7 @@ class RuleNames:
             helper = self._functions.of(below_wrappers(original))
             where = call.facts.function, rule_fact, phase
             use = _use(lookup, chain, where, is_own_name=False, helper=helper)
-            if (call.state.origin, use) in self._tried:  # some rules are looked at in each call
+            if (call.state.origin, use) in self._tried:  # some rules are inspected in each call
                 continue
             self._tried.add((call.state.origin, use))
             if self._fits_with(call, specs, lookup.name, original):
@@ -140,15 +140,15 @@ class RuleNames:
         custom = call.custom
         if not helper_functions.may_be_tried(custom):
             return False
-        back = [*(specs[i] for i in sorted(custom.nondiff_argnums) if i < len(specs)), 0.0, 0.0]
-        parts = [(custom.fun, specs), (custom.fwd, specs), (custom.bwd, back), (original, None)]
+        bwd_args = [*(specs[i] for i in sorted(custom.nondiff_argnums) if i < len(specs)), 0.0, 0.0]
+        parts = [(custom.fun, specs), (custom.fwd, specs), (custom.bwd, bwd_args), (original, None)]
 
-        def look() -> bool:
+        def fits() -> bool:
             with stack.UserCode(), self._aside():
                 return helper_functions.fits_with(custom, specs, name, original)
             return False
 
-        return bool(self._reruns.run("output", call.facts.function, parts, look))
+        return bool(self._reruns.run("output", call.facts.function, parts, fits))
 
     def _read_globals(self, function: Any, rule: Any, phase: str) -> None:
         if internals.is_being_traced():
@@ -156,30 +156,30 @@ class RuleNames:
                 self._read.setdefault((function, name, phase), (rule, _Value(value)))
 
     def _made_in_a_loop(self, function: Any, rule: Any, phase: str) -> bool:
-        """A rule that was made in a loop, runs after it, and reads what the loop changes. Whether it may be one."""
-        code, known = rule.__code__, dict(name_lookup.data_lookups(rule))
-        if not known or (code, phase) in self._late:
+        """Keep a rule if a loop made it, it runs after the loop, and reads what this changes. Whether it may be one."""
+        code, lookups = rule.__code__, dict(name_lookup.data_lookups(rule))
+        if not lookups or (code, phase) in self._late:
             return False
         text = "".join(linecache.getlines(code.co_filename))
         may_be = False
         for changing, first, last in bindings.loops_around(text, code.co_firstlineno):
-            read = tuple(sorted(changing & known.keys()))
+            read = tuple(sorted(changing & lookups.keys()))
             running = stack.user_lines(stack.caller(1))
-            inside = any(one.filename == code.co_filename and first <= one.line <= last for one in running)
+            inside = any(place.filename == code.co_filename and first <= place.line <= last for place in running)
             if read and not inside:
                 self._late[code, phase] = rule, LateBound(read, function, self._functions.of(rule), phase)
             may_be = may_be or bool(read)
         return may_be
 
     def _others_like(self, rule: Any, name: str) -> bool:
-        """Whether there are other functions of the same code, for which a name means the same variable."""
+        """Whether other functions with the same code look up `name` in the same variable."""
         cell = dict(name_lookup.data_lookups(rule)).get(name)
         alike = (
             function
             for function in gc.get_referrers(rule.__code__)
             if type(function) is types.FunctionType and function is not rule and not is_copy(function)
         )
-        return any(dict(name_lookup.data_lookups(one)).get(name) is cell for one in alike)
+        return any(dict(name_lookup.data_lookups(other)).get(name) is cell for other in alike)
 
     @contextlib.contextmanager
     def _aside(self) -> Iterator[None]:
@@ -195,7 +195,7 @@ def _use(
 
 
 class _Value:
-    """A global's value at one moment: of a dictionary or a list its plain values, of an array no more than which."""
+    """A global's value at one moment: of a dictionary or a list its plain values, of an array only its identity."""
 
     def __init__(self, value: Any) -> None:
         self._plain, self._reference = _plain(value), None
@@ -206,7 +206,7 @@ class _Value:
         self.text = shown if len(shown) <= _LONGEST_TEXT else shown[: _LONGEST_TEXT - 1] + "…"
 
     def is_of(self, value: Any) -> bool:
-        """Whether a value is this one."""
+        """Whether `value` is still this one."""
         if self._reference is not None:
             return self._reference() is value
         now = _plain(value)
@@ -219,9 +219,9 @@ def _plain(value: Any) -> Any:
     if isinstance(value, _PLAIN):
         return value
     if isinstance(value, dict) and len(value) <= _LARGEST_CONTAINER:
-        return {key: one for key, one in value.items() if issubclass(type(one), _PLAIN)}
+        return {key: item for key, item in value.items() if issubclass(type(item), _PLAIN)}
     if isinstance(value, (list, tuple)) and len(value) <= _LARGEST_CONTAINER:
-        return [one for one in value if issubclass(type(one), _PLAIN)]
+        return [item for item in value if issubclass(type(item), _PLAIN)]
     return None
 
 
