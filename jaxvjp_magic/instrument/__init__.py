@@ -1,1 +1,1 @@
-"""What runs in place of JAX's functions during a check."""
+"""Replaces functions of JAX during a check, and passes what they are called with to a recorder."""

@@ -1,4 +1,4 @@
-"""How long a check had to wait for the compiler, and how to wait less the next time."""
+"""Takes JAX's compile events, and gives a note on how long a check waited for them, and how to wait less next time."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class Compilation:
 
     @property
     def note(self) -> str:
-        """What to say of it; "" where it was short, or is kept on disk."""
+        """The note for the report; "" if compiling was short, or JAX keeps the result on disk."""
         if self.seconds < LONG or kept_in():
             return ""
         return _NOTE.format(self.seconds)
 
 
 def kept_in() -> str | None:
-    """The folder of JAX's compilation cache, None where it keeps nothing on disk."""
+    """The folder of JAX's compilation cache; None if it keeps nothing on disk."""
     return jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined, no-any-return]
 
 
@@ -48,5 +48,5 @@ def keep_in(folder: str | None) -> float:
     from jax.experimental.compilation_cache import compilation_cache
 
     jax.config.update("jax_compilation_cache_dir", folder)
-    compilation_cache.reset_cache()  # it looks at the setting once, at the first compilation
+    compilation_cache.reset_cache()  # JAX reads the setting once, at the first compilation
     return jax.config.jax_persistent_cache_min_compile_time_secs  # type: ignore[attr-defined, no-any-return]

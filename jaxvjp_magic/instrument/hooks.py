@@ -1,13 +1,13 @@
-"""What runs in place of JAX's functions during a check.
+"""Replaces functions of JAX during a check: takes their arguments and results, and passes them to a recorder.
 
-Every hook here does the same: it asks who listens, notes what it is given,
-calls what stood there before, and notes what comes back. Nothing that goes
-wrong in the noting reaches the user's program: it becomes a note in the report.
-What the program raises passes through, without our frames; an interrupt, too,
-which may come between any two lines of ours.
+Every hook here does the same: it asks for the recorder, records the arguments,
+calls the original, and records the result. An exception in the recording never
+reaches the user's program: it becomes a note in the report. What the program
+raises passes through, without the hooks' frames; so does an interrupt, which may
+come between any two lines of a hook.
 
-The hooks are process-wide and stand only while a check is on. A rule that JAX
-caches keeps its wrapper, which then listens to a closed collector: it does
+The hooks are process-wide, and in place only while a check is on. A rule that
+JAX caches keeps its wrapper, which then talks to a closed collector: it does
 nothing, and holds nothing but facts. The same is true of a hook that the
 program has wrapped in a function of its own, and left there.
 """
@@ -37,27 +37,27 @@ if TYPE_CHECKING:
 
     Current = Callable[[], "Recorder | None"]
 
-# The checks that began in this thread, or in this task: by number, for nothing may keep a recorder.
+# The checks that began in this thread or task: by number, since nothing may keep a recorder alive.
 _begun_here: contextvars.ContextVar[tuple[int, ...]] = contextvars.ContextVar("vjpcheck", default=())
 
 
 class Hooks:
-    """The places in JAX that are ours while at least one check is on."""
+    """The patch points of JAX that have hooks while at least one check is on."""
 
     def __init__(self) -> None:
-        """Nothing is touched until `listen`."""
+        """Nothing is patched until `listen`."""
         self._lock = threading.RLock()  # an interrupt may come while it is held, and end the check
         self._recorders: dict[int, Recorder] = {}
-        self.only: Recorder | None = None  # where there is one: as it is nearly always
+        self.only: Recorder | None = None  # if there is exactly one, as nearly always
         self._points: list[PatchPoint] = []
         self._stay = _Stay(self)
         self._missing: tuple[str, ...] = ()
         self._number = 0
 
     def listen(self, recorder: Recorder) -> tuple[str, ...]:
-        """Tell this recorder from now on what happens; says what of it cannot be seen on this JAX.
+        """Report calls to this recorder from now on; returns what cannot be seen on this JAX.
 
-        Where several checks run at once, a call belongs to the newest one of its
+        If several checks run at once, a call belongs to the newest one of its
         own thread or task; if that has none, to the newest of all.
         """
         with self._lock:
@@ -67,15 +67,15 @@ class Hooks:
             self._number += 1
             self._recorders[self._number] = recorder
             self.only = recorder if len(self._recorders) == 1 else None
-            _begun_here.set((*(one for one in _begun_here.get() if one in self._recorders), self._number))
+            _begun_here.set((*(number for number in _begun_here.get() if number in self._recorders), self._number))
             return self._missing
 
     def forget(self, recorder: Recorder) -> None:
-        """Tell it nothing more; with the last recorder gone, JAX is as it was."""
+        """Report nothing more to it; with the last recorder gone, JAX is as it was."""
         with self._lock:
-            for number, one in list(self._recorders.items()):
-                if one is recorder:
-                    _begun_here.set(tuple(other for other in _begun_here.get() if other != number))
+            for number, registered in list(self._recorders.items()):
+                if registered is recorder:
+                    _begun_here.set(tuple(begun for begun in _begun_here.get() if begun != number))
                     del self._recorders[number]
             self.only = next(iter(self._recorders.values())) if len(self._recorders) == 1 else None
             if not self._recorders:
@@ -88,27 +88,27 @@ class Hooks:
             self._points.pop()
 
     def _install(self) -> tuple[str, ...]:
-        """Stand in each place that can be found, and say which cannot."""
+        """Put a hook in each patch point that is found; returns which are not."""
         self._stay = _Stay(self)
         missing: dict[str, str] = {}
-        for what, point_name, hook in _PLACES:
+        for description, point_name, hook in _PLACES:
             try:
                 point = getattr(patch_points, point_name)()
                 if point is not None:
                     self._points.append(point)
                     point.put(hook(point.original, self._stay.current))
-            except Exception as error:  # noqa: BLE001 (what can be seen is seen)
-                missing[what] = f"{type(error).__name__}: {error}"
+            except Exception as error:  # noqa: BLE001 (the other hooks work)
+                missing[description] = f"{type(error).__name__}: {error}"
         for place in retrace.places(self._stay.retracing, self.fault):
             try:
-                for point, stands in place():
+                for point, retrace_hook in place():
                     self._points.append(point)
-                    point.put(stands)
+                    point.put(retrace_hook)
             except Exception as error:  # noqa: BLE001 (as above)
                 missing[_AGAIN] = f"{type(error).__name__}: {error}"
         try:
-            for ours in (__file__, retrace.__file__, wrapped_rules.__file__):
-                internals.hide_frames_of(ours)
+            for filename in (__file__, retrace.__file__, wrapped_rules.__file__):
+                internals.hide_frames_of(filename)
         except Exception as error:  # noqa: BLE001 (tracebacks are longer then)
             missing["tracebacks without our frames"] = f"{type(error).__name__}: {error}"
         return tuple(_said(missing))
@@ -119,26 +119,26 @@ class Hooks:
         try:
             recorder = next(reversed(recorders.values()), None)
             if len(recorders) > 1:
-                own = [recorders[one] for one in _begun_here.get() if one in recorders]
+                own = [recorders[number] for number in _begun_here.get() if number in recorders]
                 recorder = own[-1] if own else recorder
         except (RuntimeError, KeyError):  # another thread began or ended a check at this very moment
             return None
         return recorder if recorder is not None and recorder.collector.listening else None
 
     def fault(self, error: Exception) -> None:
-        """Something of ours failed before it was known whose call it is."""
+        """Note an exception of the hooks' own, before it is known whose call it is."""
         for recorder in list(self._recorders.values())[-1:]:
             recorder.collector.could_not("record a call", error)
 
 
 def not_seen() -> list[str]:
-    """What cannot be seen on this JAX, in words; nothing is touched."""
+    """What cannot be seen on this JAX, in words; nothing is patched."""
     missing = {}
-    for what, point_name, _ in _PLACES:
+    for description, point_name, _ in _PLACES:
         try:
             getattr(patch_points, point_name)()
         except Exception as error:  # noqa: BLE001 (that is the answer)
-            missing[what] = f"{type(error).__name__}: {error}"
+            missing[description] = f"{type(error).__name__}: {error}"
     for place in retrace.places(lambda: None, lambda _: None):
         try:
             list(place())
@@ -150,32 +150,32 @@ def not_seen() -> list[str]:
 def _said(missing: dict[str, str]) -> list[str]:
     """One line for each reason."""
     reasons: dict[str, list[str]] = {}
-    for what, reason in missing.items():
-        reasons.setdefault(reason, []).append(what)
-    return [f"{'; '.join(what)}: not available in this JAX version: {reason}" for reason, what in reasons.items()]
+    for description, reason in missing.items():
+        reasons.setdefault(reason, []).append(description)
+    return [f"{'; '.join(calls)}: not available in this JAX version: {reason}" for reason, calls in reasons.items()]
 
 
 class _Stay:
-    """One stay of the hooks in JAX. What is left of it afterwards, in a function of the program's, does nothing."""
+    """One period in which the hooks are in JAX. A hook that the program keeps beyond it does nothing."""
 
     def __init__(self, hooks: Hooks) -> None:
         self._hooks = hooks
         self.is_over = False
 
     def current(self) -> Recorder | None:
-        """As `Hooks.current`; None after the stay, and where that fails."""
+        """As `Hooks.current`; None after the period, and if that fails."""
         if self.is_over:
             return None
         try:
             only = self._hooks.only
             if only is None:
                 return self._hooks.current()
-            collector = only.collector  # as `listening`, which is asked for each call
-            told = only if collector.active and not collector.here.paused else None
-        except Exception as error:  # noqa: BLE001 (a fault of ours is a note)
+            collector = only.collector  # as `listening`, without its call: this runs for each call
+            recorder = only if collector.active and not collector.here.paused else None
+        except Exception as error:  # noqa: BLE001 (a fault of the check is a note)
             self._hooks.fault(error)
             return None
-        return told
+        return recorder
 
     def retracing(self) -> retrace.Retracing | None:
         """The retracing of the check that records a call that starts now."""
@@ -185,9 +185,9 @@ class _Stay:
 
 # The hooks ------------------------------------------------------------------------------------
 #
-# Each is one frame: what is not on the stack need not be hidden. `here` is what the collector has of
-# this thread, and `here.calls` the calls that are going on in it: from `depth` on, they are ended by
-# the last statement, which calls nothing and so is not interrupted. It is told whose they are last.
+# Each is one frame: what is not on the stack need not be hidden. `here` is the collector's state of this
+# thread, and `here.calls` its running calls: the `finally` removes those from `depth` on. It calls
+# nothing, and so is not interrupted. `here` is set after `depth`: an interrupt in between removes nothing.
 
 
 def custom_vjp_hook(original: Callable[..., Any], current: Current) -> Callable[..., Any]:
@@ -199,7 +199,7 @@ def custom_vjp_hook(original: Callable[..., Any], current: Current) -> Callable[
             return original(retrace.traced_once(self), *args, **kwargs)
         here, depth = NOBODY, 0
         try:
-            started = tell(recorder, _start_custom, self, args, kwargs, sys._getframe(1), recorder)  # noqa: SLF001 (who calls)
+            started = tell(recorder, _start_custom, self, args, kwargs, sys._getframe(1), recorder)  # noqa: SLF001 (the caller)
             if started is None:
                 return original(self, *args, **kwargs)
             handle, copy = started
@@ -225,13 +225,13 @@ def custom_vjp_hook(original: Callable[..., Any], current: Current) -> Callable[
 def _start_custom(
     custom: Any, args: tuple[Any, ...], kwargs: dict[str, Any], frame: Any, recorder: Recorder
 ) -> tuple[CustomCall, Any] | None:
-    """The call as it is recorded, and the copy that is watched."""
+    """The recorded call, and the copy of `custom` whose rules are watched."""
     if not callable(custom.fun):
         return None
     handle = recorder.start_custom(custom, args, kwargs, frame)
     if handle is None:
         return None
-    # A rule that is missing stays missing: JAX's message about it is the best there is.
+    # A rule that is missing stays missing: JAX's own message about it is best.
     copy = with_rules(
         custom,
         fun=watch(custom.fun, PRIMAL, recorder, handle),
@@ -241,13 +241,13 @@ def _start_custom(
     remat_rules = setting(custom, "remat_rules")  # JAX 0.12: defremat
     if remat_rules:
         fwd, rem, bwd, *logs = remat_rules
-        fwd, bwd = (watch(one, phase, recorder, handle) for one, phase in ((fwd, FWD), (bwd, BWD)))
+        fwd, bwd = (watch(rule, phase, recorder, handle) for rule, phase in ((fwd, FWD), (bwd, BWD)))
         copy.remat_rules = (fwd, rem, bwd, *logs)
     return handle, copy
 
 
 def untraced_hook(original: Callable[..., Any], current: Current) -> Callable[..., Any]:
-    """For the calls of rules of a kind that is not traced: the report says that there were some."""
+    """For functions whose rules are not traced: the report says that they were called."""
 
     @functools.wraps(original)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -264,7 +264,7 @@ def untraced_hook(original: Callable[..., Any], current: Current) -> Callable[..
 
 
 def _untraced(recorder: Recorder, called: Any) -> None:
-    # Since JAX 0.12 a custom_vjp function makes its custom_vjp3 when it is called, of rules that are watched already.
+    # Since JAX 0.12 a custom_vjp function makes a custom_vjp3 when it is called, of rules that are watched already.
     if not is_wrapped(internals.of_custom_vjp3(called)):
         recorder.untraced(called)
 
@@ -278,7 +278,7 @@ def vjp_hook(original: Callable[..., Any], current: Current) -> Callable[..., An
             return original(fun, *primals, **options)
         here, depth = NOBODY, 0
         try:
-            handle = tell(recorder, recorder.start_vjp, fun, primals, sys._getframe(1))  # noqa: SLF001 (who calls)
+            handle = tell(recorder, recorder.start_vjp, fun, primals, sys._getframe(1))  # noqa: SLF001 (the caller)
             if handle is None:
                 return original(fun, *primals, **options)
             depth = len(recorder.collector.here.calls)
@@ -328,7 +328,7 @@ def with_refs_hook(original: Callable[..., Any], current: Current) -> Callable[.
 
 def _watch_bound(call: tuple[Any, tuple[Any, ...]], bound: Any, recorder: Recorder, current: Current) -> None:
     pullback, refs = call
-    owner = pullback.fun  # it lives as long as what is called: the pullback itself need not
+    owner = pullback.fun  # it lives as long as `bound`: the pullback itself need not
     if recorder.pullback_of(id, (owner,)) is not None:
         into = recorder.into_refs(refs, logs=getattr(pullback, "want_logs", False))
         internals.watch_bound(bound, lambda run: _pullback(run, current, lambda *_: id(owner), -1, into))
@@ -353,7 +353,8 @@ def _pullback(
         here, depth = NOBODY, 0
         try:
             handle = tell(recorder, recorder.pullback_of, key_of, arguments)
-            if handle is None:  # and never what jax.vjp was given: an exception keeps this frame
+            # An exception keeps this frame: `handle` has no arguments of jax.vjp, as a `Pending` would.
+            if handle is None:
                 return original(*arguments)
             cotangent = arguments[cotangent_at] if len(arguments) > cotangent_at else None
             depth = len(recorder.collector.here.calls)

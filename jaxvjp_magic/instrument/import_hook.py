@@ -1,4 +1,4 @@
-"""Wait for jax: a check may begin before the program imports it.
+"""Calls a function when the program imports jax: a check may begin before that.
 
 Importing jax on the program's behalf would read JAX's environment variables
 too early (`JAX_ENABLE_X64`, `XLA_FLAGS` set in the program's first lines), so
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def is_imported(name: str = "jax") -> bool:
-    """Whether a module is there and complete."""
+    """Whether a module is imported, and its import is complete."""
     module = sys.modules.get(name)
     spec = getattr(module, "__spec__", None)
     return module is not None and not getattr(spec, "_initializing", False)
@@ -29,21 +29,21 @@ class WhenImported(MetaPathFinder):
     """Calls a function once, right after a module's first import; `cancel` withdraws it."""
 
     def __init__(self, callback: Callable[[], None], name: str = "jax") -> None:
-        """Stand first in line; the import itself is left to those behind."""
+        """Become the first finder; the import itself is left to the others."""
         self._name, self._callback, self._searching = name, callback, False
         sys.meta_path.insert(0, self)
 
     def cancel(self) -> None:
-        """Leave the line."""
+        """Remove this finder."""
         if self in sys.meta_path:
             sys.meta_path.remove(self)
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """The spec that the others find, with a loader that tells when it is done.
+        """The spec that the other finders give, with a loader that calls back when it is done.
 
-        A question whether there is such a module is no import: the line is left only then.
+        A search for the spec is no import yet: this finder is removed only by the import.
         """
         del path, target
         if fullname != self._name or self._searching:
@@ -54,17 +54,17 @@ class WhenImported(MetaPathFinder):
         finally:
             self._searching = False
         if spec is not None and spec.loader is not None:
-            spec.loader = _TellingLoader(spec.loader, self._imported)
+            spec.loader = _NotifyingLoader(spec.loader, self._imported)
         return spec
 
     def _imported(self) -> None:
-        if self in sys.meta_path:  # not withdrawn meanwhile
+        if self in sys.meta_path:  # not cancelled meanwhile
             self.cancel()
             self._callback()
 
 
-class _TellingLoader(Loader):
-    """Does what the loader does, gives the module its loader back, and tells."""
+class _NotifyingLoader(Loader):
+    """Runs another loader, gives the module that loader back, and calls back."""
 
     def __init__(self, loader: Loader, callback: Callable[[], None]) -> None:
         self._loader, self._callback = loader, callback

@@ -1,4 +1,4 @@
-"""One check's tracing, from start to stop; jax is imported here only once the program has done so."""
+"""Starts and stops one check's tracing, and gives its `Record`; jax is imported only once the program has done so."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from jaxvjp_magic.recording.recorder import Recorder
 
 
-_once = threading.Lock()
+_hooks_lock = threading.Lock()
 
 
 def _hooks() -> Any:
     """The hooks of this process; two threads may ask for them at once."""
-    with _once:
+    with _hooks_lock:
         return _the_hooks()
 
 
@@ -43,7 +43,7 @@ class Tracer:
     """Listens to JAX between `start` and `stop`."""
 
     def __init__(self, *, retrace: str = "pure", verify: bool = False) -> None:
-        """With `retrace`, functions that jit has compiled before are traced, and so seen, again: "pure", "all", "none".
+        """`retrace`: which functions that jit compiled before are traced again, to be seen: "pure", "all", "none".
 
         With `verify`, the rules that ran are run once more when the check ends.
         """
@@ -75,9 +75,9 @@ class Tracer:
             from jaxvjp_magic.recording.recorder import Recorder
 
             self._recorder = Recorder(Collector(), retrace=self._retrace, verify=self._verify)
-            for moved in _hooks().listen(self._recorder):
-                self._notes.append(moved)
-                self._recorder.collector.not_checked(NotChecked("jax", None, moved))
+            for message in _hooks().listen(self._recorder):
+                self._notes.append(message)
+                self._recorder.collector.not_checked(NotChecked("jax", None, message))
             if self._retrace == "none" and compiled_before:
                 self._recorder.collector.not_checked(NotChecked("calls", None, "--retrace none"))
             if versions.is_untested(jax.__version_info__):
@@ -91,7 +91,7 @@ class Tracer:
             self._could_not("trace JAX", error)
 
     def so_far(self) -> Record:
-        """What is recorded by now; may be asked from any thread."""
+        """The record so far; may be called from any thread."""
         recorder = self._recorder
         return Record() if recorder is None else recorder.collector.so_far(sys.modules["jax"].__version__)
 
@@ -110,8 +110,8 @@ class Tracer:
         with recorder.collector.noting("note how long compiling took"):
             if self._compilation is not None and self._compilation.note:
                 recorder.collector.note(self._compilation.note)
-        with recorder.collector.paused():  # a check around this one need not see our own runs
-            found, notes, left = _verified(recorder)
+        with recorder.collector.paused():  # a check around this one must not see these runs
+            facts, notes, not_checked = _verified(recorder)
         self.abandon()
         with recorder.collector.noting("look at the names once more"):
             recorder.names.finish()
@@ -119,15 +119,15 @@ class Tracer:
         record = recorder.collector.close(sys.modules["jax"].__version__)
         return dataclasses.replace(
             record,
-            facts=(*record.facts, *found),
+            facts=(*record.facts, *facts),
             notes=(*self._notes, *record.notes, *notes),
-            not_checked=(*record.not_checked, *left),
+            not_checked=(*record.not_checked, *not_checked),
             complete=self._could_begin,
             verified=self._verify,
         )
 
     def abandon(self) -> None:
-        """Restore JAX, whatever has been done by now; once more does no harm."""
+        """Restore JAX, however far `start` came. Safe to call again."""
         waiting, recorder, compilation = self._waiting, self._recorder, self._compilation
         steps: list[tuple[str, Callable[[], None]]] = []
         if waiting is not None:
@@ -140,25 +140,25 @@ class Tracer:
                 steps.append(("release copies", recorder.retracing.close))
             steps.append(("take the hooks out of JAX", lambda: _hooks().forget(recorder)))
             steps.append(("release the program's arrays", recorder.let_go))
-        for what, undo in steps:
+        for action, undo in steps:
             try:
                 undo()
             except Exception as error:  # noqa: BLE001 (each of them is tried)
-                self._could_not(what, error)
+                self._could_not(action, error)
         self._waiting = self._recorder = self._compilation = None
 
-    def _could_not(self, what: str, error: Exception) -> None:
-        self._notes.append(could_not(what, error))
+    def _could_not(self, action: str, error: Exception) -> None:
+        self._notes.append(could_not(action, error))
 
 
 def about_jax() -> list[str]:
-    """What cannot be seen with the JAX that is installed, in a line or two; jax is not imported for it."""
+    """What cannot be seen with the installed JAX, in a line or two; jax is not imported for it."""
     jax = sys.modules.get("jax")
     try:
         version = jax.__version__ if jax is not None else importlib.metadata.version("jax")
     except (importlib.metadata.PackageNotFoundError, AttributeError):
         return []
-    numbers = tuple(int(one) for one in re.findall(r"\d+", version)[:3])
+    numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:3])
     if versions.is_too_old(numbers):
         return [versions.too_old_message(version)]
     lines = [versions.untested_message(version)] if versions.is_untested(numbers) else []
@@ -170,7 +170,7 @@ def about_jax() -> list[str]:
 
 
 def _verified(recorder: Recorder) -> tuple[list[ValueFact], list[str], list[NotChecked]]:
-    """What comparing values finds, faults of ours, and the rules that were not run again."""
+    """What comparing values finds, faults of the check, and the rules that were not run again."""
     if recorder.samples is None:
         return [], [], []
     from jaxvjp_magic.verify.compare import verify_all
@@ -178,8 +178,11 @@ def _verified(recorder: Recorder) -> tuple[list[ValueFact], list[str], list[NotC
 
     samples = recorder.samples
     try:
-        found, faults, left = verify_all(samples.take())
-        left += (NotChecked("values", one, f"only the first {MOST_SAMPLES} are compared") for one in samples.too_many)
-        return found, faults, left  # noqa: TRY300 (one way out)
-    except Exception as error:  # noqa: BLE001 (as everywhere: a fault of ours is a note)
+        facts, faults, not_checked = verify_all(samples.take())
+        not_checked += (
+            NotChecked("values", function, f"only the first {MOST_SAMPLES} are compared")
+            for function in samples.too_many
+        )
+        return facts, faults, not_checked  # noqa: TRY300 (one way out)
+    except Exception as error:  # noqa: BLE001 (a fault of the check is a note)
         return [], [could_not("compare values", error)], []

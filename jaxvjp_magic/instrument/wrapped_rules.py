@@ -1,8 +1,8 @@
-"""Rules that tell what they take and return.
+"""Takes the user's rules, and wraps them so that a recorder gets their arguments and results.
 
-They stand in for the user's in one call of a custom_vjp function, and may stay
-in what JAX has cached of it: long after the check they call the rule, and that
-is all.
+The wrappers replace the rules in one call of a custom_vjp function, and may stay
+in what JAX has cached of it: long after the check they call the rule, and do no
+more.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 PHASES = PRIMAL, FWD, BWD = ("primal", "fwd", "bwd")
 
 
-def tell(recorder: Recorder, told: Callable[..., Any], *facts: Any) -> Any:
-    """What `told(*facts)`, of this recorder, gives; None where it fails."""
+def tell(recorder: Recorder, method: Callable[..., Any], *values: Any) -> Any:
+    """The result of `method(*values)`, of this recorder; None if it raises."""
     try:
-        return told(*facts)
-    except RecursionError:  # the program is too deep, and told so by what it calls next
+        return method(*values)
+    except RecursionError:  # the program's recursion is too deep: its own next call raises
         return None
-    except Exception as error:  # noqa: BLE001 (a fault of ours is a note)
+    except Exception as error:  # noqa: BLE001 (a fault of the check is a note)
         recorder.collector.could_not("record a call", error)
         return None
 
 
 def watch(rule: Any, phase: str, recorder: Recorder, call: CustomCall) -> Any:
-    """The same rule, which tells the recorder what it takes and returns.
+    """The same rule, which reports its arguments and result to the recorder.
 
-    A partial stays a partial, for JAX reads no signature from one.
+    A partial stays a partial, since JAX reads no signature from one.
     """
     if not isinstance(rule, functools.partial):
         return _WrappedRule(rule, phase, 0, recorder, call)
@@ -54,8 +54,8 @@ def is_wrapped(function: Any) -> bool:
 
 
 class _WrappedRule:
-    # A rule that tells what it takes and returns; everything else about it, its docstring too, is the rule's.
-    # Three are made in each call: one is less than a function in `functools.wraps`.
+    # A rule that reports its arguments and result; everything else about it, its docstring too, is the rule's.
+    # Three are made in each call: an object costs less than a function in `functools.wraps`.
 
     __doc__ = property(lambda self: self.__wrapped__.__doc__)
     __slots__ = (
@@ -72,7 +72,7 @@ class _WrappedRule:
 
     def __init__(self, rule: Any, phase: str, skipped: int, recorder: Recorder, call: CustomCall) -> None:
         self.__wrapped__, self._phase, self._skipped, self._recorder, self._call = rule, phase, skipped, recorder, call
-        # JAX asks for these several times in each call; to find a signature takes longer than all else here.
+        # JAX asks for these several times in each call; finding a signature takes longer than all else here.
         described = call.facts.described.get(id(rule))
         if described is None:
             described = recorder.functions.described(rule)

@@ -1,1 +1,1 @@
-"""The only home of `jax._src`: what is private in JAX, since which version, and how a place of JAX is taken."""
+"""The only folder that touches `jax._src`: what is private in JAX, since which version, and how it is replaced."""

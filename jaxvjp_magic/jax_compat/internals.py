@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class _MissingModule:
-    """Stands for a module that this JAX does not have: what rests on it is not seen, and the rest is."""
+    """Replaces a module that this JAX does not have: what needs it is not seen, and the rest is."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -52,7 +52,7 @@ def _module(name: str) -> Any:
 
 
 class _NoSuchType:
-    """Stands for a type that this JAX does not have: nothing is of it."""
+    """Replaces a type that this JAX does not have: nothing is an instance of it."""
 
 
 api, array, core, derivatives = map(_module, ("api", "array", "core", "custom_derivatives"))
@@ -78,33 +78,33 @@ REF_MARKS = tuple(getattr(api, name) for name in ("GradValue", "GradRef", "DontW
 
 
 def of_custom_vjp3(called: Any) -> Any:
-    """The primal function of a custom_vjp3; None for what is none."""
+    """The primal function of a custom_vjp3; None for anything else."""
     return called.f if hasattr(hijax, "custom_vjp3") and type(called) is hijax.custom_vjp3 else None
 
 
 def watch_bound(bound: Any, watch: Callable[..., Any]) -> None:
-    """Let `watch(function)` stand for the function in a Partial that `with_refs` made, which no one else has yet."""
+    """Replace the function in a Partial by `watch(function)`; `with_refs` just made it, so no one else has it yet."""
     shim: Any = getattr(bound, "func", None)
     if isinstance(shim, PartialInside):
         shim.fun = watch(shim.fun)
 
 
 def map_refs(function: Callable[..., Any], refs: Any, *others: Any) -> Any:
-    """`jax.tree.map` over what `with_refs` takes, in which the marks that stand for no ref are leaves."""
-    return jax.tree_util.tree_map(function, refs, *others, is_leaf=lambda one: isinstance(one, REF_MARKS))
+    """`jax.tree.map` over what `with_refs` takes, where the marks for "no ref" are leaves."""
+    return jax.tree_util.tree_map(function, refs, *others, is_leaf=lambda leaf: isinstance(leaf, REF_MARKS))
 
 
 def lowered_jaxprs(lower: Any) -> Iterator[tuple[Any, tuple[Any, ...]]]:
-    """References to the jaxprs that are lowered, and how; `lower` is JAX's own function."""
-    for reference, _, how, _ in lower.cache_keys():
-        yield reference, how
+    """Weak references to the jaxprs that JAX has lowered, and the other arguments; `lower` is JAX's own function."""
+    for reference, _, lowering_args, _ in lower.cache_keys():
+        yield reference, lowering_args
 
 
 def forget_the_fast_path() -> None:
-    """Let jit look for each function in Python once more, where it is seen; what is compiled stays compiled.
+    """Empty jit's fast path, so that its calls go through Python again, and are seen; compiled code is kept.
 
     A setting in the fast path's keys would do it for one thread, but the keys'
-    hashes leave settings out: each value of one makes all later calls slower.
+    hashes ignore settings: each new value would make all later calls slower.
     """
     type(pjit._cpp_pjit_cache_fun_only).clear_all()  # noqa: SLF001 (as all here)
 
@@ -126,9 +126,9 @@ def pullback_owner(pullback: Any) -> tuple[Any, int]:
 
 
 def aval_at_hand(value: Any) -> Any:
-    """The type of a tracer or of an array on one device, which have it at hand; None for everything else.
+    """The aval of a tracer or of an array on one device, which is cheap to read; None for everything else.
 
-    Nor of a tracer around an array of several devices, of which there is more to say.
+    None, too, for a tracer around an array on several devices, whose sharding counts.
     """
     inner = value
     while isinstance(inner, Tracer):
@@ -139,10 +139,10 @@ def aval_at_hand(value: Any) -> Any:
 
 
 def avals_at_hand(leaves: Sequence[Any]) -> list[Any] | None:
-    """As `aval_at_hand`, of all leaves; None where one has none."""
+    """As `aval_at_hand`, of all leaves; None if it is None for a leaf."""
     avals = []
     for leaf in leaves:
-        # As most are, and there may be thousands; `sharding` is this one in a function of Python's.
+        # The usual leaf, of which there may be thousands; `sharding` would call a function of Python's.
         if type(leaf) is ArrayImpl and type(leaf._sharding) is OneDevice:  # noqa: SLF001 (as all here)
             avals.append(leaf.aval)
             continue
@@ -154,7 +154,7 @@ def avals_at_hand(leaves: Sequence[Any]) -> list[Any] | None:
 
 
 def aval_of(value: Any) -> Any:
-    """`jax.typeof`, or None for what is not an array; an array on one device has its type at hand."""
+    """`jax.typeof`, or None for what is not an array; an array on one device has its aval at hand."""
     if isinstance(value, core.AbstractValue):
         return value
     if isinstance(value, Tracer) or (isinstance(value, ArrayImpl) and isinstance(value.sharding, OneDevice)):
@@ -175,13 +175,13 @@ def varying_axes(aval: Any) -> tuple[str, ...]:
 
 
 def sharding_of(value: Any, aval: Any) -> str:
-    """How an array of several devices is laid out, as far as its type does not say it; "" for others.
+    """How an array on several devices is sharded, if its type does not say so; "" for others.
 
     A mesh with explicit axes is part of the type (`float32[8@x]`); otherwise
     only the array itself knows, so under jit it does not show.
     """
     while isinstance(value, Tracer):
-        if isinstance(value, batching.BatchTracer):  # its own axes are others
+        if isinstance(value, batching.BatchTracer):  # its axes are not the array's
             return ""
         value = getattr(value, "primal", None)
     if not isinstance(value, ArrayImpl) or isinstance(value.sharding, OneDevice):
@@ -204,7 +204,7 @@ def is_pullback(value: Any) -> bool:
 
 def is_tracer(value: Any) -> bool:
     """Whether this is a placeholder for an unknown value."""
-    return Tracer in type(value).__mro__  # and not `isinstance`, which asks what is none for its `__class__`
+    return Tracer in type(value).__mro__  # not `isinstance`, which would read `__class__` of other objects
 
 
 def is_differentiated(value: Any) -> bool:
@@ -243,10 +243,10 @@ def shared_by_the_batch(leaves: Iterable[Any]) -> list[bool]:
 
 
 def used_arguments(function: Callable[..., Any], arrays: Iterable[Any], outputs: list[int] | None) -> list[bool]:
-    """For each array, or its shape, whether `function(*arrays)` uses it; with `outputs`, for these leaves alone."""
+    """For each array, or its shape, whether `function(*arrays)` uses it; with `outputs`, for these output leaves."""
 
-    def flat(*arrays: Any) -> list[Any]:
-        leaves = jax.tree_util.tree_leaves(function(*arrays))
+    def flat(*values: Any) -> list[Any]:
+        leaves = jax.tree_util.tree_leaves(function(*values))
         return [leaf if isinstance(leaf, jax.Array) else 0.0 for leaf in leaves]
 
     jaxpr = jax.make_jaxpr(flat)(*arrays).jaxpr
@@ -265,10 +265,10 @@ def is_differentiating() -> bool:
 
 
 def run_rules_in(jaxpr: Any) -> None:
-    """Differentiate a jaxpr by all its floats, on types alone: the rules in it run."""
+    """Differentiate a jaxpr with respect to all its floats, on avals only, so that the rules in it run."""
     is_open = isinstance(jaxpr, core.Jaxpr)  # checkpoint's
     constants = len(jaxpr.constvars) if is_open else 0
-    avals = [one.aval for one in (*jaxpr.constvars, *jaxpr.invars)] if is_open else jaxpr.in_avals
+    avals = [variable.aval for variable in (*jaxpr.constvars, *jaxpr.invars)] if is_open else jaxpr.in_avals
 
     def run(*arrays: Any) -> Any:
         if is_open:
@@ -282,22 +282,22 @@ def run_rules_in(jaxpr: Any) -> None:
 
     def backwards(*arrays: Any) -> Any:
         def forwards(*moved: Any) -> list[Any]:
-            given = dict(enumerate(arrays)) | dict(zip(floats, moved, strict=True))
-            return [one for one in run(*given.values()) if is_float(one)]
+            all_arrays = dict(enumerate(arrays)) | dict(zip(floats, moved, strict=True))
+            return [output for output in run(*all_arrays.values()) if is_float(output)]
 
-        moved = [arrays[i] for i in floats]
-        outputs, linear = jax.linearize(forwards, *moved)
-        return jax.linear_transpose(linear, *moved)(outputs)
+        primals = [arrays[i] for i in floats]
+        outputs, linear = jax.linearize(forwards, *primals)
+        return jax.linear_transpose(linear, *primals)(outputs)
 
     jax.eval_shape(backwards, *(jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in avals))
 
 
-def run_equation(jaxpr: Any, equation: Any, known: dict[Any, Any]) -> list[Any]:
-    """What one equation of a jaxpr gives, where its variables have these values."""
+def run_equation(jaxpr: Any, equation: Any, values: dict[Any, Any]) -> list[Any]:
+    """The outputs of one equation of a jaxpr, for these values of its variables."""
     variables = list(dict.fromkeys(variable for variable in equation.invars if not isinstance(variable, core.Literal)))
-    about = jaxpr.debug_info and jaxpr.debug_info._replace(arg_names=None, result_paths=None)  # without it JAX warns
-    alone = jaxpr.replace(constvars=[], invars=variables, outvars=equation.outvars, eqns=[equation], debug_info=about)
-    return list(core.eval_jaxpr(alone, [], *(known[one] for one in variables)))
+    debug = jaxpr.debug_info and jaxpr.debug_info._replace(arg_names=None, result_paths=None)  # without it JAX warns
+    single = jaxpr.replace(constvars=[], invars=variables, outvars=equation.outvars, eqns=[equation], debug_info=debug)
+    return list(core.eval_jaxpr(single, [], *(values[variable] for variable in variables)))
 
 
 def lines_of(equation: Any) -> Iterator[tuple[str, int]]:
@@ -311,7 +311,7 @@ def kept_residuals(pullback: Any) -> tuple[Any, Any]:
     if isinstance(pullback, api.VJP):
         rest = pullback.opaque_residuals
         structured = getattr(pullback, "structured_residuals", ())
-        primals = [() if type(one) is NotNeeded else one for one in pullback.args_res]
+        primals = [() if type(residual) is NotNeeded else residual for residual in pullback.args_res]
         return tuple(primals), [*rest, *jax.tree_util.tree_leaves(structured)] if structured else rest
     return (), jax.tree_util.tree_leaves(pullback)
 
@@ -329,7 +329,7 @@ def mapped_sizes(leaves: list[Any], others: Any = ()) -> tuple[int, ...]:
     if trace is None:
         return ()
     leaves = leaves + jax.tree_util.tree_leaves(others)
-    traces = {id(trace) for leaf in leaves for trace in _batch_traces(leaf)}
+    traces = {id(batch_trace) for leaf in leaves for batch_trace in _batch_traces(leaf)}
     sizes, below_jit, trace = [], False, core.trace_ctx.trace
     while trace is not None:
         if isinstance(trace, batching.BatchTrace):
@@ -359,14 +359,14 @@ def whole_tracebacks() -> AbstractContextManager[Any]:
 
 
 def hide_frames_of(filename: str) -> None:
-    """Let JAX pass over the frames of this file, in tracebacks and in source locations, from now on."""
-    for places in (traceback_util, source_info_util):
-        if filename not in places._exclude_paths:  # noqa: SLF001 (each check asks; JAX looks through all for each frame)
-            places.register_exclusion(filename)
+    """Let JAX skip the frames of this file, in tracebacks and in source locations, from now on."""
+    for module in (traceback_util, source_info_util):
+        if filename not in module._exclude_paths:  # noqa: SLF001 (each check asks; JAX searches the list for each frame)
+            module.register_exclusion(filename)
 
 
 def accelerators() -> list[str]:
-    """The platforms beside the CPU that this process has started."""
+    """The platforms besides the CPU that this process has started."""
     bridge = _module("xla_bridge")
     return [name for name in getattr(bridge, "_backends", ()) if name != "cpu"]
 
@@ -375,8 +375,8 @@ def forbid_compiling(forbidden: Callable[..., Any]) -> None:
     """Call `forbidden()` instead of compiling or running anything: in a forked child, which has none of XLA's threads.
 
     There a compilation never ends, nor does a large computation or the wait for
-    one. What is left are traces, arrays made from NumPy's on a CPU, and the
-    values of arrays that are known by now. On an accelerator not even these.
+    one. Traces still work; on a CPU, so do arrays made from NumPy's, and reading
+    arrays that are ready.
 
     The same from 0.8 to 0.12. An executable made ahead of time keeps a fast path
     of its own, which this does not close.
@@ -402,4 +402,4 @@ def forbid_compiling(forbidden: Callable[..., Any]) -> None:
         return watch
 
     ArrayImpl._value = property(watched(ArrayImpl._value.fget))  # noqa: SLF001 (as all here)
-    np.asarray, np.array = watched(np.asarray), watched(np.array)  # which read an array's memory past `_value`
+    np.asarray, np.array = watched(np.asarray), watched(np.array)  # these read an array's memory without `_value`

@@ -15,14 +15,14 @@ class PatchPoint:
         """The function `owner.name`."""
         self._owner, self._name = owner, name
         self.original: Callable[..., Any] = getattr(owner, name)
-        self._ours: Any = None
+        self._hook: Any = None
 
     def put(self, function: Callable[..., Any]) -> None:
         """Replace the function."""
-        self._ours = function
+        self._hook = function
         setattr(self._owner, self._name, function)
 
     def restore(self) -> None:
         """Put JAX's function back, unless the program has replaced it, too."""
-        if self._ours is not None and getattr(self._owner, self._name) is self._ours:
+        if self._hook is not None and getattr(self._owner, self._name) is self._hook:
             setattr(self._owner, self._name, self.original)

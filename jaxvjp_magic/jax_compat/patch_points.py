@@ -1,4 +1,4 @@
-"""The places in JAX that are watched during a check: what is called there, and with what."""
+"""Patch points: the functions of JAX that hooks replace during a check, and their arguments."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 def _inside_boundary(owner: Any, name: str) -> Any:
     """The closure cell in which an `api_boundary` function of JAX keeps the function that it wraps.
 
-    Inside the boundary our frames are filtered like JAX's own; and everybody who
-    imported the outer function (`from jax import vjp`) is reached. Looked for
-    once: later the program may have put a function of its own around it.
+    Inside the boundary a hook's frames are filtered like JAX's own; and everybody
+    who imported the outer function (`from jax import vjp`) is reached. Cached,
+    since the program may wrap the outer function later.
     """
     outer = owner.__dict__[name]
     return outer.__closure__[outer.__code__.co_freevars.index("fun")]
@@ -73,10 +73,10 @@ def partial_pullback() -> PatchPoint | None:
 
 
 class TraceCache(NamedTuple):
-    """A function of JAX that traces the function it is given first, or finds what it traced before.
+    """A function of JAX that traces its first argument, or finds an earlier trace.
 
-    `misses(function)` changes when it traces, `jaxpr_of(result)` is an object
-    that is the same for all that find it.
+    `misses(function)` changes when it traces; `jaxpr_of(result)` is the same
+    object in all results of one trace.
     """
 
     point: PatchPoint
@@ -85,14 +85,14 @@ class TraceCache(NamedTuple):
 
 
 def trace_caches() -> Iterator[TraceCache]:
-    """All of JAX's that may hide a user's function: of jit, of loops and branches, of checkpoint."""
+    """All that may hide a user's function: those of jit, of loops and branches, of checkpoint."""
     modules = ((internals.pe, "trace_to_jaxpr"), (internals.ad_checkpoint, "_trace_to_jaxpr"))
     inner = [PatchPoint(module, name) for module, name in modules if hasattr(module, name)]
     counts = [_misses(point.original) for point in inner]
     missed = _misses(internals.pjit._infer_params_cached)  # noqa: SLF001 (as all here)
-    known = getattr(internals.pjit, "_create_pjit_jaxpr", None)
-    if known is not None:  # JAX 0.8: a cache of its own, with a dictionary for each function
-        functions = known.__closure__[known.__code__.co_freevars.index("fun_caches")].cell_contents
+    create_jaxpr = getattr(internals.pjit, "_create_pjit_jaxpr", None)
+    if create_jaxpr is not None:  # JAX 0.8: a cache of its own, with a dictionary for each function
+        functions = create_jaxpr.__closure__[create_jaxpr.__code__.co_freevars.index("fun_caches")].cell_contents
         missed = lambda function: len(functions[function]) if function in functions else 0  # noqa: E731 (one of two)
 
     def misses(function: Any) -> Any:
@@ -109,7 +109,7 @@ def _misses(cache: Any) -> Callable[..., int]:
 
 
 def lowerings() -> Iterator[PatchPoint]:
-    """`(jaxpr, *how, **options)`: every jaxpr that is to be compiled, with what JAX has lowered it to."""
+    """`(jaxpr, *lowering_args, **options)`: every jaxpr that is lowered, to be compiled."""
     yield PatchPoint(internals.pjit, "_pjit_lower")
 
 
