@@ -55,9 +55,9 @@ def children(programs: list[Path]) -> None:
     """The second table."""
     print("\n| program | children | time in them |\n|---|---:|---:|")
     for program in programs:
-        found = of_another_process(__file__, "--inside", str(program))
-        if found["children"]:
-            print(f"| {program.name} | {found['children']:.0f} | {duration(found['seconds'])} |", flush=True)
+        figures = of_another_process(__file__, "--inside", str(program))
+        if figures["children"]:
+            print(f"| {program.name} | {figures['children']:.0f} | {duration(figures['seconds'])} |", flush=True)
 
 
 def _impure(number: int) -> Callable[[Any], Any]:

@@ -110,11 +110,11 @@ def machine() -> str:
         model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), model)
     except OSError:  # another system than Linux
         pass
-    found = [f"{name} {installed}" for name in PACKAGES if (installed := _version(name))]
+    versions = [f"{name} {installed}" for name in PACKAGES if (installed := _version(name))]
     load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
     return (
         f"{platform.system()} {platform.machine()}, {model}, {os.cpu_count()} cores{load}\n"
-        f"Python {platform.python_version()}, {', '.join(found)}"
+        f"Python {platform.python_version()}, {', '.join(versions)}"
     )
 
 

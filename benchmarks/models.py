@@ -172,16 +172,16 @@ def _in_another_process(rounds: int) -> dict[str, float]:
 
 def again_by_cold(rounds: int) -> Figure:
     """Checking again a step that is compiled already, with the compilation cache on, by its cold run."""
-    found = _in_another_process(rounds)
-    beside = f"{duration(found['cold'])} cold, {duration(found['again'])} checked again"
-    return Figure(found["again"] / found["cold"], 0.2, "", beside)
+    figures = _in_another_process(rounds)
+    beside = f"{duration(figures['cold'])} cold, {duration(figures['again'])} checked again"
+    return Figure(figures["again"] / figures["cold"], 0.2, "", beside)
 
 
 def again_by_tracing(rounds: int) -> Figure:
     """Checking again a step that is compiled already, with the compilation cache on, by its tracing alone."""
-    found = _in_another_process(rounds)
-    beside = f"{duration(found['tracing'])} tracing, {duration(found['again'])} checked again"
-    return Figure(found["again"] / found["tracing"], 3, "", beside)
+    figures = _in_another_process(rounds)
+    beside = f"{duration(figures['tracing'])} tracing, {duration(figures['again'])} checked again"
+    return Figure(figures["again"] / figures["tracing"], 3, "", beside)
 
 
 if __name__ == "__main__":

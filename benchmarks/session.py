@@ -32,18 +32,18 @@ def _of_a_session() -> dict[str, float]:
 def without_jax(rounds: int) -> Figure:
     """A cell without JAX with `%vjpcheck on`: how much longer it takes."""
     del rounds
-    found = _of_a_session()
-    added = found["checked"] - found["plain"]
-    beside = f"{duration(found['plain'])} plain, {duration(found['checked'])} checked"
+    figures = _of_a_session()
+    added = figures["checked"] - figures["plain"]
+    beside = f"{duration(figures['plain'])} plain, {duration(figures['checked'])} checked"
     return Figure(added * 1e3, 8, "ms", beside)
 
 
 def late_by_early(rounds: int) -> Figure:
     """Cell 300 of a session with `%vjpcheck on`, by cell 20."""
     del rounds
-    found = _of_a_session()
-    beside = f"a cell with a gradient: {duration(found['early'])} then {duration(found['late'])}"
-    return Figure(found["late"] / found["early"], 1.25, "", beside)
+    figures = _of_a_session()
+    beside = f"a cell with a gradient: {duration(figures['early'])} then {duration(figures['late'])}"
+    return Figure(figures["late"] / figures["early"], 1.25, "", beside)
 
 
 # What runs in the other process ------------------------------------------------------------------

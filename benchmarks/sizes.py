@@ -26,29 +26,35 @@ def _of_different_calls() -> dict[str, float]:
 def equal_calls(rounds: int) -> Figure:
     """One million equal eager calls: how much memory grows."""
     calls = MILLION if rounds > 1 else CALLS_QUICKLY
-    found = of_another_process(__file__, "memory", str(calls))
-    return Figure(found["grown"], 5, "MB", f"{calls:,} calls in {duration(found['seconds'])}; {found['rows']:.0f} rows")
+    figures = of_another_process(__file__, "memory", str(calls))
+    return Figure(
+        figures["grown"], 5, "MB", f"{calls:,} calls in {duration(figures['seconds'])}; {figures['rows']:.0f} rows"
+    )
 
 
 def different_calls(rounds: int) -> Figure:
     """10,000 different calls: the report, text and HTML together."""
     del rounds
-    found = _of_different_calls()
-    parts = ", ".join(f"{name} {duration(found[name])}" for name in ("report", "text", "html"))
-    return Figure(sum(found[name] for name in ("report", "text", "html")), 1, "s", f"{parts}; {found['rows']:.0f} rows")
+    figures = _of_different_calls()
+    parts = ", ".join(f"{name} {duration(figures[name])}" for name in ("report", "text", "html"))
+    return Figure(
+        sum(figures[name] for name in ("report", "text", "html")), 1, "s", f"{parts}; {figures['rows']:.0f} rows"
+    )
 
 
 def saved_size(rounds: int) -> Figure:
     """10,000 different calls: the JSON."""
     del rounds
-    found = _of_different_calls()
-    return Figure(found["json"] / 1e6, 10, "MB", f"written in {duration(found['to_json'])}")
+    figures = _of_different_calls()
+    return Figure(figures["json"] / 1e6, 10, "MB", f"written in {duration(figures['to_json'])}")
 
 
 def loading(rounds: int) -> Figure:
     """`%load_ext jaxvjp_magic` beside jax and ipywidgets already imported."""
-    found = sorted(of_another_process(__file__, "load")["seconds"] for _ in range(max(rounds, 3)))
-    return Figure(found[len(found) // 2] * 1e3, 100, "ms", f"from {found[0] * 1e3:.0f} to {found[-1] * 1e3:.0f} ms")
+    seconds = sorted(of_another_process(__file__, "load")["seconds"] for _ in range(max(rounds, 3)))
+    return Figure(
+        seconds[len(seconds) // 2] * 1e3, 100, "ms", f"from {seconds[0] * 1e3:.0f} to {seconds[-1] * 1e3:.0f} ms"
+    )
 
 
 # What runs in the other process ------------------------------------------------------------------

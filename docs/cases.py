@@ -125,11 +125,11 @@ def _exception(done: subprocess.CompletedProcess[str]) -> str:
     """The exception that ended the program: its type and the first line of its message, shortened."""
     if done.returncode == 0:
         return "nothing"
-    found = re.findall(r"^([A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Exit))(?:: (.*))?$", done.stderr, re.MULTILINE)
-    if not found:
+    matches = re.findall(r"^([A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Exit))(?:: (.*))?$", done.stderr, re.MULTILINE)
+    if not matches:
         message = f"cases: a program ended in no exception: {done.stderr[-500:]}"
         raise SystemExit(message)
-    name, message = found[-1]
+    name, message = matches[-1]
     name = name.rsplit(".", 1)[-1]
     return f"{name}: {_shortened(message)}" if message else name
 
@@ -156,10 +156,10 @@ def _table(rows: list[Row]) -> str:
         )
     ]  # fmt: skip
     for kind, (title, words) in KINDS.items():
-        of_kind = [row for row in rows if row.case["kind"] == kind]
-        if of_kind:
+        kind_rows = [row for row in rows if row.case["kind"] == kind]
+        if kind_rows:
             head = "| | the mistake | JAX | the check |\n|---|---|---|---|"
-            parts.append(f"## {title}\n\n{words}\n\n{head}\n" + "\n".join(map(str, of_kind)) + "\n")
+            parts.append(f"## {title}\n\n{words}\n\n{head}\n" + "\n".join(map(str, kind_rows)) + "\n")
     return "\n".join(parts)
 
 
