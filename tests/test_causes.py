@@ -274,6 +274,10 @@ def test_the_cause_comes_first(which):
 
 
 RIGHT = {
+    "a tuple that is put beside the tuple of a pullback": """
+        y, pullback = jax.vjp(jnp.sin, jnp.ones(3))
+        both = (1,) + pullback(y)
+    """,
     "a wrapper that counts": SQUARE
     + """
         import functools

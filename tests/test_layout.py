@@ -16,6 +16,7 @@ import jaxvjp_magic
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.any_jax
 PACKAGE = Path(jaxvjp_magic.__file__).parent
 # In the order in which data flows, as far as code relies on code: each may import those before it, and itself.
 ORDER = (
@@ -96,7 +97,6 @@ def test_one_folder_touches_what_is_private_in_jax(module):
 SCRIPTS = [path for folder in ("benchmarks", "docs") for path in (PACKAGE.parent / folder).glob("*.py")]
 
 
-@pytest.mark.any_jax
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 def test_what_scripts_beside_the_package_import_is_there(script):
     """Nothing else runs them each time."""
@@ -104,6 +104,20 @@ def test_what_scripts_beside_the_package_import_is_there(script):
         if isinstance(node, ast.ImportFrom) and str(node.module).startswith("jaxvjp_magic"):
             module = importlib.import_module(str(node.module))
             assert [name.name for name in node.names if not _has(module, name.name)] == []
+
+
+VAGUE = {"one", "known", "some", "those", "another"}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_locals_say_what_they_are(module):
+    """No variable and no parameter has a name that could be that of anything."""
+    names = (
+        node.id if isinstance(node, ast.Name) else node.arg
+        for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8")))
+        if (isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)) or isinstance(node, ast.arg)
+    )
+    assert not VAGUE & set(names)
 
 
 def _has(module, name):

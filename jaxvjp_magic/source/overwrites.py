@@ -110,7 +110,7 @@ def repeated_pullbacks(text: str) -> Iterator[tuple[str, str, int, int, int]]:
         and isinstance(node.value, ast.Call) and _last_part(node.value.func) == "vjp"
     }  # fmt: skip
     for node in nodes:
-        if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Mult, ast.Add)):
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
             for side, other in ((node.left, node.right), (node.right, node.left)):
                 is_call = isinstance(side, ast.Call) and isinstance(side.func, ast.Name) and side.func.id in pullbacks
                 is_integer = isinstance(other, ast.Constant) and isinstance(other.value, int)

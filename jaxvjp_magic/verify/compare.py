@@ -146,7 +146,7 @@ class _Comparison:
     output: Any  # fwd's
     residuals: Any
     cotangent: Any
-    another: Any  # cotangent
+    second_cotangent: Any
     roughest: tolerance.Precision | None = None  # of intermediate floats, if narrower than the results
 
     @classmethod
@@ -163,8 +163,8 @@ class _Comparison:
             expected, pullback = on_dynamic(*sample.dynamic), None
         output, residuals = _fwd(sample)
         random = np.random.default_rng(0)
-        cotangent, another = (_cotangent(expected, random) for _ in range(2))
-        return cls(sample, expected, pullback, output, residuals, cotangent, another)
+        cotangent, second_cotangent = (_cotangent(expected, random) for _ in range(2))
+        return cls(sample, expected, pullback, output, residuals, cotangent, second_cotangent)
 
     def is_wide(self) -> bool:
         """Whether all outputs became float64 with the arguments."""
@@ -280,7 +280,7 @@ class _Comparison:
         return jaxpr is not None and promotion.reaches_a_stop(jaxpr.jaxpr, {index})
 
     def _patterns(self, got: Leaves, expected: Leaves, wrong: list[int]) -> list[ValueFact]:
-        second_got = _bwd(self.sample, self.residuals, self.another)
+        second_got = _bwd(self.sample, self.residuals, self.second_cotangent)
         if second_got is not None and tolerance.is_unused(got, second_got):
             return [self._fact("bwd", "", "unused")]
         offset, bent = self._nonlinear(got, second_got)
@@ -326,7 +326,7 @@ class _Comparison:
     def _mixed(self, mix: Callable[[Any, Any], Any]) -> Any:
         """`mix` of the two cotangents, leaf by leaf."""
         mixed = lambda x, y: x if tolerance.is_float0(x) else mix(x, y)  # noqa: E731 (for tree_map)
-        return tree_util.tree_map(mixed, self.cotangent, self.another)
+        return tree_util.tree_map(mixed, self.cotangent, self.second_cotangent)
 
     def _nonlinear_facts(self, bent: list[int]) -> list[ValueFact]:
         """One fact for all leaves: a norm of all cotangents is one decision, not one for each."""
@@ -338,7 +338,7 @@ class _Comparison:
 
     def _without_autodiff(self, got: Leaves) -> tuple[list[ValueFact], list[str]]:
         """What is not linear; otherwise where finite differences disagree, tried along all leaves at once first."""
-        second_got = _bwd(self.sample, self.residuals, self.another)
+        second_got = _bwd(self.sample, self.residuals, self.second_cotangent)
         if second_got is not None and tolerance.is_unused(got, second_got):
             return [self._fact("bwd", "", "unused")], []
         offset, bent = self._nonlinear(got, second_got)

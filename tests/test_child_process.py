@@ -131,7 +131,7 @@ def test_what_was_written_in_part_is_not_taken():
 
 def test_what_is_printed_and_logged_goes_nowhere(capfd):
     handler = logging.StreamHandler()
-    logger = logging.getLogger("test_forked")
+    logger = logging.getLogger("test_child_process")
     logger.addHandler(handler)
     kept = sys.stderr
 
@@ -243,13 +243,13 @@ def test_what_reaches_out_ends_the_look(tmp_path, text, why):
 
 
 def test_reading_and_importing_go_on(tmp_path):
-    (tmp_path / "test_forked_module.py").write_text("VALUE = 3")
+    (tmp_path / "module_of_a_test.py").write_text("VALUE = 3")
     array = tmp_path / "array.npy"
     np.save(array, np.arange(3))
 
     def work():
         sys.path.insert(0, str(tmp_path))
-        import test_forked_module
+        import module_of_a_test
 
         mapped = np.load(array, mmap_mode="r")
         copied = np.load(array, mmap_mode="c")
@@ -260,14 +260,14 @@ def test_reading_and_importing_go_on(tmp_path):
         thread.start()
         thread.join()
         return (
-            test_forked_module.VALUE,
+            module_of_a_test.VALUE,
             mapped.tolist(),
             copied.tolist(),
             sorted(one.name for one in tmp_path.iterdir()),
         )
 
-    assert look(work) == "(3, [0, 1, 2], [1, 5, 2], ['array.npy', 'test_forked_module.py'])"
-    assert "test_forked_module" not in sys.modules
+    assert look(work) == "(3, [0, 1, 2], [1, 5, 2], ['array.npy', 'module_of_a_test.py'])"
+    assert "module_of_a_test" not in sys.modules
     assert len(list(tmp_path.iterdir())) == 2
 
 
