@@ -76,7 +76,8 @@ def look(work, budget=BUDGET):
 def in_python(program, *options):
     """What a Python process of its own writes, which runs this program; it must end well."""
     code = "from jaxvjp_magic.retracing.child_process import in_child, can_fork\n" + textwrap.dedent(program)
-    done = subprocess.run([sys.executable, *options, "-c", code], capture_output=True, text=True, check=False)
+    env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}  # it opens files
+    done = subprocess.run([sys.executable, *options, "-c", code], capture_output=True, text=True, check=False, env=env)
     assert done.returncode == 0, done.stderr
     return done.stdout + done.stderr
 
