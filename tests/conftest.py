@@ -45,6 +45,9 @@ def snapshot(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
     return compare
 
 
+os.environ.pop("VIRTUAL_ENV", None)  # IPython warns of one that it does not run in
+
+
 @pytest.fixture(autouse=True)
 def a_new_session(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forget, after each test, that a child did not come back in it: the next one is to have its own."""

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvjp_magic import vjpcheck
+from jaxvjp_magic.jax_compat import internals
 
 X = jnp.arange(3.0)
 
@@ -282,7 +283,37 @@ def other_rules():
     return jax.grad(lambda x: forward_rule(x).sum())(X)
 
 
+def primitive():
+    class Square(internals.HiPrimitive):
+        def __init__(self, x):
+            self.in_avals, self.out_aval, self.params = (x,), x, {}
+            super().__init__()
+
+        def expand(self, x):
+            return x * x
+
+        def vjp_fwd(self, _, x):
+            return self(x), x
+
+        def vjp_bwd_retval(self, x, g):
+            return (2 * x * g,)
+
+    return jax.jit(jax.grad(lambda x: Square(jax.typeof(x))(x).sum()))(X)
+
+
+def made_with_custom_vjp3():
+    jax.config.update("jax_custom_vjp3", val=True)
+    try:
+        f = rule(lambda x: (jnp.sin(x), x), lambda x, g: (g * jnp.cos(x),), jnp.sin)
+        return jax.grad(lambda x: f(x).sum())(X)
+    finally:
+        jax.config.update("jax_custom_vjp3", val=False)
+
+
+HAS_HIJAX = internals.has_hijax_rules()
+HAS_CUSTOM_VJP3 = hasattr(internals.hijax, "custom_vjp3")
 PROGRAMS = [
+    *[primitive] * HAS_HIJAX, *[made_with_custom_vjp3] * HAS_CUSTOM_VJP3,
     traced_before, with_effects, left_alone, into_refs, changed_since,
     right, wrong, raising, raising_pullback, nested, no_pair, closes_over, method, symbolic_zeros, mapped, shared,
     partials, overwritten, other_rules, from_a_table, overwritten_helper, changed_global, late_bound, edited,

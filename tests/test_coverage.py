@@ -196,27 +196,6 @@ def test_a_custom_jvp_rule_that_is_differentiated_is_told():
     assert check_program(CUSTOM_JVP.format(run="soft(1.0)")).not_checked == ()
 
 
-@pytest.mark.skipif(not hasattr(jax.config, "jax_custom_vjp3"), reason="JAX 0.10 has it")
-def test_what_custom_vjp3_makes_is_told():
-    """It has no row, and the report does not say that all is well; since JAX 0.12 its calls are traced."""
-    jax.config.update("jax_custom_vjp3", val=True)
-    try:
-        report = check_program("""
-            f = jax.custom_vjp(lambda x: x * 2)
-            f.defvjp(lambda x: (x * 2, None), lambda _, g: (g * 2,))
-            jax.grad(lambda x: f(x) + f(x))(1.0)
-        """)
-    finally:
-        jax.config.update("jax_custom_vjp3", val=False)
-    if jax.__version_info__ >= (0, 12):
-        assert [call.fwd_outputs[0].type for call in report.calls[1:]] == ["float32[]"] * 2
-        assert report.not_checked == (NotChecked("values", why="--verify"),)
-        return
-    why = "functions made with JAX_CUSTOM_VJP3 are not traced"
-    assert report.not_checked == (NotChecked("rules", "<lambda>", 2, "", why),)
-    assert headline(report) == "no problems found in 1 call; some parts were not looked at"
-
-
 def test_retrace_none_says_what_it_does_not_see():
     """The calls inside what JAX had traced before; where JAX is imported in the check there is nothing of the kind."""
     with vjpcheck(retrace="none") as report:

@@ -9,7 +9,7 @@ import inspect
 
 import pytest
 from cells import CELLS, FIRST, session_with_checks
-from fault_programs import PROGRAMS, options_of, outcome, raising, right
+from fault_programs import HAS_CUSTOM_VJP3, HAS_HIJAX, PROGRAMS, options_of, outcome, raising, right
 from faults import FAULT, broken, reaching, standing
 from recorded import recorded, report_of
 
@@ -28,6 +28,10 @@ from jaxvjp_magic.verify import compare, nan_origin
 
 # What the hooks tell the recorder, and what the tracer asks for before, while and after the program runs.
 TOLD = [one for name, one in inspect.getmembers(Recorder, inspect.isfunction) if not name.startswith("_")]
+if not HAS_HIJAX:
+    TOLD = [one for one in TOLD if "primitive" not in one.__name__]
+if not HAS_CUSTOM_VJP3:
+    TOLD.remove(Recorder.primal_traced)
 ASKED = [
     compile_time.Compilation.__init__,
     hooks.Hooks.listen,

@@ -24,7 +24,7 @@ _NEEDS_A_VALUE = {
     "NonConcreteBooleanIndexError",
 }  # fmt: skip
 _ABOUT_SHAPES = "Shapes must be 1D sequences"
-_NO_TYPE = "is not a valid JAX type"
+_NO_TYPES = ("is not a valid JAX type", "as an abstract array")  # of a classic custom_vjp, and of custom_vjp3
 
 
 @check("VJP115", of_each_call=True)
@@ -54,11 +54,20 @@ def closed_over_values(record: RecordView) -> Iterator[Found]:
             continue
         rule = role(fact.rule, fact.phase, fact.function)
         arguments = ", ".join((fact.name, *view.call.function.arguments))
+        why = (
+            f"A rule returns cotangents only for the arguments of {fact.function.name}. {fact.name} is not one of "
+            "them, so its gradient is lost. JAX raises UnexpectedTracerError without naming the variable."
+        )
+        is_forbidden = any("can't close over" in failure.raised.message for failure in view.failures)
+        if is_forbidden:
+            why = (
+                f"{fact.name} is a tracer: it belongs to the trace that {fact.function.name} is called in. With "
+                "JAX_CUSTOM_VJP3, JAX raises where a custom_vjp function closes over a tracer."
+            )
         yield view.finding(
             "VJP116", Severity.ERROR, record.program.use_of(fact.rule.code, fact.name),
-            f"{rule} closes over {fact.name}, which is being differentiated",
-            f"A rule returns cotangents only for the arguments of {fact.function.name}. {fact.name} is not one of "
-            "them, so its gradient is lost. JAX raises UnexpectedTracerError without naming the variable.",
+            f"{rule} closes over {fact.name}, which is {'a tracer' if is_forbidden else 'being differentiated'}",
+            why,
             fix=Fix("make it an argument, and return its cotangent too", f"def {fact.function.name}({arguments}): ..."),
             phase=fact.phase, path=fact.name,
         )  # fmt: skip
@@ -88,7 +97,7 @@ def static_arguments_are_static(view: CallView) -> Iterator[Found]:
 @check("VJP118", of_each_call=True)
 def python_values_stay_python(view: CallView) -> Iterator[Found]:
     """VJP118: a Python value is passed as an argument or a residual, where JAX traces it or rejects it."""
-    error_type = next((error_type for error_type, message in view.record.uncaught if _NO_TYPE in message), "")
+    error_type = next((kind for kind, message in view.record.uncaught if any(map(message.__contains__, _NO_TYPES))), "")
     if error_type:
         yield from _no_array(view, error_type)
     for failed in view.uncaught:

@@ -148,7 +148,7 @@ def _call_failed(view: CallView, failed: Failed) -> Found:
             ),
             phase="call", got=raised.type,
         )  # fmt: skip
-    if "could not be resolved" in raised.message:
+    if raised.is_about_the_signature:
         reason = raised.message.strip().rsplit("\n", 1)[-1]
         takes = wording.listed(view.call.function.arguments) or "its arguments by position"
         in_class = "." in view.name or view.call.function.arguments[:1] == ("self",)

@@ -23,11 +23,7 @@ _BWD_PARAMETERS = ("residuals", "cotangent")
 def rules_take_what_they_are_given(view: CallView) -> Iterator[Found]:
     """VJP119: the rules are swapped, or one takes too few or too many arguments, or takes them in another order."""
     rule, primals = view.call.rule, view.call.primals
-    if (
-        rule is None
-        or primals is None
-        or any("could not be resolved" in failure.raised.message for failure in view.failures)
-    ):
+    if rule is None or primals is None or any(failure.raised.is_about_the_signature for failure in view.failures):
         return
     count = len(primals.names) + len(view.call.nondiff)
     if _are_swapped(rule, count):

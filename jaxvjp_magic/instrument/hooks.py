@@ -20,10 +20,13 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
+from jax import tree_util
+
 from jaxvjp_magic.instrument import wrapped_rules
 from jaxvjp_magic.instrument.wrapped_rules import BWD, FWD, PRIMAL, is_wrapped, tell, watch
 from jaxvjp_magic.introspect import stack
 from jaxvjp_magic.introspect.callables import setting, with_rules
+from jaxvjp_magic.introspect.hijax_primitives import bwd_name, collecting
 from jaxvjp_magic.jax_compat import internals, patch_points
 from jaxvjp_magic.recording.collector import NOBODY
 from jaxvjp_magic.retracing import retrace
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jaxvjp_magic.jax_compat.patch import PatchPoint
-    from jaxvjp_magic.recording.live_calls import CustomCall
+    from jaxvjp_magic.recording.live_calls import CustomCall, PrimitiveCall
     from jaxvjp_magic.recording.recorder import Recorder
 
     Current = Callable[[], "Recorder | None"]
@@ -191,31 +194,53 @@ class _Stay:
 
 
 def custom_vjp_hook(original: Callable[..., Any], current: Current) -> Callable[..., Any]:
-    """For `custom_vjp.__call__`: the call runs on a copy whose function and rules are watched."""
+    """For `custom_vjp.__call__`: the call runs on a copy whose function and rules are watched.
+
+    Of what is built on hijax only the rules are: JAX keeps the primal's trace by the function, and would
+    trace it anew for each copy.
+    """
+    return _of_a_call(original, current, _start_custom)
+
+
+def hi_primitive_hook(original: Callable[..., Any], current: Current) -> Callable[..., Any]:
+    """For the call of a hijax primitive, whose rules are watched when JAX asks for them."""
+    if not internals.has_hijax_rules():
+        return untraced_hook(original, current)
+    return _of_a_call(original, current, _start_primitive)
+
+
+def _of_a_call(original: Callable[..., Any], current: Current, start: Callable[..., Any]) -> Callable[..., Any]:
+    """`start` gives the recorded call, what is called in place of the object, and what `here.traced` has to be."""
 
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         recorder = current()
         if recorder is None:
             return original(retrace.traced_once(self), *args, **kwargs)
-        here, depth = NOBODY, 0
+        here, depth, around = NOBODY, 0, None
         try:
-            started = tell(recorder, _start_custom, self, args, kwargs, sys._getframe(1), recorder)  # noqa: SLF001 (the caller)
+            started = tell(recorder, start, self, args, kwargs, sys._getframe(1), recorder)  # noqa: SLF001 (the caller)
             if started is None:
                 return original(self, *args, **kwargs)
-            handle, copy = started
+            handle, copy, traced = started
             depth = len(recorder.collector.here.calls)
-            here = recorder.collector.here
+            here, around = recorder.collector.here, recorder.collector.here.traced
             here.calls.append(handle.state.origin)
+            here.traced = traced
             try:
-                return original(copy, *args, **kwargs)
+                output = original(copy, *args, **kwargs)
             except Exception as error:
-                tell(recorder, recorder.call_failed, handle, "call", error)
+                tell(recorder, recorder.custom_failed, handle, error)
                 raise
+            if here.traced is not None:
+                tell(recorder, recorder.primal_traced, output)
         except BaseException as error:
             stack.drop_own_frames(error)
             raise
+        else:
+            return output
         finally:
             del here.calls[depth:]
+            here.traced = around
             if not depth:
                 here.in_flight = None
 
@@ -224,26 +249,115 @@ def custom_vjp_hook(original: Callable[..., Any], current: Current) -> Callable[
 
 def _start_custom(
     custom: Any, args: tuple[Any, ...], kwargs: dict[str, Any], frame: Any, recorder: Recorder
-) -> tuple[CustomCall, Any] | None:
-    """The recorded call, and the copy of `custom` whose rules are watched."""
-    if not callable(custom.fun):
-        return None
+) -> tuple[CustomCall, Any, Any] | None:
+    """The recorded call, the copy of `custom` whose rules are watched, and what `here.traced` has to be."""
+    remat_rules = setting(custom, "remat_rules")  # JAX 0.12: defremat
+    if not callable(internals.primal_of(custom)) or any(map(is_wrapped, (custom.fwd, *(remat_rules or ())))):
+        return None  # since JAX 0.12 a custom_vjp function makes its custom_vjp3 of watched rules
     handle = recorder.start_custom(custom, args, kwargs, frame)
     if handle is None:
         return None
     # A rule that is missing stays missing: JAX's own message about it is best.
+    is_traced = internals.is_built_on_hijax(custom)
     copy = with_rules(
         custom,
-        fun=watch(custom.fun, PRIMAL, recorder, handle),
+        **({} if is_traced else {"fun": watch(custom.fun, PRIMAL, recorder, handle)}),
         fwd=None if custom.fwd is None else watch(custom.fwd, FWD, recorder, handle),
         bwd=None if custom.bwd is None else watch(custom.bwd, BWD, recorder, handle),
     )
-    remat_rules = setting(custom, "remat_rules")  # JAX 0.12: defremat
     if remat_rules:
         fwd, rem, bwd, *logs = remat_rules
         fwd, bwd = (watch(rule, phase, recorder, handle) for rule, phase in ((fwd, FWD), (bwd, BWD)))
         copy.remat_rules = (fwd, rem, bwd, *logs)
-    return handle, copy
+    return handle, copy, (handle, args) if is_traced else None
+
+
+def _start_primitive(
+    primitive: Any, args: tuple[Any, ...], _: dict[str, Any], frame: Any, recorder: Recorder
+) -> tuple[PrimitiveCall, Any, None] | None:
+    handle = recorder.start_primitive(primitive, args, frame)
+    return None if handle is None else (handle, primitive, None)
+
+
+def hi_linearization_hook(original: Callable[..., Any], current: Current) -> Callable[..., Any]:
+    """For the rule by which JAX differentiates hijax primitives: `vjp_fwd` is watched while it runs."""
+
+    @functools.wraps(original)
+    def linearize(is_vjp: bool, nonzeros: Any, *args: Any, _prim: Any, **params: Any) -> Any:  # noqa: FBT001 (JAX's)
+        recorder, watched = current(), None
+        try:
+            if recorder is not None and is_vjp:
+                watched = tell(recorder, _watch_fwd, recorder, _prim, args)
+            return original(is_vjp, nonzeros, *args, _prim=_prim, **params)
+        except BaseException as error:
+            stack.drop_own_frames(error)
+            raise
+        finally:
+            if watched is not None:
+                watched.pop("vjp_fwd", None)
+
+    return linearize
+
+
+def hi_transpose_hook(original: Callable[..., Any], current: Current) -> Callable[..., Any]:
+    """For the rule by which JAX runs the bwd rules of hijax primitives: that is watched while it runs."""
+
+    @functools.wraps(original)
+    def transpose(cotangents: Any, *args: Any, _prim: Any, **params: Any) -> Any:
+        recorder, watched = current(), None
+        try:
+            if recorder is not None:
+                watched = tell(recorder, _watch_bwd, recorder, _prim)
+            return original(cotangents, *args, _prim=_prim, **params)
+        except BaseException as error:
+            stack.drop_own_frames(error)
+            raise
+        finally:
+            if watched is not None:
+                watched.pop("vjp_bwd", None)
+                watched.pop("vjp_bwd_retval", None)
+
+    return transpose
+
+
+def _watch_fwd(recorder: Recorder, primitive: Any, args: tuple[Any, ...]) -> Any:
+    inner = internals.unmapped(primitive)
+    is_mapped = inner is not primitive
+    given = lambda: inner.in_avals if is_mapped else tree_util.tree_unflatten(inner.in_tree, args)  # noqa: E731 (one use)
+    call = recorder.call_of_primitive(inner, given)
+    if call is None:
+        return None
+    inner.__dict__["vjp_fwd"] = watch(inner.vjp_fwd, FWD, recorder, call, skipped=1)
+    return inner.__dict__
+
+
+def _watch_bwd(recorder: Recorder, primitive: Any) -> Any:
+    inner = internals.unmapped(primitive)
+    call = recorder.call_of_primitive(inner, lambda: inner.in_avals)
+    if call is None:
+        return None
+    if bwd_name(type(inner)) == "vjp_bwd_retval":
+        inner.__dict__["vjp_bwd_retval"] = watch(inner.vjp_bwd_retval, BWD, recorder, call)
+        return inner.__dict__
+    into_accumulators, collected = collecting(inner.vjp_bwd)
+    logs: list[Any] = []
+
+    def cotangents(*args: Any) -> Any:
+        try:
+            logs[:] = [into_accumulators(*args)]
+        except Exception:
+            tell(recorder, lambda: recorder.bwd_ran(call, args, collected()))
+            raise
+        return collected()
+
+    rule = watch(cotangents, BWD, recorder, call)
+
+    def vjp_bwd(*args: Any) -> Any:
+        rule(*args)
+        return logs[0]
+
+    inner.__dict__["vjp_bwd"] = vjp_bwd
+    return inner.__dict__
 
 
 def untraced_hook(original: Callable[..., Any], current: Current) -> Callable[..., Any]:
@@ -254,7 +368,7 @@ def untraced_hook(original: Callable[..., Any], current: Current) -> Callable[..
         recorder = current()
         try:
             if recorder is not None:
-                tell(recorder, _untraced, recorder, self)
+                tell(recorder, recorder.untraced, self)
             return original(self, *args, **kwargs)
         except BaseException as error:
             stack.drop_own_frames(error)
@@ -263,10 +377,21 @@ def untraced_hook(original: Callable[..., Any], current: Current) -> Callable[..
     return call
 
 
-def _untraced(recorder: Recorder, called: Any) -> None:
-    # Since JAX 0.12 a custom_vjp function makes a custom_vjp3 when it is called, of rules that are watched already.
-    if not is_wrapped(internals.of_custom_vjp3(called)):
-        recorder.untraced(called)
+def traced_primal_hook(original: Callable[..., Any], current: Current) -> Callable[..., Any]:
+    """For `CustomVJPTraced.__init__`: JAX has traced the primal function of the custom_vjp3 call that is running."""
+
+    @functools.wraps(original)
+    def init(self: Any, traced: Any, *args: Any, **kwargs: Any) -> None:
+        recorder = current()
+        try:
+            if recorder is not None:
+                tell(recorder, recorder.primal_traced, traced.out_avals)
+            original(self, traced, *args, **kwargs)
+        except BaseException as error:
+            stack.drop_own_frames(error)
+            raise
+
+    return init
 
 
 def vjp_hook(original: Callable[..., Any], current: Current) -> Callable[..., Any]:
@@ -382,8 +507,11 @@ def _pullback(
 _AGAIN = "what JAX has traced before"
 _PLACES = (
     ("calls of custom_vjp functions", "custom_vjp", custom_vjp_hook),
-    ("calls of custom_vjp functions made with JAX_CUSTOM_VJP3", "custom_vjp3", untraced_hook),
-    ("calls of hijax primitives", "hi_primitive", untraced_hook),
+    ("calls of custom_vjp functions made with JAX_CUSTOM_VJP3", "custom_vjp3", custom_vjp_hook),
+    ("what custom_vjp functions made with JAX_CUSTOM_VJP3 return", "traced_primal", traced_primal_hook),
+    ("calls of hijax primitives", "hi_primitive", hi_primitive_hook),
+    ("rules of hijax primitives", "hi_linearization", hi_linearization_hook),
+    ("rules of hijax primitives", "hi_transpose", hi_transpose_hook),
     ("calls of custom_jvp functions", "custom_jvp", untraced_hook),
     ("uses of jax.vjp, grad and the like", "vjp", vjp_hook),
     ("calls of pullbacks", "pullback", pullback_hook),

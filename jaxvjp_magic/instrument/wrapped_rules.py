@@ -16,7 +16,7 @@ from jaxvjp_magic.recording.collector import NOBODY
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jaxvjp_magic.recording.live_calls import CustomCall
+    from jaxvjp_magic.recording.live_calls import RuleCall
     from jaxvjp_magic.recording.recorder import Recorder
 
 PHASES = PRIMAL, FWD, BWD = ("primal", "fwd", "bwd")
@@ -33,14 +33,14 @@ def tell(recorder: Recorder, method: Callable[..., Any], *values: Any) -> Any:
         return None
 
 
-def watch(rule: Any, phase: str, recorder: Recorder, call: CustomCall) -> Any:
+def watch(rule: Any, phase: str, recorder: Recorder, call: RuleCall, *, skipped: int = 0) -> Any:
     """The same rule, which reports its arguments and result to the recorder.
 
     A partial stays a partial, since JAX reads no signature from one.
     """
     if not isinstance(rule, functools.partial):
-        return _WrappedRule(rule, phase, 0, recorder, call)
-    skipped = len(_partial_arguments(rule))
+        return _WrappedRule(rule, phase, skipped, recorder, call)
+    skipped += len(_partial_arguments(rule))
     inner: Any = rule
     while isinstance(inner, functools.partial):
         inner = inner.func
@@ -70,7 +70,7 @@ class _WrappedRule:
         "_skipped",
     )  # fmt: skip
 
-    def __init__(self, rule: Any, phase: str, skipped: int, recorder: Recorder, call: CustomCall) -> None:
+    def __init__(self, rule: Any, phase: str, skipped: int, recorder: Recorder, call: RuleCall) -> None:
         self.__wrapped__, self._phase, self._skipped, self._recorder, self._call = rule, phase, skipped, recorder, call
         # JAX asks for these several times in each call; finding a signature takes longer than all else here.
         described = call.facts.described.get(id(rule))

@@ -117,7 +117,7 @@ class Types:
         if isinstance(leaf, internals.CustomVJPPrimal):
             note = "" if leaf.perturbed else "not perturbed"
             leaf = leaf.value
-        if isinstance(leaf, internals.SymbolicZero):
+        if isinstance(leaf, (internals.SymbolicZero, internals.ad.Zero)):
             note, aval = "symbolic zero", leaf.aval
         elif isinstance(leaf, PYTHON_NUMBERS):
             number = next(number for number in PYTHON_NUMBERS if isinstance(leaf, number))  # JAX has its own subclasses

@@ -10,6 +10,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from jaxvjp_magic.introspect import unwrap
+from jaxvjp_magic.introspect.hijax_primitives import bwd_name
 from jaxvjp_magic.introspect.stack import is_user_code
 from jaxvjp_magic.introspect.static_attributes import attribute, code_of, name_of
 from jaxvjp_magic.jax_compat import internals
@@ -76,8 +77,8 @@ def next_inside(function: Any) -> Any:
     """The function inside one wrapper, None where there is none or it cannot be reached."""
     if isinstance(function, (functools.partial, internals.PartialInside)):
         return function.func
-    if isinstance(function, internals.CustomVjp):
-        return function.fun
+    if isinstance(function, internals.CUSTOM_VJPS):
+        return internals.primal_of(function)
     if type(function) is types.MethodType:
         return function.__func__
     if type(function) is types.FunctionType:
@@ -134,6 +135,7 @@ class Functions:
         self._signatures: weakref.WeakKeyDictionary[Any, inspect.Signature] = weakref.WeakKeyDictionary()
         self._rules: dict[CustomRule, CustomRule] = {}
         self._custom: weakref.WeakKeyDictionary[Any, Custom] = weakref.WeakKeyDictionary()
+        self._primitives: weakref.WeakKeyDictionary[type, Custom] = weakref.WeakKeyDictionary()
 
     def of(self, function: Any) -> Function:
         """The facts about any callable."""
@@ -189,17 +191,24 @@ class Functions:
             facts = self._custom[custom] = Custom(self, custom)
         return facts
 
+    def primitive(self, primitive_type: type) -> Custom:
+        """The facts about a class of hijax primitives, its rules as those of a custom_vjp function."""
+        facts = self._primitives.get(primitive_type)
+        if facts is None:
+            facts = self._primitives[primitive_type] = Custom.of_primitive(self, primitive_type)
+        return facts
+
     def rule(self, custom: Any, user_function: Any) -> CustomRule:
         """The rules of a custom_vjp object as a fact; equal rules give the identical `CustomRule`."""
         function = self.of(user_function)
-        is_gradient = user_function is not unwrap.unwrapped(custom.fun)  # made by custom_gradient
+        is_gradient = user_function is not unwrap.unwrapped(internals.primal_of(custom))  # made by custom_gradient
         bwd_has_other_signature = setting(custom, "with_accums") or setting(custom, "with_logs")
         rule = CustomRule(
             self._rule(custom.fwd, function if is_gradient else None, function.name),
             self._rule(custom.bwd, function if is_gradient else None, f"the gradient function of {function.name}"),
-            tuple(custom.nondiff_argnums),
-            bool(custom.symbolic_zeros),
-            parameters(custom.fun),
+            internals.static_argnums_of(custom),
+            internals.has_symbolic_zeros(custom),
+            parameters(internals.primal_of(custom)),
             parameters(custom.fwd),
             None if bwd_has_other_signature else parameters(custom.bwd),
         )
@@ -223,25 +232,46 @@ class Custom:
 
     def __init__(self, functions: Functions, custom: Any) -> None:
         """Read everything that a call needs to know, once."""
-        rules = (custom.fun, custom.fwd, custom.bwd)
-        user_function = unwrap.user_function(custom.fun).function
+        rules = (internals.primal_of(custom), custom.fwd, custom.bwd)
+        user_function = unwrap.user_function(internals.primal_of(custom)).function
         self.function, self.rule = functions.of(user_function), functions.rule(custom, user_function)
         self.names = argument_names(user_function)
         self.has_closures = any(attribute(below_wrappers(rule), "__closure__") for rule in rules)
         self.described = {id(rule): functions.described(rule) for rule in map(_below_partials, rules)}
-        self.static = frozenset(custom.nondiff_argnums)
-        self.arity = _arity(custom.fun)
+        self.static = frozenset(internals.static_argnums_of(custom))
+        self.arity = _arity(internals.primal_of(custom))
         self.snapshots: dict[str, Any] = {}  # of the names in the rules, by phase
         self._rules = tuple(map(_weak, rules))
-        self._settings = custom.nondiff_argnums, custom.symbolic_zeros
+        self._settings = internals.static_argnums_of(custom), internals.has_symbolic_zeros(custom)
+
+    @classmethod
+    def of_primitive(cls, functions: Functions, primitive_type: Any) -> Custom:
+        """The same about a class of hijax primitives."""
+        facts = object.__new__(cls)
+        code = code_of(primitive_type.expand)
+        facts.names = argument_names(primitive_type.expand)[1:]
+        facts.function = Function(primitive_type.__name__, code, facts.names)
+        fwd, bwd = (getattr(primitive_type, name) for name in ("vjp_fwd", bwd_name(primitive_type)))
+        facts.rule = CustomRule(functions.of(fwd), functions.of(bwd))
+        facts.has_closures, facts.static, facts.arity = False, frozenset(), -1
+        facts.described, facts.snapshots = _Undescribed(), {}
+        return facts
 
     def are_of(self, custom: Any) -> bool:
         """Whether these facts still hold for the object: `defvjp` may have been called again."""
         fun, fwd, bwd = self._rules
         return (
-            fun() is custom.fun and fwd() is custom.fwd and bwd() is custom.bwd
-            and self._settings == (custom.nondiff_argnums, custom.symbolic_zeros)
+            fun() is internals.primal_of(custom) and fwd() is custom.fwd and bwd() is custom.bwd
+            and self._settings == (internals.static_argnums_of(custom), internals.has_symbolic_zeros(custom))
         )  # fmt: skip
+
+
+class _Undescribed(dict[int, dict[str, Any]]):
+    """What JAX reads of the methods of a hijax primitive: nothing, for it calls them as they are."""
+
+    def get(self, *_: Any) -> dict[str, Any]:
+        """The same for each."""
+        return {}
 
 
 def _below_partials(rule: Any) -> Any:

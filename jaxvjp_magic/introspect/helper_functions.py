@@ -26,20 +26,20 @@ if TYPE_CHECKING:
 
 def overwritten(rule: Any, custom: Any) -> Iterator[tuple[Lookup, tuple[str, ...], Any]]:
     """The overwritten helpers that a rule calls, itself or through the custom_vjp function: lookup, chain, original."""
-    function = below_wrappers(custom.fun)
+    function = below_wrappers(internals.primal_of(custom))
     lookups = list(name_lookup.lookups(rule))
     if type(function) is types.FunctionType and any(lookup.value is custom for lookup in lookups):
         lookups += name_lookup.lookups(function, helper=function.__name__)
     for lookup in lookups:
         chain, original = _original(lookup.value, lookup.name, rule.__globals__)
-        if original is not None and original is not custom and original is not custom.fun:
+        if original is not None and original is not custom and original is not internals.primal_of(custom):
             yield lookup, chain, original
 
 
 def _original(value: Any, name: str, scope: dict[str, Any]) -> tuple[tuple[str, ...], Any]:
     """The function of this name and file that a value was made from, and the steps; None where there is none."""
     for steps, function in name_lookup.made_from(value):
-        is_of_the_file = isinstance(function, internals.CustomVjp) or attribute(function, "__globals__") is scope
+        is_of_the_file = isinstance(function, internals.CUSTOM_VJPS) or attribute(function, "__globals__") is scope
         if steps and is_of_the_file and name_of(function) == name:
             return steps, function
     return (), None
@@ -47,13 +47,15 @@ def _original(value: Any, name: str, scope: dict[str, Any]) -> tuple[tuple[str, 
 
 def may_be_tried(custom: Any) -> bool:
     """Whether the function and its rules are plain functions, which can be copied."""
-    return all(type(function) is types.FunctionType for function in (custom.fun, custom.fwd, custom.bwd))
+    return all(
+        type(function) is types.FunctionType for function in (internals.primal_of(custom), custom.fwd, custom.bwd)
+    )
 
 
 def fits_with(custom: Any, arguments: tuple[Any, ...], name: str, original: Any) -> bool:
     """Whether function and rules would agree on these shapes, if `name` meant `original`. Changes nothing."""
-    fun, fwd, bwd = _with((custom.fun, custom.fwd, custom.bwd), custom, name, original)
-    static = set(custom.nondiff_argnums)
+    fun, fwd, bwd = _with((internals.primal_of(custom), custom.fwd, custom.bwd), custom, name, original)
+    static = set(internals.static_argnums_of(custom))
 
     def function_and_rules(*args: Any) -> Any:
         output, residuals = fwd(*args)
@@ -81,7 +83,7 @@ def _with(functions: tuple[Any, ...], custom: Any, name: str, original: Any) -> 
         return with_variables(function, copied_scope, cells)
 
     def copied(value: Any) -> Any:
-        return copy_of(custom.fun if value is custom else value)
+        return copy_of(internals.primal_of(custom) if value is custom else value)
 
     copied_scope.update({key: copied(value) for key, value in scope.items()})
     copied_scope[name] = copied(original)

@@ -228,5 +228,5 @@ def overwritten(rule: Any, custom: Any, owner: Any = None) -> Iterator[tuple[Loo
         chain = chain_to(value, custom)
         if chain:
             yield lookup, chain
-        elif chain is None and lookup.name in own_names and value is not custom.fun:
+        elif chain is None and lookup.name in own_names and value is not internals.primal_of(custom):
             yield lookup, ()

@@ -55,8 +55,8 @@ def _meanings(names: dict[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
             continue
         if not callable(value):
             not_callable[name] = "an array" if attribute(value, "dtype") is not None else f"of type {describe(value)}"
-        elif not isinstance(value, internals.CustomVjp):
-            inner = callables.below_wrappers(value, until=internals.CustomVjp)
-            if isinstance(inner, internals.CustomVjp):
+        elif not isinstance(value, internals.CUSTOM_VJPS):
+            inner = callables.below_wrappers(value, until=internals.CUSTOM_VJPS)
+            if isinstance(inner, internals.CUSTOM_VJPS):
                 transformed[name] = unwrap.transformation_name(value) or describe(value)
     return not_callable, transformed

@@ -12,7 +12,7 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jaxvjp_magic.introspect.static_attributes import code_of
-from jaxvjp_magic.jax_compat.internals import API, BOUNDARY, SOURCES, CustomVjp, PjitFunction
+from jaxvjp_magic.jax_compat.internals import API, BOUNDARY, CUSTOM_VJPS, SOURCES, PjitFunction, primal_of
 
 if TYPE_CHECKING:
     import types
@@ -58,7 +58,7 @@ def user_function(fun: Any) -> UserFunction:
     function, positions, *others = map(_contents, selected(fun.__closure__))
     code = code_of(function)
     if (code is None or code.co_filename.startswith(SOURCES)) and (
-        not isinstance(function, CustomVjp) or _is_custom_gradient(function.fun)
+        not isinstance(function, CUSTOM_VJPS) or _is_custom_gradient(primal_of(function))
     ):
         function = user_function(function).function
     return UserFunction(function, tuple(positions), others)
@@ -70,9 +70,10 @@ def _inside_object(fun: Any) -> UserFunction:
             if transformation.__name__ == "_argnums_partial":
                 return UserFunction(user_function(fun.f).function, tuple(settings[0]), settings[1])
         return user_function(fun.f)
-    if isinstance(fun, CustomVjp):
-        inner = user_function(fun.fun).function
-        return UserFunction(fun if inner is fun.fun else inner)
+    if isinstance(fun, CUSTOM_VJPS):
+        primal = primal_of(fun)
+        inner = user_function(primal).function
+        return UserFunction(fun if inner is primal else inner)
     return UserFunction(fun)
 
 

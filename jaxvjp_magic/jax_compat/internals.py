@@ -64,6 +64,10 @@ ad, batching, pe = map(_module, ("interpreters.ad", "interpreters.batching", "in
 SOURCES = os.path.dirname(jax.__file__)
 API, BOUNDARY = (getattr(module, "__file__", "") for module in (api, traceback_util))  # what calls, and what wraps it
 CustomVjp: Any = jax.custom_vjp
+CustomVjp3: Any = getattr(
+    hijax, "custom_vjp3", _NoSuchType
+)  # what jax.custom_vjp makes with JAX_CUSTOM_VJP3 (0.10, 0.11)
+CUSTOM_VJPS = CustomVjp, CustomVjp3
 CustomVJPPrimal: Any = getattr(derivatives, "CustomVJPPrimal", _NoSuchType)
 ArrayImpl: Any = getattr(array, "ArrayImpl", _NoSuchType)
 Tracer: Any = jax.core.Tracer
@@ -72,14 +76,55 @@ SymbolicZero = jax.custom_derivatives.SymbolicZero
 PjitFunction = type(jax.jit(lambda: None))
 WRAPPERS = PjitFunction, jax.custom_jvp, jax.custom_batching.custom_vmap  # objects that keep `__wrapped__`
 PartialInside: Any = type(jax.tree_util.Partial(functools.partial(print)).func)  # has func, args, keywords, too
-HiPrimitive: Any = getattr(hijax, "VJPHiPrimitive", _NoSuchType)
+HiPrimitive: Any = getattr(hijax, "VJPHiPrimitive", getattr(hijax, "HiPrim", _NoSuchType))  # as JAX 0.12 calls it
 NotNeeded: Any = getattr(api, "NotNeeded", _NoSuchType)
 REF_MARKS = tuple(getattr(api, name) for name in ("GradValue", "GradRef", "DontWant") if hasattr(api, name))
 
 
-def of_custom_vjp3(called: Any) -> Any:
-    """The primal function of a custom_vjp3; None for anything else."""
-    return called.f if hasattr(hijax, "custom_vjp3") and type(called) is hijax.custom_vjp3 else None
+def primal_of(custom: Any) -> Any:
+    """The primal function of a custom_vjp function, or of another function with a rule of its own."""
+    return custom.f if type(custom) is CustomVjp3 else custom.fun
+
+
+def static_argnums_of(custom: Any) -> tuple[int, ...]:
+    """The `nondiff_argnums` of a custom_vjp function."""
+    return tuple(sorted(custom.static_argnums)) if type(custom) is CustomVjp3 else custom.nondiff_argnums
+
+
+def has_symbolic_zeros(custom: Any) -> bool:
+    """Whether the rules of a custom_vjp function were registered with `symbolic_zeros`."""
+    return bool(custom.symz if type(custom) is CustomVjp3 else custom.symbolic_zeros)
+
+
+def is_built_on_hijax(custom: Any) -> bool:
+    """Whether JAX calls this custom_vjp function by way of `custom_vjp3`, which traces the primal function with jit."""
+    if type(custom) is CustomVjp3:
+        return True
+    if CustomVjp3 is _NoSuchType or jax.__version_info__ < (0, 12):
+        return False
+    return bool(config.custom_vjp3.value or custom.__dict__.get("generic_batching"))
+
+
+def has_hijax_rules() -> bool:
+    """Whether hijax primitives have the rules of JAX 0.10 and later, which are told what is differentiated."""
+    return HiPrimitive is not _NoSuchType and "nzs_in" in HiPrimitive.vjp_fwd.__code__.co_varnames
+
+
+def overrides(primitive_type: type, method: str) -> bool:
+    """Whether a class of hijax primitives has a method of its own."""
+    return getattr(primitive_type, method) is not getattr(HiPrimitive, method)
+
+
+def unmapped(primitive: Any) -> Any:
+    """The hijax primitive below those that vmap makes of it, whose rules call its rules."""
+    while type(primitive).__name__ == "VmapOf" and is_of_jax(type(primitive)):
+        primitive = primitive.prim
+    return primitive
+
+
+def is_of_jax(cls: type) -> bool:
+    """Whether a class is one of JAX's own."""
+    return cls.__module__.partition(".")[0] == "jax"
 
 
 def watch_bound(bound: Any, watch: Callable[..., Any]) -> None:

@@ -26,3 +26,23 @@ class PatchPoint:
         """Put JAX's function back, unless the program has replaced it, too."""
         if self._hook is not None and getattr(self._owner, self._name) is self._hook:
             setattr(self._owner, self._name, self.original)
+
+
+class PatchItem(PatchPoint):
+    """A function in one of JAX's dictionaries, of the rules of primitives for instance."""
+
+    def __init__(self, owner: dict[Any, Callable[..., Any]], key: Any) -> None:
+        """The function `owner[key]`."""
+        self._rules, self._key = owner, key
+        self.original = owner[key]
+        self._hook = None
+
+    def put(self, function: Callable[..., Any]) -> None:
+        """Replace the function."""
+        self._hook = function
+        self._rules[self._key] = function
+
+    def restore(self) -> None:
+        """Put JAX's function back, unless the program has replaced it, too."""
+        if self._hook is not None and self._rules.get(self._key) is self._hook:
+            self._rules[self._key] = self.original

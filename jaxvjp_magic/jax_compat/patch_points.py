@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 
 from jaxvjp_magic.jax_compat import internals
-from jaxvjp_magic.jax_compat.patch import PatchPoint
+from jaxvjp_magic.jax_compat.patch import PatchItem, PatchPoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,11 +41,29 @@ def custom_vjp3() -> PatchPoint | None:
     return PatchPoint(internals.hijax.custom_vjp3, "__call__") if hasattr(internals.hijax, "custom_vjp3") else None
 
 
+def traced_primal() -> PatchPoint | None:
+    """`(primitive, traced, ...)`: a custom_vjp3 function has traced its primal function; None before JAX 0.10."""
+    name = "CustomVJPTraced"
+    return PatchPoint(getattr(internals.hijax, name), "__init__") if hasattr(internals.hijax, name) else None
+
+
 def hi_primitive() -> PatchPoint | None:
     """`(primitive, *args)`: every call of every hijax primitive that has a rule; None where there are none."""
-    return (
-        PatchPoint(internals.hijax.VJPHiPrimitive, "__call__") if hasattr(internals.hijax, "VJPHiPrimitive") else None
-    )
+    return PatchPoint(internals.HiPrimitive, "__call__") if hasattr(internals.HiPrimitive, "vjp_fwd") else None
+
+
+def hi_linearization() -> PatchPoint | None:
+    """`(is_vjp, nonzeros, *args, _prim)`: the fwd rule of a hijax primitive is asked for; None before JAX 0.10."""
+    if not internals.has_hijax_rules():
+        return None
+    return PatchItem(internals.ad.primitive_linearizations, internals.hijax.call_hi_primitive_p)
+
+
+def hi_transpose() -> PatchPoint | None:
+    """`(cotangents, *residuals_and_accumulators, _prim, ...)`: its bwd rule is asked for."""
+    if not internals.has_hijax_rules():
+        return None
+    return PatchItem(internals.ad.fancy_transposes, internals.hijax.call_hi_primitive_linearized_p)
 
 
 def vjp() -> PatchPoint:

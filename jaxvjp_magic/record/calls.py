@@ -64,6 +64,12 @@ class Raised:
     place: Place | None = None
     in_program: bool = True
 
+    @property
+    def is_about_the_signature(self) -> bool:
+        """Whether the arguments of a call do not fit the function's signature: JAX's words, or those of `inspect`."""
+        by_inspect = self.message.startswith(("missing a required ", "too many positional ", "got an unexpected "))
+        return "could not be resolved" in self.message or (by_inspect and not self.in_program)
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Primal:
@@ -137,7 +143,7 @@ Event = Primal | Forward | Fwd | Bwd | Dropped | Unused | Pullback | Failed
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class CustomRule:
-    """The rules of a custom_vjp function, and how they were registered.
+    """The rules of a custom_vjp function or a hijax primitive, and how they were registered.
 
     The parameters are those of the function and of its rules; None if they are
     not known, as for a wrapper.

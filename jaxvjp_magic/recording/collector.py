@@ -282,6 +282,7 @@ class _Local(threading.local):
         self.calls: list[Origin] = []
         self.paused = 0
         self.in_flight: BaseException | None = None
+        self.traced: tuple[Any, tuple[Any, ...]] | None = None  # a custom_vjp3 call whose primal is about to be traced
 
 
 NOBODY = _Local()  # for a call that is not recorded

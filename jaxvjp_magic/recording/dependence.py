@@ -50,7 +50,7 @@ class Dependence:
         """Keep the types of a call's arguments, for when bwd has run."""
         origin = handle.state.origin
         if origin not in self._specs:
-            self._specs[origin] = avals.specs(args, set(custom.nondiff_argnums))
+            self._specs[origin] = avals.specs(args, set(internals.static_argnums_of(custom)))
 
     def shared_outputs(self, custom: Any, args: tuple[Any, ...], output: Any) -> tuple[str, ...]:
         """Outputs that depend on an argument, yet are the same for all examples of a vmap, while others are not."""
@@ -60,14 +60,14 @@ class Dependence:
         shared = internals.shared_by_the_batch(leaf for _, leaf in with_paths)
         if not any(shared) or all(shared):
             return ()
-        specs = avals.specs(args, set(custom.nondiff_argnums))
+        specs = avals.specs(args, set(internals.static_argnums_of(custom)))
 
         def dependent() -> list[int]:
             candidates = (i for i, is_shared in enumerate(shared) if is_shared)
-            return [i for i in candidates if any(self._used(custom.fun, specs, outputs=[i]))]
+            return [i for i in candidates if any(self._used(internals.primal_of(custom), specs, outputs=[i]))]
 
-        function = self._functions.of(custom.fun)
-        depends = self._reruns.run("output", function, [(custom.fun, specs)], dependent)
+        function = self._functions.of(internals.primal_of(custom))
+        depends = self._reruns.run("output", function, [(internals.primal_of(custom), specs)], dependent)
         return tuple(tree_util.keystr(with_paths[i][0]) for i in depends or ())
 
     def dropped(self, handle: Handle, custom: Any, result: Tree) -> None:
@@ -80,12 +80,17 @@ class Dependence:
         paths = [path for path in fact.differentiated if any(_is_at_or_below(path, none) for none in none_paths)]
         if not paths or primals is None or specs is None:
             return
-        static, indices = set(custom.nondiff_argnums), {leaf.path: i for i, leaf in enumerate(primals.leaves)}
+        static, indices = (
+            set(internals.static_argnums_of(custom)),
+            {leaf.path: i for i, leaf in enumerate(primals.leaves)},
+        )
 
         def with_gradient() -> list[str]:
-            return [path for path in paths if self._has_gradient(custom.fun, specs, static, indices[path])]
+            return [
+                path for path in paths if self._has_gradient(internals.primal_of(custom), specs, static, indices[path])
+            ]
 
-        needed = self._reruns.run("output", fact.function, [(custom.fun, specs)], with_gradient)
+        needed = self._reruns.run("output", fact.function, [(internals.primal_of(custom), specs)], with_gradient)
         if needed:
             handle.add(Dropped(tuple(needed)))
 
@@ -94,7 +99,7 @@ class Dependence:
         if handle.state.origin in self._seen:
             return
         self._seen.add(handle.state.origin)
-        at = len(custom.nondiff_argnums)
+        at = len(internals.static_argnums_of(custom))
         residuals = self._collector.types.tree(args[at])
         saves_nothing = not [leaf_type for _, leaf_type in residuals.leaves if leaf_type.shape]
         if saves_nothing or not (_is_users(custom.fwd) and _is_users(custom.bwd)):

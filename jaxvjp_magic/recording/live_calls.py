@@ -5,6 +5,8 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from jaxvjp_magic.introspect.hijax_primitives import as_custom_vjp
+from jaxvjp_magic.jax_compat import internals
 from jaxvjp_magic.recording.collector import Handle
 
 if TYPE_CHECKING:
@@ -13,10 +15,27 @@ if TYPE_CHECKING:
     from jaxvjp_magic.recording.collector import Collector, State
 
 
-class CustomCall(Handle):
+class RuleCall(Handle):
+    """One call of something with a rule: `custom` has its function and rules, `key` is equal for the same ones."""
+
+    __slots__ = ("facts",)
+    facts: Custom
+
+    @property
+    def custom(self) -> Any:
+        """The custom_vjp object, or one that does the same."""
+        raise NotImplementedError
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """Which function and rules these are."""
+        raise NotImplementedError
+
+
+class CustomCall(RuleCall):
     """One call of a custom_vjp function."""
 
-    __slots__ = ("_parts", "_reference", "_type", "facts")
+    __slots__ = ("_parts", "_reference", "_type")
 
     def __init__(self, collector: Collector, state: State, custom: Any, facts: Custom) -> None:
         """A call of `custom`, of which `facts` are known."""
@@ -34,6 +53,34 @@ class CustomCall(Handle):
             custom = object.__new__(self._type)
             custom.__dict__.update(self._parts)
         return custom
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """Which function and rules these are."""
+        custom = self.custom
+        return id(internals.primal_of(custom)), id(custom.fwd), id(custom.bwd)
+
+
+class PrimitiveCall(RuleCall):
+    """One call of a hijax primitive."""
+
+    __slots__ = ("_primitive",)
+
+    def __init__(self, collector: Collector, state: State, primitive: Any, facts: Custom) -> None:
+        """A call of `primitive`, of which `facts` are known."""
+        self.collector, self.state, self.facts = collector, state, facts
+        self._primitive = weakref.ref(primitive)
+
+    @property
+    def custom(self) -> Any:
+        """Its rules as those of a custom_vjp function; its rules run, so it is alive."""
+        return as_custom_vjp(self._primitive())
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """As `CustomCall.key`: equal primitives do the same."""
+        primitive = self._primitive()
+        return type(primitive), hash(primitive)
 
 
 class VjpCall(Handle):
@@ -72,12 +119,12 @@ def forget(pending: Any) -> None:
         del pending.pullbacks[key]
 
 
-def output_key(call: CustomCall, args: tuple[Any, ...]) -> Any:
+def output_key(call: RuleCall, args: tuple[Any, ...]) -> Any:
     """What the types of the output depend on: those of the arguments, and which are in nondiff_argnums."""
     return call.state.origin.fact.primals, nondiff_ids(call, args)
 
 
-def nondiff_ids(call: CustomCall, args: tuple[Any, ...]) -> tuple[int, ...]:
+def nondiff_ids(call: RuleCall, args: tuple[Any, ...]) -> tuple[int, ...]:
     """The ids of the arguments in nondiff_argnums."""
     return tuple([id(args[i]) for i in call.facts.static if i < len(args)])
 

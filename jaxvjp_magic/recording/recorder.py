@@ -7,6 +7,7 @@ becomes a note in the report, and goes no further.
 from __future__ import annotations
 
 import itertools
+import traceback
 import types
 import weakref
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from jax import tree_util
 
 from jaxvjp_magic.introspect import purity, stack, unwrap
 from jaxvjp_magic.introspect.avals import describe, shapes_of
-from jaxvjp_magic.introspect.callables import Functions, argument_names, filled, resolved, setting
+from jaxvjp_magic.introspect.callables import Functions, argument_names, below_wrappers, filled, resolved, setting
 from jaxvjp_magic.introspect.purity import judging  # noqa: F401 (loaded when a check begins, not amid the program)
 from jaxvjp_magic.introspect.static_attributes import code_of, name_of
 from jaxvjp_magic.jax_compat import internals
@@ -24,7 +25,17 @@ from jaxvjp_magic.record.calls import Bwd, CallFact, Forward, Function, Fwd, Pri
 from jaxvjp_magic.record.facts import ValueFact
 from jaxvjp_magic.record.record import NotChecked
 from jaxvjp_magic.recording.dependence import Dependence
-from jaxvjp_magic.recording.live_calls import CustomCall, Pending, VjpCall, forget, nondiff_ids, output_key, same_types
+from jaxvjp_magic.recording.live_calls import (
+    CustomCall,
+    Pending,
+    PrimitiveCall,
+    RuleCall,
+    VjpCall,
+    forget,
+    nondiff_ids,
+    output_key,
+    same_types,
+)
 from jaxvjp_magic.recording.rule_names import RuleNames
 from jaxvjp_magic.retracing.rerun import Reruns
 from jaxvjp_magic.retracing.retrace import Retracing, Shared, aside
@@ -34,8 +45,9 @@ from jaxvjp_magic.verify.samples import Samples
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from jaxvjp_magic.introspect.callables import Custom
     from jaxvjp_magic.record.trees import Tree
-    from jaxvjp_magic.recording.collector import Collector, Handle
+    from jaxvjp_magic.recording.collector import Collector, Handle, Origin
 
 PAIR = 2
 MANY = 256  # pullbacks, before dead ones are searched for
@@ -60,6 +72,7 @@ class Recorder:
         self.names = RuleNames(collector, self.functions, self.reruns, self.dependence)
         self._shared = Shared()
         self._pullbacks: dict[int, Pending] = {}
+        self._primitives: dict[int, tuple[Callable[[], Any], PrimitiveCall]] = {}
         self._many = MANY
         self.rule_ran = {"primal": self.primal_ran, "fwd": self.fwd_ran, "bwd": self.bwd_ran}
         self._outputs: weakref.WeakKeyDictionary[Any, dict[Any, Tree]] = weakref.WeakKeyDictionary()
@@ -67,6 +80,7 @@ class Recorder:
     def let_go(self) -> None:
         """Release the program's objects: an exception may keep this recorder, which is in the hooks' frames."""
         self._pullbacks.clear()
+        self._primitives.clear()
         self._shared.close()
         if self.samples is not None:
             self.samples.take()
@@ -87,7 +101,7 @@ class Recorder:
         try:
             facts = self.functions.custom(custom)
             if kwargs or len(args) != facts.arity:
-                args = _by_position(custom.fun, args, kwargs)
+                args = _by_position(internals.primal_of(custom), args, kwargs)
             if facts.has_closures:
                 self.names.at_call(custom, facts)
             dynamic, names = args, facts.names
@@ -101,33 +115,69 @@ class Recorder:
                 names = tuple(name for i, name in enumerate(names) if i not in facts.static)
                 nondiff = tuple([(name, _nondiff_text(self.collector, value)) for name, value in static])
                 arrays = tuple([name for name, value in static if _has_array(value)])
-            known_by, leaves, avals = self.collector.types.known_by(dynamic, names)
-            user_frame = stack.user_frame(frame)
-            try:
-                differentiated = internals.are_differentiated(leaves)
-            except Exception as error:  # noqa: BLE001 (the call is recorded without it)
-                differentiated = self._unseen("what is differentiated", error, (False,) * len(leaves))
-            try:
-                vmap = internals.mapped_sizes(leaves)
-            except Exception as error:  # noqa: BLE001 (as above)
-                vmap = self._unseen("the axes of vmap", error, ())
-            code, offset = (user_frame.f_code, user_frame.f_lasti) if user_frame else (None, 0)
-            step = id(facts.rule), facts.function, known_by, id(code), offset, nondiff, arrays, differentiated, vmap
-            origin = self.collector.begun(step)
-            if origin is None:
-                primals = self.collector.types.tree(dynamic, names)
-                paths = tuple(leaf.path for leaf in itertools.compress(primals.leaves, differentiated))
-                fact = CallFact(
-                    *("custom_vjp", facts.function, primals, stack.place_of(user_frame), facts.rule),
-                    *(nondiff, arrays, paths, vmap),
-                )
-                origin = self.collector.begin(fact, step, (code, avals))
+            origin = self._begin("custom_vjp", facts, (dynamic, names), (nondiff, arrays), frame)
             return CustomCall(self.collector, origin.root, custom, facts)
         except Exception as error:  # noqa: BLE001 (as in `Collector.noting`)
             self._could_not("record a call of {}", custom, error)
         return None
 
-    def primal_ran(self, call: CustomCall, args: tuple[Any, ...], output: Any) -> None:
+    def start_primitive(self, primitive: Any, args: tuple[Any, ...], frame: Any) -> PrimitiveCall | None:
+        """A hijax primitive is called; None for JAX's own."""
+        try:
+            if internals.is_of_jax(type(primitive)):
+                return None
+            facts = self.functions.primitive(type(primitive))
+            names = (*facts.names[: len(args)], *(f"[{i}]" for i in range(len(facts.names), len(args))))
+            origin = self._begin("hijax", facts, (args, names), ((), ()), frame)
+            call = PrimitiveCall(self.collector, origin.root, primitive, facts)
+            before = self._primitives.get(id(primitive))
+            if before is None or before[1].state.origin not in self.collector.here.calls:  # else its fwd rule calls it
+                self._primitives[id(primitive)] = weakref.ref(primitive, self._forget_primitive), call
+            call.add(Primal(self.collector.types.tree(primitive.out_aval)))
+        except Exception as error:  # noqa: BLE001 (as in `Collector.noting`)
+            self._could_not("record a call of {}", type(primitive), error)
+            return None
+        return call
+
+    def _forget_primitive(self, reference: Any) -> None:
+        for key, (known, _) in list(self._primitives.items()):
+            if known is reference:
+                del self._primitives[key]
+
+    def call_of_primitive(self, primitive: Any, args: Callable[[], tuple[Any, ...]]) -> PrimitiveCall | None:
+        """The newest call of a hijax primitive; it begins now if JAX traced the call before the check."""
+        reference, call = self._primitives.get(id(primitive), (lambda: None, None))
+        if call is not None and reference() is primitive:
+            return call
+        return self.start_primitive(primitive, args(), stack.caller(1))
+
+    def _begin(
+        self, kind: str, facts: Custom, primals: tuple[tuple[Any, ...], tuple[str, ...]],
+        static: tuple[tuple[tuple[str, str], ...], tuple[str, ...]], frame: Any,
+    ) -> Origin:  # fmt: skip
+        """Where a call begins, of which the primals and their names are known, and what is in nondiff_argnums."""
+        known_by, leaves, avals = self.collector.types.known_by(*primals)
+        user_frame = stack.user_frame(frame)
+        try:
+            differentiated = internals.are_differentiated(leaves)
+        except Exception as error:  # noqa: BLE001 (the call is recorded without it)
+            differentiated = self._unseen("what is differentiated", error, (False,) * len(leaves))
+        try:
+            vmap = internals.mapped_sizes(leaves)
+        except Exception as error:  # noqa: BLE001 (as above)
+            vmap = self._unseen("the axes of vmap", error, ())
+        code, offset = (user_frame.f_code, user_frame.f_lasti) if user_frame else (None, 0)
+        step = id(facts.rule), facts.function, known_by, id(code), offset, static, differentiated, vmap
+        origin = self.collector.begun(step)
+        if origin is None:
+            tree = self.collector.types.tree(*primals)
+            paths = tuple(leaf.path for leaf in itertools.compress(tree.leaves, differentiated))
+            place = stack.place_of(user_frame)
+            fact = CallFact(kind, facts.function, tree, place, facts.rule, *static, paths, vmap)
+            origin = self.collector.begin(fact, step, (code, avals))
+        return origin
+
+    def primal_ran(self, call: RuleCall, args: tuple[Any, ...], output: Any) -> None:
         """The primal function returned `output`."""
         try:
             known_by, _, avals = self.collector.types.known_by((output,))
@@ -136,13 +186,15 @@ class Recorder:
                 tree = self.collector.types.tree(output)
                 self._outputs_of(call.custom)[output_key(call, args)] = tree
                 call.add(Primal(tree), step, avals)
-            self.names.at_rule(call, call.custom.fun, "primal")
+            self.names.at_rule(call, internals.primal_of(call.custom), "primal")
         except Exception as error:  # noqa: BLE001 (as in `Collector.noting`)
             self._could_not("record what {} returned", call.custom, error)
 
-    def fwd_ran(self, call: CustomCall, args: tuple[Any, ...], pair: Any) -> None:
+    def fwd_ran(self, call: RuleCall, args: tuple[Any, ...], pair: Any) -> None:
         """The fwd rule returned `pair`."""
         try:
+            if isinstance(call, PrimitiveCall) and isinstance(pair, tuple):
+                pair = pair[:PAIR]  # without what it says of zeros
             if not isinstance(pair, (tuple, list)) or len(pair) != PAIR:
                 call.add(Fwd(None, None, self.collector.types.tree(pair).structure.described))
             else:
@@ -156,7 +208,7 @@ class Recorder:
         except Exception as error:  # noqa: BLE001 (as in `Collector.noting`)
             self._could_not("record what the fwd rule of {} returned", call.custom, error)
 
-    def _fwd_returned(self, call: CustomCall, args: tuple[Any, ...], pair: Any) -> None:
+    def _fwd_returned(self, call: RuleCall, args: tuple[Any, ...], pair: Any) -> None:
         output, residuals = self.collector.types.tree(pair[0]), self.collector.types.tree(pair[1])
         custom, args = call.custom, tuple(map(_without_marks, args))
         call.add(Fwd(output, residuals, shared=self.dependence.shared_outputs(custom, args, pair[0])))
@@ -165,15 +217,14 @@ class Recorder:
             call.add(Primal(expected))
         self.dependence.keep_types(call, custom, args)
         if self.samples is not None:
-            fact, rules = call.state.origin.fact, (custom.fun, custom.fwd, custom.bwd)
-            key = *map(id, rules), *output_key(call, args)
+            fact, key = call.state.origin.fact, (*call.key, *output_key(call, args))
             self.samples.add(key, custom, fact.function, fact.primals, args)
 
-    def bwd_ran(self, call: CustomCall, args: tuple[Any, ...], result: Any) -> None:
+    def bwd_ran(self, call: RuleCall, args: tuple[Any, ...], result: Any) -> None:
         """The bwd rule returned `result`."""
         try:
             custom, types_of = call.custom, self.collector.types
-            cotangents = args[len(custom.nondiff_argnums) + 1]
+            cotangents = args[len(call.facts.static) + 1]
             compared = not setting(custom, "with_accums")
             if setting(custom, "with_logs") and isinstance(result, (tuple, list)) and len(result) == PAIR:
                 result = result[0]
@@ -196,12 +247,31 @@ class Recorder:
         except Exception as error:  # noqa: BLE001 (as in `Collector.noting`)
             self._could_not("record what the bwd rule of {} returned", call.custom, error)
 
+    def primal_traced(self, output: Any) -> None:
+        """JAX has traced the primal function of the custom_vjp3 call that is running in this thread.
+
+        Its rules are not watched yet: what runs in them comes later.
+        """
+        running, self.collector.here.traced = self.collector.here.traced, None
+        if running is not None:
+            call, args = running
+            self.primal_ran(call, args, output)
+
+    def custom_failed(self, call: RuleCall, error: Exception) -> None:
+        """A call of a custom_vjp function raised, and no watched rule of it did."""
+        with self.collector.noting("record the exception of {}", call.custom):
+            code = code_of(below_wrappers(internals.primal_of(call.custom)))
+            is_of_primal = code is not None and any(
+                frame.f_code is code for frame, _ in traceback.walk_tb(error.__traceback__)
+            )
+            call.failed("primal" if is_of_primal else "call", error)
+
     def call_failed(self, handle: Handle, phase: str, error: Exception) -> None:
         """A call raised, outside of its rules."""
         with self.collector.noting("record the exception of a call"):
             handle.failed(phase, error)
 
-    def rule_failed(self, call: CustomCall, phase: str, error: Exception, args: tuple[Any, ...]) -> None:
+    def rule_failed(self, call: RuleCall, phase: str, error: Exception, args: tuple[Any, ...]) -> None:
         """The primal function or a rule raised, when it was called with `args`."""
         with self.collector.noting("record the exception of {}", call.custom):
             if phase == "fwd":
@@ -211,36 +281,29 @@ class Recorder:
             call.failed(phase, error)
 
     def untraced(self, called: Any) -> None:
-        """A custom_jvp function, a custom_vjp3 or a hijax primitive is called, whose rules are not traced.
+        """A custom_jvp function is called, or a hijax primitive before JAX 0.10, whose rules are not traced.
 
-        JAX's own are not reported, nor are custom_jvp functions of libraries
-        and those that nobody differentiates.
+        Those of JAX and of libraries are not reported, nor those that nobody
+        differentiates.
         """
-        called_type = type(called)
-        if called_type is jax.custom_jvp:
-            function, why = called.fun, "custom_jvp rules are not traced"
-            code = code_of(function)
-            if not self.collector.here.calls or code is None or not stack.is_user_code(code.co_filename):
-                return
-        elif called_type.__name__ == "custom_vjp3" and not isinstance(called, internals.HiPrimitive):
-            function, why = called.f, "functions made with JAX_CUSTOM_VJP3 are not traced"
-        else:
-            if called_type.__module__.partition(".")[0] == "jax":
-                return
-            self.collector.not_checked(
-                NotChecked("rules", Function(called_type.__name__), "hijax primitives are not traced")
-            )
+        if isinstance(called, internals.HiPrimitive):
+            if not internals.is_of_jax(type(called)):
+                function = Function(type(called).__name__)
+                self.collector.not_checked(NotChecked("rules", function, "hijax primitives are not traced"))
             return
-        self.collector.not_checked(NotChecked("rules", self.functions.of(function), why))
+        code = code_of(called.fun)
+        if self.collector.here.calls and code is not None and stack.is_user_code(code.co_filename):
+            why = "custom_jvp rules are not traced"
+            self.collector.not_checked(NotChecked("rules", self.functions.of(called.fun), why))
 
     # What the primal function returns, where it did not run ------------------------------------
 
     def _outputs_of(self, custom: Any) -> dict[Any, Tree]:
         """Output types of its primal; kept by the custom_vjp function if the primal is an object, maybe unhashable."""
-        is_plain = type(custom.fun) is types.FunctionType
-        return self._outputs.setdefault(custom.fun if is_plain else custom, {})
+        is_plain = type(internals.primal_of(custom)) is types.FunctionType
+        return self._outputs.setdefault(internals.primal_of(custom) if is_plain else custom, {})
 
-    def _primal_output(self, handle: CustomCall, custom: Any, args: tuple[Any, ...], got: Tree) -> Tree | None:
+    def _primal_output(self, handle: RuleCall, custom: Any, args: tuple[Any, ...], got: Tree) -> Tree | None:
         """The primal function's output types for these arguments, by `jax.eval_shape` if need be.
 
         None if they are unknown: the function depends on values, or may have
@@ -251,7 +314,10 @@ class Recorder:
         expected = outputs.get(key)
         if expected is None or not same_types(expected, got):  # evaluated again before anything is reported
             expected = self.reruns.run(
-                "output", handle.facts.function, [(custom.fun, args)], lambda: self._evaluated(custom, args, got)
+                "output",
+                handle.facts.function,
+                [(internals.primal_of(custom), args)],
+                lambda: self._evaluated(custom, args, got),
             )
             if expected is None:  # it runs on values only, or may not run: nothing to compare
                 return None
@@ -260,11 +326,11 @@ class Recorder:
 
     def _evaluated(self, custom: Any, args: tuple[Any, ...], got: Tree) -> Tree | None:
         """The types of the primal function's output, evaluated on shapes; None where it raises."""
-        static = set(custom.nondiff_argnums)
+        static = set(internals.static_argnums_of(custom))
         dynamic = tuple(arg for i, arg in enumerate(args) if i not in static)
 
         def on_dynamic(*dynamic: Any) -> Any:
-            return custom.fun(*filled(args, static, dynamic))
+            return internals.primal_of(custom)(*filled(args, static, dynamic))
 
         expected = None
         for shared in (self._shared, None):  # what was traced before may be outdated
@@ -311,7 +377,7 @@ class Recorder:
 
     def _function_and_names(self, function: Any) -> tuple[Function, tuple[str, ...]]:
         """The function that is differentiated, and the names of its arguments."""
-        if isinstance(function, internals.CustomVjp):
+        if isinstance(function, internals.CUSTOM_VJPS):
             facts = self.functions.custom(function)
             return facts.function, facts.names
         fact = self.functions.differentiated(function)

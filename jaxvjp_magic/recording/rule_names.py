@@ -25,6 +25,7 @@ from jaxvjp_magic.introspect.snapshots import Snapshot
 from jaxvjp_magic.introspect.static_attributes import held_by, is_veiled
 from jaxvjp_magic.jax_compat import internals
 from jaxvjp_magic.record.facts import Changed, ClosedOver, Edited, LateBound, Leak, NameUse
+from jaxvjp_magic.recording.live_calls import CustomCall
 from jaxvjp_magic.retracing.retrace import aside, is_copy
 from jaxvjp_magic.source import bindings
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from jaxvjp_magic.record.calls import Function
     from jaxvjp_magic.recording.collector import Collector, Origin
     from jaxvjp_magic.recording.dependence import Dependence
-    from jaxvjp_magic.recording.live_calls import CustomCall
+    from jaxvjp_magic.recording.live_calls import RuleCall
     from jaxvjp_magic.retracing.rerun import Reruns
 
 _PLAIN = (bool, int, float, complex, str, np.generic)
@@ -65,7 +66,7 @@ class RuleNames:
             if any(self._others_like(rule, name) for name in late.names):
                 self._collector.fact(late)
         for edited, (now, scope) in self._edited.items():
-            customs = [custom for custom in scope.values() if isinstance(custom, internals.CustomVjp)]
+            customs = [custom for custom in scope.values() if isinstance(custom, internals.CUSTOM_VJPS)]
             if not any(now in (custom.fwd, custom.bwd) for custom in customs):
                 self._collector.fact(edited)
         for kept in (self._late, self._read, self._edited, self._tried):
@@ -77,7 +78,7 @@ class RuleNames:
         """A custom_vjp function is called: record tracers that it and its rules close over."""
         if not facts.has_closures:
             return
-        for phase, rule in (("primal", custom.fun), ("fwd", custom.fwd), ("bwd", custom.bwd)):
+        for phase, rule in (("primal", internals.primal_of(custom)), ("fwd", custom.fwd), ("bwd", custom.bwd)):
             function = below_wrappers(rule)
             if type(function) is not types.FunctionType or not function.__closure__:
                 continue
@@ -89,15 +90,17 @@ class RuleNames:
                         rule_fact = self._functions.of(function)
                         self._collector.fact(ClosedOver(name, facts.function, rule_fact, phase, sure))
 
-    def at_rule(self, call: CustomCall, rule: Any, phase: str) -> None:
+    def at_rule(self, call: RuleCall, rule: Any, phase: str) -> None:
         """The primal function or a rule has run: inspect its names, once for equal calls, and when they change."""
+        if not isinstance(call, CustomCall):
+            return
         snapshot = call.facts.snapshots.get(phase)
         if snapshot is None or not snapshot.is_of(rule) or snapshot.is_outdated():
             self._look_at_rule(call, rule, phase)
         elif snapshot.has_data and internals.is_being_traced():
             self._read_globals(call.facts.function, below_wrappers(rule), phase)
 
-    def _look_at_rule(self, call: CustomCall, rule: Any, phase: str) -> None:
+    def _look_at_rule(self, call: RuleCall, rule: Any, phase: str) -> None:
         wrapped, owner, rule = rule, owner_of(rule), below_wrappers(rule)
         custom, function = call.custom, call.facts.function
         if type(rule) is not types.FunctionType or not stack.is_user_code(rule.__code__.co_filename):
@@ -122,7 +125,7 @@ class RuleNames:
             fact = Edited(rule.__name__, function, rule_fact, phase, self._functions.of(now))
             self._edited[fact] = now, rule.__globals__
 
-    def _look_at_helpers(self, call: CustomCall, rule: Any, rule_fact: Function, phase: str) -> None:
+    def _look_at_helpers(self, call: RuleCall, rule: Any, rule_fact: Function, phase: str) -> None:
         specs = self._dependence.specs_of(call.state.origin)
         if specs is None:
             return
@@ -136,12 +139,12 @@ class RuleNames:
             if self._fits_with(call, specs, lookup.name, original):
                 self._collector.fact(use)
 
-    def _fits_with(self, call: CustomCall, specs: tuple[Any, ...], name: str, original: Any) -> bool:
+    def _fits_with(self, call: RuleCall, specs: tuple[Any, ...], name: str, original: Any) -> bool:
         custom = call.custom
         if not helper_functions.may_be_tried(custom):
             return False
-        bwd_args = [*(specs[i] for i in sorted(custom.nondiff_argnums) if i < len(specs)), 0.0, 0.0]
-        parts = [(custom.fun, specs), (custom.fwd, specs), (custom.bwd, bwd_args), (original, None)]
+        bwd_args = [*(specs[i] for i in sorted(internals.static_argnums_of(custom)) if i < len(specs)), 0.0, 0.0]
+        parts = [(internals.primal_of(custom), specs), (custom.fwd, specs), (custom.bwd, bwd_args), (original, None)]
 
         def fits() -> bool:
             with stack.UserCode(), self._aside():
@@ -235,4 +238,4 @@ def _leaves_of_data(value: Any) -> list[Any]:
 
 
 def _is_function(value: Any) -> bool:
-    return inspect.isroutine(value) or isinstance(value, (type, types.ModuleType, internals.CustomVjp))
+    return inspect.isroutine(value) or isinstance(value, (type, types.ModuleType, *internals.CUSTOM_VJPS))

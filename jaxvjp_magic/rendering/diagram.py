@@ -184,7 +184,7 @@ def _names(call: Call) -> tuple[str, str]:
     """The two rules, as the pills name them."""
     name = plain(call.function)
     name = name if len(name) <= _WIDEST else name[: _WIDEST - 1] + "…"
-    if call.kind == "custom_vjp":
+    if call.has_rules:
         return (f"{name}: fwd" if call.fwd_outputs is not None else name), f"{name}: bwd"
     return name, "pullback"
 

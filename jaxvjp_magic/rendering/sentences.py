@@ -160,8 +160,8 @@ def _not_checked(entry: NotChecked) -> str:
 
 
 def label(call: Call) -> str:
-    """`f`, or `grad(f)`: the function, and the transformation unless it is custom_vjp."""
-    return call.function if call.kind == "custom_vjp" else f"{call.kind}({call.function})"
+    """`f`, or `grad(f)`: the function, and the transformation unless it has rules of its own."""
+    return call.function if call.has_rules else f"{call.kind}({call.function})"
 
 
 def heading(finding: Finding) -> str:

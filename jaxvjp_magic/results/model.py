@@ -40,6 +40,9 @@ class Severity(enum.StrEnum):
         return self.rank <= Severity(other).rank
 
 
+_WITH_RULES = ("custom_vjp", "hijax")
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Leaf:
     """One leaf of a pytree: its key path, its type, its size.
@@ -63,7 +66,7 @@ Leaves = tuple[Leaf, ...]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Call:
-    """One use of `jax.vjp`, or one call of a custom_vjp function.
+    """One use of `jax.vjp`, or one call of a custom_vjp function or a hijax primitive.
 
     A phase that did not run is None; `()` is a phase whose pytree has no
     leaves. `parent` is the `id` of the enclosing call, 0 for none, and `count`
@@ -87,6 +90,11 @@ class Call:
     residuals: Leaves | None = None
     cotangents_in: Leaves | None = None
     cotangents_out: Leaves | None = None
+
+    @property
+    def has_rules(self) -> bool:
+        """Whether this is a call of something with a fwd and a bwd rule, and no use of `jax.vjp`."""
+        return self.kind in _WITH_RULES
 
     @property
     def shown_outputs(self) -> Leaves | None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 # XLA compiles only the function of a call with derivative rules: the parameter that has its jaxpr.
 _OF_RULES = {"custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr", "custom_vjp_call_jaxpr": "fun_jaxpr"}
+_OF_CUSTOM_VJP3 = "CustomVJPTraced"  # the same of a hijax primitive
 _MOST_BYTES = 2**26  # of a constant that is compared by value, which takes some milliseconds
 
 
@@ -185,6 +186,8 @@ def _parts(value: Any) -> Any:
         return [getattr(value, field.name) for field in dataclasses.fields(value)]
     if hasattr(value, "in_avals") and isinstance(getattr(value, "params", None), dict):
         # A hijax primitive, custom_root's for example: JAX compares it by these, and they contain jaxprs.
+        if type(value).__name__ == _OF_CUSTOM_VJP3:
+            return [value.params["traced"].jaxpr, value.in_avals, value.effects]
         return [value.params, value.in_avals, value.effects]
     # A JAX object that is equal only to itself: the rule of a custom_vmap function, for example.
     value_type: Any = type(value)

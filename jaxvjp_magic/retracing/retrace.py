@@ -194,7 +194,11 @@ class Shared(Retracing):
 
     def traced_once(self, custom: Any) -> Any:
         """The function with its primal jitted, so that JAX traces it once for equal types, if it takes only arrays."""
-        if custom.nondiff_argnums or type(custom.fun) is not types.FunctionType:
+        if (
+            type(custom) is not internals.CustomVjp
+            or custom.nondiff_argnums
+            or type(custom.fun) is not types.FunctionType
+        ):
             return custom
         jitted = self._jitted.get(custom.fun)
         if jitted is None:

@@ -154,7 +154,7 @@ class _Comparison:
         """Run the function once, with autodiff if it has a reverse mode, and fwd once."""
 
         def on_dynamic(*dynamic: Any) -> Any:
-            return sample.custom.fun(*sample.filled(dynamic))
+            return internals.primal_of(sample.custom)(*sample.filled(dynamic))
 
         expected = pullback = None
         with UserCode():
@@ -180,7 +180,7 @@ class _Comparison:
         def everything(*dynamic: Any) -> Any:
             moved = dataclasses.replace(sample, args=sample.filled(dynamic))
             output, residuals = _fwd(moved)
-            return sample.custom.fun(*moved.args), output, _bwd(moved, residuals, self.cotangent)
+            return internals.primal_of(sample.custom)(*moved.args), output, _bwd(moved, residuals, self.cotangent)
 
         jaxpr = None
         with UserCode():
@@ -275,7 +275,7 @@ class _Comparison:
         """Whether the function stops this leaf's gradient by `stop_gradient`, and not by a search or a rounding."""
         jaxpr = None
         with UserCode():
-            run = lambda *dynamic: self.sample.custom.fun(*self.sample.filled(dynamic))  # noqa: E731 (for make_jaxpr)
+            run = lambda *dynamic: internals.primal_of(self.sample.custom)(*self.sample.filled(dynamic))  # noqa: E731 (for make_jaxpr)
             jaxpr = jax.make_jaxpr(run)(*self.sample.dynamic)
         return jaxpr is not None and promotion.reaches_a_stop(jaxpr.jaxpr, {index})
 
@@ -422,7 +422,9 @@ class _Comparison:
             for index, direction in directions.items():
                 leaf = jnp.asarray(leaves[index])
                 moved[index] = leaf + jnp.asarray(distance * direction, leaf.dtype)
-            output = self.sample.custom.fun(*self.sample.filled(tree_util.tree_unflatten(treedef, moved)))
+            output = internals.primal_of(self.sample.custom)(
+                *self.sample.filled(tree_util.tree_unflatten(treedef, moved))
+            )
             pairs = zip(tree_util.tree_leaves(output), tree_util.tree_leaves(self.cotangent), strict=True)
             products = [tolerance.as_wide(o) * tolerance.as_wide(c) for o, c in pairs if tolerance.is_float(o)]
             ends.append(float(sum(np.sum(product) for product in products)))
@@ -433,7 +435,7 @@ class _Comparison:
 
 def _fwd(sample: Sample) -> tuple[Any, Any]:
     args = sample.args
-    if sample.custom.symbolic_zeros:
+    if internals.has_symbolic_zeros(sample.custom):
         mark = lambda leaf: internals.CustomVJPPrimal(leaf, True)  # noqa: E731, FBT003 (JAX's own signature)
         args = sample.filled(tuple(tree_util.tree_map(mark, arg) for arg in sample.dynamic))
     output, residuals = sample.custom.fwd(*args)

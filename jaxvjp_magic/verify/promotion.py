@@ -13,6 +13,7 @@ from jax import tree_util
 
 from jaxvjp_magic.introspect.callables import below_wrappers
 from jaxvjp_magic.introspect.static_attributes import code_of
+from jaxvjp_magic.jax_compat import internals
 
 if TYPE_CHECKING:
     import types
@@ -33,7 +34,7 @@ def may_be_promoted(sample: Sample) -> bool:
         return False
     if sum(leaf.size for leaf in floats) * np.dtype(np.float64).itemsize > _MOST_BYTES:
         return False
-    return not any(map(_compares_dtypes, (sample.custom.fun, sample.custom.fwd, sample.custom.bwd)))
+    return not any(map(_compares_dtypes, (internals.primal_of(sample.custom), sample.custom.fwd, sample.custom.bwd)))
 
 
 def _compares_dtypes(function: Any) -> bool:

@@ -38,7 +38,7 @@ class Sample:
     @property
     def static(self) -> frozenset[int]:
         """The positions in nondiff_argnums."""
-        return frozenset(self.custom.nondiff_argnums)
+        return frozenset(internals.static_argnums_of(self.custom))
 
     @property
     def dynamic(self) -> tuple[Any, ...]:
@@ -69,7 +69,7 @@ class Samples:
         if key not in self._samples and len(self._samples) >= MOST_SAMPLES:
             self.too_many[function] = None
         elif key not in self._samples:
-            values, is_random = concrete(args, self._random, frozenset(custom.nondiff_argnums))
+            values, is_random = concrete(args, self._random, frozenset(internals.static_argnums_of(custom)))
             # A copy, since JAX may cache what runs; its rules are still the objects whose ids are in `key`.
             self._samples[key] = Sample(function, primals, with_rules(custom), values, is_random)
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import jax
 import numpy as np
 
+from jaxvjp_magic.introspect.hijax_primitives import bwd_name
 from jaxvjp_magic.introspect.purity import known_functions
 from jaxvjp_magic.introspect.purity.abstract_values import (
     ANY_DATA,
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
 Named = dict[str, Value]
 _STARRED = "**"
 _RULES = ("fwd", "bwd", "jvp", "vmap_rule")
-_CUSTOM = (internals.CustomVjp, jax.custom_jvp, jax.custom_batching.custom_vmap)
+_CUSTOM = (*internals.CUSTOM_VJPS, jax.custom_jvp, jax.custom_batching.custom_vmap)
 
 
 def call_one(
@@ -134,7 +135,8 @@ def _call_known(
         follow_callables(follower, frame, all_arguments)
         return ANY_DATA
     follower.names.are_kept = False
-    function = inspect.getattr_static(type(obj), "__call__", None)
+    is_primitive = isinstance(obj, internals.HiPrimitive)  # JAX calls `expand`, or the rules, followed too
+    function = inspect.getattr_static(type(obj), "expand" if is_primitive else "__call__", None)
     if isinstance(function, types.FunctionType):
         return follower.call(frame, seen_as(function), [singleton(Concrete(obj)), *arguments], named, starred=starred)
     raise _refusal(obj)
@@ -441,9 +443,9 @@ def _call_custom(
     if known_functions.origin_of(obj):
         follow_callables(follower, frame, [*arguments, *named.values()])
         return ANY_DATA
-    for name in ("fun", *_RULES):
+    for name in ("f" if type(obj) is internals.CustomVjp3 else "fun", *_RULES):
         follower.names.is_in(obj, name)
-    result = follower.call(frame, seen_as(obj.fun), arguments, named, starred=starred)
+    result = follower.call(frame, seen_as(internals.primal_of(obj)), arguments, named, starred=starred)
     if id(obj) in follower.with_rules:  # its fwd rule calls it: the rules are being followed already
         return result
     follower.with_rules.add(id(obj))
@@ -457,14 +459,25 @@ def _call_custom(
 def _follow_rules(
     follower: Follower, frame: Frame, obj: Any, arguments: list[Value], named: Named, *, starred: bool
 ) -> None:
-    static = sorted(vars(obj).get("nondiff_argnums") or ())
+    static = sorted(internals.static_argnums_of(obj)) if isinstance(obj, internals.CUSTOM_VJPS) else ()
     fwd, bwd, *other_rules = (vars(obj).get(name) for name in _RULES)
-    residuals = ANY_DATA
+    primitive, residuals = vars(obj).get("primitive"), ANY_DATA
+    if primitive is not None:  # its class's methods are the rules; they add cotangents to what JAX gives them
+        methods = [seen_as(getattr(primitive, name)) for name in ("vjp_fwd", bwd_name(type(primitive)))]
+        output_and_residuals = follower.call(frame, methods[0], [ANY_DATA, *arguments], named, starred=starred)
+        residuals = follower.unpacked(frame, output_and_residuals, 2)[1] or ANY_DATA
+        accumulators = (
+            [singleton(Concrete(internals.ad.NullAccum(None)))] * len(arguments)
+            if bwd_name(type(primitive)) == "vjp_bwd"
+            else []
+        )
+        follower.call(frame, methods[1], [residuals, ANY_DATA, *accumulators], {})
+        return
     if fwd is not None:
         output_and_residuals = follower.call(frame, seen_as(fwd), arguments, named, starred=starred)
         residuals = follower.unpacked(frame, output_and_residuals, 2)[1] or ANY_DATA
     if bwd is not None:
-        nondiff = [arguments[i] for i in static if isinstance(i, int) and i < len(arguments)]
+        nondiff = [arguments[i] for i in static if i < len(arguments)]
         follower.call(frame, seen_as(bwd), [*nondiff, residuals, ANY_DATA], {})
     for rule in other_rules:
         if rule is not None and callable(rule):
@@ -587,7 +600,7 @@ def _code_of(atom: Atom) -> types.CodeType | None:
         elif isinstance(obj, (functools.partial, internals.PartialInside)):
             obj = obj.func
         elif isinstance(obj, _CUSTOM):
-            obj = obj.fun
+            obj = internals.primal_of(obj)
         elif isinstance(obj, internals.PjitFunction):
             obj = inner_of(obj)
         else:
@@ -607,7 +620,7 @@ def _already_given(atom: Atom) -> int:
             partial: Any = obj
             obj, given = partial.func, given + len(partial.args)
         elif isinstance(obj, _CUSTOM):
-            obj = obj.fun
+            obj = internals.primal_of(obj)
         elif isinstance(obj, internals.PjitFunction):
             obj = inner_of(obj)
         else:

@@ -98,7 +98,7 @@ _WIDE_TEXTS = {"float64", "int64", "uint64", "complex128", "f8", "i8", "u8", "c1
 _PURE_MODULES = ("math", "cmath", "_operator", "_functools", "itertools", "_statistics", "unicodedata")
 _DEEPEST = 8  # wrappers of wrappers
 _AROUND_FUNCTIONS = (
-    internals.CustomVjp, jax.custom_jvp, internals.PjitFunction, internals.PartialInside,
+    *internals.CUSTOM_VJPS, jax.custom_jvp, internals.PjitFunction, internals.PartialInside,
 )  # fmt: skip
 CONSTRUCTORS = {list, dict, set, tuple, zip, enumerate, map, filter, reversed, sorted, iter, next}
 SPECIAL = {getattr, setattr, super, print, object.__setattr__, functools.partial, functools.reduce, *CONSTRUCTORS}
@@ -108,8 +108,9 @@ _ITERTOOLS = {getattr(itertools, name) for name in dir(itertools) if isinstance(
 
 def origin_of(function: Any) -> str:
     """The source file of a function of JAX, below the wrappers of JAX; "" for other functions."""
-    if isinstance(function, (internals.CustomVjp, jax.custom_jvp)):
-        rules = [vars(function).get(name) for name in ("fun", "fwd", "bwd", "jvp")]
+    if isinstance(function, (*internals.CUSTOM_VJPS, jax.custom_jvp)):
+        parts = vars(function)
+        rules = [internals.primal_of(function), *(parts.get(name) for name in ("fwd", "bwd", "jvp"))]
         files = {origin_of(rule) for rule in rules if rule is not None}
         return "" if "" in files or not files else min(files)  # if one rule is the user's, the function is
     for _ in range(8):
@@ -183,7 +184,7 @@ def _kind_of_class(cls: type) -> str:
     if issubclass(cls, _CONTEXT_CLASSES):
         return "context"
     package = cls.__module__.split(".", 1)[0]
-    if cls in (internals.CustomVjp, jax.custom_jvp, jax.custom_batching.custom_vmap):
+    if cls in (*internals.CUSTOM_VJPS, jax.custom_jvp, jax.custom_batching.custom_vmap):
         return "function"
     if package in ("jax", "jaxlib"):
         return "pure"

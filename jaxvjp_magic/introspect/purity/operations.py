@@ -226,7 +226,7 @@ class Follower:
                         return singleton(BoundFunction(seen_as(value.__func__), singleton(Concrete(obj))))
                     return ANY_DATA if hasattr(type(value), "__get__") else seen_as(value)
             return singleton(Attribute(singleton(Concrete(obj)), name))
-        if known_functions.is_jax(obj) and not isinstance(obj, (internals.CustomVjp, jax.custom_jvp)):
+        if known_functions.is_jax(obj) and not isinstance(obj, (*internals.CUSTOM_VJPS, jax.custom_jvp)):
             return singleton(Attribute(singleton(Concrete(obj)), name))
         reads: Any = type(obj).__getattribute__
         if reads is not object.__getattribute__ and not isinstance(obj, types.MethodType):
