@@ -176,25 +176,6 @@ def test_what_stands_in_a_librarys_file_is_for_its_authors(library, libraries):
 
 # Rules of other kinds -----------------------------------------------------------------------------
 
-CUSTOM_JVP = """
-    @jax.custom_jvp
-    def soft(x):
-        return jnp.log1p(jnp.exp(x))
-    @soft.defjvp
-    def soft_jvp(primals, tangents):
-        return soft(*primals), jax.nn.sigmoid(primals[0]) * tangents[0]
-    {run}
-"""
-
-
-def test_a_custom_jvp_rule_that_is_differentiated_is_told():
-    """Of a function of the user's, once; those of JAX and of libraries are not."""
-    run = "jax.grad(lambda x: soft(jax.nn.relu(x)) + soft(x))(1.0)"
-    report = check_program(CUSTOM_JVP.format(run=run))
-    assert report.not_checked == (NotChecked("rules", "soft", 3, "", "custom_jvp rules are not traced"),)
-    assert headline(report) == "no problems found in 1 call; some parts were not looked at"
-    assert check_program(CUSTOM_JVP.format(run="soft(1.0)")).not_checked == ()
-
 
 def test_retrace_none_says_what_it_does_not_see():
     """The calls inside what JAX had traced before; where JAX is imported in the check there is nothing of the kind."""

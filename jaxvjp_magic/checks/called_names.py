@@ -156,7 +156,8 @@ def _finding(use: NameUse, severity: Severity, overwriting: _Overwriting, record
     caller = f"{role(use.rule, use.phase, use.function)} ({rule_at}) calls {use.name}" + (
         f" through {use.through}" if use.through else ""
     )
-    effect, expected = ".", "the custom_vjp function"
+    view = next((view for view in record.of_function(use.function) if view.fwds or view.failures), None)
+    effect, expected = ".", f"the {'custom_jvp' if view is not None and view.is_jvp else 'custom_vjp'} function"
     if use.helper is not None:
         effect = ". With that function, the rules would fit."
         expected = f"the function that {program.definition(use.helper.code)} defines"
@@ -168,8 +169,7 @@ def _finding(use: NameUse, severity: Severity, overwriting: _Overwriting, record
         "NAM201", severity, overwriting.spot,
         f"{use.name} was overwritten; {role(use.rule, use.phase, use.function)} calls it",
         f"{caller}, and now gets {now} instead of {expected}{effect}",
-        view=next((view for view in record.of_function(use.function) if view.fwds or view.failures), None),
-        fix=fix, function=use.function.name, phase=use.phase, expected=expected, got=now, new_name=new,
+        view=view, fix=fix, function=use.function.name, phase=use.phase, expected=expected, got=now, new_name=new,
     )  # fmt: skip
 
 

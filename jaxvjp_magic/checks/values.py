@@ -76,6 +76,7 @@ def _fwd_value(view: CallView, fact: ValueFact) -> Found:
 def _gradient(view: CallView, fact: ValueFact) -> Found:
     rule, for_leaf = view.rule_name("bwd"), f" for {fact.path}" if fact.path else ""
     spot = view.program.returning(view.bwd.code if view.bwd else None)
+    gives = "gives" if view.is_jvp else "returns"
     pattern, factor = fact.pattern, f"{fact.factor:.4g}"
     if pattern == "unused":
         return view.finding(
@@ -88,7 +89,7 @@ def _gradient(view: CallView, fact: ValueFact) -> Found:
     if pattern == "offset":
         return view.finding(
             "VAL303", Severity.WARNING, spot,
-            f"what {rule} returns{for_leaf} has a term without the incoming cotangent",
+            f"what {rule} {gives}{for_leaf} has a term without the incoming cotangent",
             "For a cotangent of zeros every derivative gives zeros. Here something is left, "
             f"{_compared_at(fact)}: a term that is added, and not multiplied by the cotangent. If this is intended, "
             "say so on this line: # vjpcheck: ignore[VAL303]",
@@ -97,7 +98,7 @@ def _gradient(view: CallView, fact: ValueFact) -> Found:
     if pattern == "nonlinear":
         return view.finding(
             "VAL305", Severity.WARNING, spot,
-            f"what {rule} returns{for_leaf} is not linear in the incoming cotangent",
+            f"what {rule} {gives}{for_leaf} is not linear in the incoming cotangent",
             f"A derivative is linear: for the sum of two cotangents it gives the sum of the two results. Here it does "
             f"not, {_compared_at(fact)}. Usually the cotangent is clipped, normalised or squared. If this is intended, "
             "say so on this line: # vjpcheck: ignore[VAL305]",
@@ -119,7 +120,7 @@ def _gradient(view: CallView, fact: ValueFact) -> Found:
         problem, reason = _PATTERNS[pattern]
     return view.finding(
         "VAL302", Severity.WARNING, spot,
-        f"the gradient that {rule} returns{for_leaf} {problem.format(f=view.name)}",
+        f"the gradient that {rule} {gives}{for_leaf} {problem.format(f=view.name)}",
         f"Compared {_compared_at(fact)}: {reason.format(f=view.name)}. If this is intended, say so on this line: "
         "# vjpcheck: ignore[VAL302]",
         phase="bwd", path=fact.path,

@@ -99,6 +99,11 @@ class CallView:
         return self.call.rule is not None
 
     @property
+    def is_jvp(self) -> bool:
+        """Whether this is a call of a custom_jvp function, whose one rule is both its fwd and its bwd rule."""
+        return self.call.kind == "custom_jvp"
+
+    @property
     def fwd(self) -> Function | None:
         """The fwd rule."""
         return self.call.rule.fwd if self.call.rule else None

@@ -27,6 +27,7 @@ from jaxvjp_magic.instrument.wrapped_rules import BWD, FWD, PRIMAL, is_wrapped, 
 from jaxvjp_magic.introspect import stack
 from jaxvjp_magic.introspect.callables import setting, with_rules
 from jaxvjp_magic.introspect.hijax_primitives import bwd_name, collecting
+from jaxvjp_magic.introspect.static_attributes import code_of
 from jaxvjp_magic.jax_compat import internals, patch_points
 from jaxvjp_magic.recording.collector import NOBODY
 from jaxvjp_magic.retracing import retrace
@@ -202,6 +203,11 @@ def custom_vjp_hook(original: Callable[..., Any], current: Current) -> Callable[
     return _of_a_call(original, current, _start_custom)
 
 
+def custom_jvp_hook(original: Callable[..., Any], current: Current) -> Callable[..., Any]:
+    """For `custom_jvp.__call__`, of the user's functions: as `custom_vjp_hook`."""
+    return _of_a_call(original, current, _start_jvp)
+
+
 def hi_primitive_hook(original: Callable[..., Any], current: Current) -> Callable[..., Any]:
     """For the call of a hijax primitive, whose rules are watched when JAX asks for them."""
     if not internals.has_hijax_rules():
@@ -270,6 +276,22 @@ def _start_custom(
         fwd, bwd = (watch(rule, phase, recorder, handle) for rule, phase in ((fwd, FWD), (bwd, BWD)))
         copy.remat_rules = (fwd, rem, bwd, *logs)
     return handle, copy, (handle, args) if is_traced else None
+
+
+def _start_jvp(
+    custom: Any, args: tuple[Any, ...], kwargs: dict[str, Any], frame: Any, recorder: Recorder
+) -> tuple[CustomCall, Any, None] | None:
+    code = code_of(custom.fun)
+    if code is None or not stack.is_user_code(code.co_filename) or custom.jvp is None:
+        return None
+    if internals.traces_custom_jvps():
+        recorder.untraced(custom)
+        return None
+    handle = recorder.start_custom(custom, args, kwargs, frame)
+    if handle is None:
+        return None
+    fun, jvp = watch(custom.fun, PRIMAL, recorder, handle), watch(custom.jvp, "jvp", recorder, handle)
+    return handle, with_rules(custom, fun=fun, jvp=jvp), None
 
 
 def _start_primitive(
@@ -512,7 +534,7 @@ _PLACES = (
     ("calls of hijax primitives", "hi_primitive", hi_primitive_hook),
     ("rules of hijax primitives", "hi_linearization", hi_linearization_hook),
     ("rules of hijax primitives", "hi_transpose", hi_transpose_hook),
-    ("calls of custom_jvp functions", "custom_jvp", untraced_hook),
+    ("calls of custom_jvp functions", "custom_jvp", custom_jvp_hook),
     ("uses of jax.vjp, grad and the like", "vjp", vjp_hook),
     ("calls of pullbacks", "pullback", pullback_hook),
     ("calls of pullbacks with refs", "with_refs", with_refs_hook),

@@ -9,6 +9,8 @@ import types
 import weakref
 from typing import TYPE_CHECKING, Any
 
+import jax
+
 from jaxvjp_magic.introspect import unwrap
 from jaxvjp_magic.introspect.hijax_primitives import bwd_name
 from jaxvjp_magic.introspect.stack import is_user_code
@@ -199,8 +201,16 @@ class Functions:
         return facts
 
     def rule(self, custom: Any, user_function: Any) -> CustomRule:
-        """The rules of a custom_vjp object as a fact; equal rules give the identical `CustomRule`."""
+        """The rules of a custom_vjp object as a fact; equal rules give the identical `CustomRule`.
+
+        The rule of a custom_jvp object is both.
+        """
         function = self.of(user_function)
+        if isinstance(custom, jax.custom_jvp):
+            is_lambda = name_of(custom.jvp) == "<lambda>"
+            jvp = self._rule(custom.jvp, function if is_lambda else None, f"the jvp rule of {function.name}")
+            rule = CustomRule(jvp, jvp, tuple(custom.nondiff_argnums), internals.has_symbolic_zeros(custom))
+            return self._rules.setdefault(rule, rule)
         is_gradient = user_function is not unwrap.unwrapped(internals.primal_of(custom))  # made by custom_gradient
         bwd_has_other_signature = setting(custom, "with_accums") or setting(custom, "with_logs")
         rule = CustomRule(
@@ -232,7 +242,7 @@ class Custom:
 
     def __init__(self, functions: Functions, custom: Any) -> None:
         """Read everything that a call needs to know, once."""
-        rules = (internals.primal_of(custom), custom.fwd, custom.bwd)
+        rules = (internals.primal_of(custom), *internals.rules_of(custom))
         user_function = unwrap.user_function(internals.primal_of(custom)).function
         self.function, self.rule = functions.of(user_function), functions.rule(custom, user_function)
         self.names = argument_names(user_function)
@@ -259,9 +269,9 @@ class Custom:
 
     def are_of(self, custom: Any) -> bool:
         """Whether these facts still hold for the object: `defvjp` may have been called again."""
-        fun, fwd, bwd = self._rules
+        rules = (internals.primal_of(custom), *internals.rules_of(custom))
         return (
-            fun() is internals.primal_of(custom) and fwd() is custom.fwd and bwd() is custom.bwd
+            all(rule() is now for rule, now in zip(self._rules, rules, strict=True))
             and self._settings == (internals.static_argnums_of(custom), internals.has_symbolic_zeros(custom))
         )  # fmt: skip
 

@@ -86,6 +86,16 @@ def primal_of(custom: Any) -> Any:
     return custom.f if type(custom) is CustomVjp3 else custom.fun
 
 
+def rules_of(custom: Any) -> tuple[Any, Any]:
+    """The fwd and the bwd rule of a custom_vjp function; of a custom_jvp function its one rule, as both."""
+    return (custom.jvp, custom.jvp) if isinstance(custom, jax.custom_jvp) else (custom.fwd, custom.bwd)
+
+
+def traces_custom_jvps() -> bool:
+    """Whether JAX calls custom_jvp functions by way of `custom_jvp3`, a flag of JAX 0.12."""
+    return bool(getattr(getattr(config, "custom_jvp3", None), "value", False))
+
+
 def static_argnums_of(custom: Any) -> tuple[int, ...]:
     """The `nondiff_argnums` of a custom_vjp function."""
     return tuple(sorted(custom.static_argnums)) if type(custom) is CustomVjp3 else custom.nondiff_argnums

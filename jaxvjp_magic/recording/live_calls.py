@@ -58,7 +58,7 @@ class CustomCall(RuleCall):
     def key(self) -> tuple[Any, ...]:
         """Which function and rules these are."""
         custom = self.custom
-        return id(internals.primal_of(custom)), id(custom.fwd), id(custom.bwd)
+        return tuple(map(id, (internals.primal_of(custom), *internals.rules_of(custom))))
 
 
 class PrimitiveCall(RuleCall):

@@ -18,6 +18,7 @@ from jax import tree_util
 from jaxvjp_magic.introspect import purity, stack, unwrap
 from jaxvjp_magic.introspect.avals import describe, shapes_of
 from jaxvjp_magic.introspect.callables import Functions, argument_names, below_wrappers, filled, resolved, setting
+from jaxvjp_magic.introspect.custom_jvp_rules import as_custom_vjp
 from jaxvjp_magic.introspect.purity import judging  # noqa: F401 (loaded when a check begins, not amid the program)
 from jaxvjp_magic.introspect.static_attributes import code_of, name_of
 from jaxvjp_magic.jax_compat import internals
@@ -74,7 +75,7 @@ class Recorder:
         self._pullbacks: dict[int, Pending] = {}
         self._primitives: dict[int, tuple[Callable[[], Any], PrimitiveCall]] = {}
         self._many = MANY
-        self.rule_ran = {"primal": self.primal_ran, "fwd": self.fwd_ran, "bwd": self.bwd_ran}
+        self.rule_ran = {"primal": self.primal_ran, "fwd": self.fwd_ran, "bwd": self.bwd_ran, "jvp": self.jvp_ran}
         self._outputs: weakref.WeakKeyDictionary[Any, dict[Any, Tree]] = weakref.WeakKeyDictionary()
 
     def let_go(self) -> None:
@@ -97,12 +98,13 @@ class Recorder:
     # A call of a custom_vjp function ---------------------------------------------------------
 
     def start_custom(self, custom: Any, args: tuple[Any, ...], kwargs: dict[str, Any], frame: Any) -> CustomCall | None:
-        """A custom_vjp function is called."""
+        """A custom_vjp or custom_jvp function is called."""
         try:
             facts = self.functions.custom(custom)
             if kwargs or len(args) != facts.arity:
                 args = _by_position(internals.primal_of(custom), args, kwargs)
-            if facts.has_closures:
+            is_jvp = isinstance(custom, jax.custom_jvp)
+            if facts.has_closures and not is_jvp:
                 self.names.at_call(custom, facts)
             dynamic, names = args, facts.names
             nondiff: tuple[tuple[str, str], ...] = ()
@@ -115,7 +117,8 @@ class Recorder:
                 names = tuple(name for i, name in enumerate(names) if i not in facts.static)
                 nondiff = tuple([(name, _nondiff_text(self.collector, value)) for name, value in static])
                 arrays = tuple([name for name, value in static if _has_array(value)])
-            origin = self._begin("custom_vjp", facts, (dynamic, names), (nondiff, arrays), frame)
+            kind = "custom_jvp" if is_jvp else "custom_vjp"
+            origin = self._begin(kind, facts, (dynamic, names), (nondiff, arrays), frame)
             return CustomCall(self.collector, origin.root, custom, facts)
         except Exception as error:  # noqa: BLE001 (as in `Collector.noting`)
             self._could_not("record a call of {}", custom, error)
@@ -220,6 +223,28 @@ class Recorder:
             fact, key = call.state.origin.fact, (*call.key, *output_key(call, args))
             self.samples.add(key, custom, fact.function, fact.primals, args)
 
+    def jvp_ran(self, call: RuleCall, args: tuple[Any, ...], pair: Any) -> None:
+        """The rule of a custom_jvp function returned `pair`: output, recorded like a fwd rule's, and tangent."""
+        try:
+            custom, types_of = call.custom, self.collector.types
+            if isinstance(pair, (tuple, list)) and len(pair) == PAIR:
+                known_by, _, avals = types_of.known_by(tuple(pair))
+                before, step = call.state, (Fwd, known_by, nondiff_ids(call, args))
+                if self.samples is not None or not call.repeats(step):
+                    primals = _primals_of_jvp(args, call.facts.static)
+                    output = types_of.tree(pair[0])
+                    call.add(Fwd(output, types_of.tree(())))
+                    expected = self._primal_output(call, custom, primals, output)
+                    if expected is not None:
+                        call.add(Primal(expected))
+                    if self.samples is not None:
+                        fact, key = call.state.origin.fact, (*call.key, *output_key(call, primals))
+                        self.samples.add(key, as_custom_vjp(custom), fact.function, fact.primals, primals)
+                    call.leads(before, step, avals)
+            self.names.at_rule(call, custom.jvp, "fwd")
+        except Exception as error:  # noqa: BLE001 (as in `Collector.noting`)
+            self._could_not("record what the rule of {} returned", call.custom, error)
+
     def bwd_ran(self, call: RuleCall, args: tuple[Any, ...], result: Any) -> None:
         """The bwd rule returned `result`."""
         try:
@@ -276,8 +301,10 @@ class Recorder:
         with self.collector.noting("record the exception of {}", call.custom):
             if phase == "fwd":
                 self.dependence.keep_types(call, call.custom, tuple(map(_without_marks, args)))
+            phase = "fwd" if phase == "jvp" else phase
             if phase != "primal":
-                self.names.at_rule(call, call.custom.fwd if phase == "fwd" else call.custom.bwd, phase)
+                fwd, bwd = internals.rules_of(call.custom)
+                self.names.at_rule(call, fwd if phase == "fwd" else bwd, phase)
             call.failed(phase, error)
 
     def untraced(self, called: Any) -> None:
@@ -477,6 +504,13 @@ def _by_position(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     with stack.UserCode():
         return resolved(function, args, kwargs)
     return (*args, *kwargs.values())
+
+
+def _primals_of_jvp(args: tuple[Any, ...], static: frozenset[int]) -> tuple[Any, ...]:
+    """The arguments of a custom_jvp function, of those that its rule gets: the static ones, primals, tangents."""
+    *static_args, primals, _ = args
+    static_left, primals_left = iter(static_args), iter(primals)
+    return tuple(next(static_left if i in static else primals_left) for i in range(len(static_args) + len(primals)))
 
 
 def _name_of(names: tuple[str, ...], position: int) -> str:

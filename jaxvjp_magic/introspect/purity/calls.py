@@ -462,6 +462,9 @@ def _follow_rules(
     static = sorted(internals.static_argnums_of(obj)) if isinstance(obj, internals.CUSTOM_VJPS) else ()
     fwd, bwd, *other_rules = (vars(obj).get(name) for name in _RULES)
     primitive, residuals = vars(obj).get("primitive"), ANY_DATA
+    if "custom_jvp" in vars(obj):
+        call_with_data(follower, frame, seen_as(obj.custom_jvp.jvp))
+        return
     if primitive is not None:  # its class's methods are the rules; they add cotangents to what JAX gives them
         methods = [seen_as(getattr(primitive, name)) for name in ("vjp_fwd", bwd_name(type(primitive)))]
         output_and_residuals = follower.call(frame, methods[0], [ANY_DATA, *arguments], named, starred=starred)
