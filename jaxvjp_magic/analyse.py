@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from jaxvjp_magic.checks import diagnose
 from jaxvjp_magic.introspect.names_at_error import error_fact
 from jaxvjp_magic.introspect.stack import describe_error, place_of_error
-from jaxvjp_magic.record.calls import Bwd, Failed, Forward, Fwd, Primal, Pullback
+from jaxvjp_magic.record.calls import WITH_A_PROMISE, Bwd, Failed, Forward, Fwd, Primal, Pullback
 from jaxvjp_magic.report import Report
 from jaxvjp_magic.results.model import Call, Finding, Leaf, NotChecked, Omitted, ProgramError, Severity
 
@@ -101,6 +101,7 @@ def _not_checked(record: Record, program: Program) -> tuple[NotChecked, ...]:
         why = fact.why.replace("{at}", location)  # not `format`: the reason may contain other braces
         found[NotChecked(fact.what, name, defined.line, defined.source, why)] = None
     has_rules = any(isinstance(event, (Fwd, Bwd)) for call in record.calls for event in call.events)
+    has_rules = has_rules or any(call.kind in WITH_A_PROMISE for call in record.calls)
     if has_rules and not record.verified:
         found[NotChecked("values", why="--verify")] = None
     return tuple(found)

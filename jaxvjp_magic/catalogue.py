@@ -62,10 +62,12 @@ _ALL = (
     Entry("VAL303", "bwd does not use the incoming cotangent", 22),
     Entry("VAL304", "a gradient is NaN", 47),
     Entry("VAL305", "bwd is not linear in the incoming cotangent", 22),
+    Entry("VAL306", "a linear map is not what JAX was told", 22),
     Entry("RES401", "a residual that bwd does not use", 60),
     Entry("RES402", "a residual is stacked over a loop", 60),
     Entry("RES403", "a large cotangent that is all zeros", 60),
     Entry("RES404", "a residual is far larger than what goes in and out", 60),
+    Entry("RES405", "a checkpoint policy asks for a name that nothing has", 60),
 )
 CATALOGUE = {entry.code: entry for entry in _ALL}
 

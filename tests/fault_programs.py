@@ -10,6 +10,9 @@ import traceback
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.ad_checkpoint import checkpoint_name
+from jax.extend.core import Primitive
+from jax.interpreters import ad
 
 from jaxvjp_magic import vjpcheck
 from jaxvjp_magic.jax_compat import internals
@@ -310,11 +313,37 @@ def made_with_custom_vjp3():
         jax.config.update("jax_custom_vjp3", val=False)
 
 
+def linear_maps():
+    def tangent_solve(g, y):
+        return y / g(1.0)
+
+    def newton(f, x):
+        return jax.lax.fori_loop(0, 5, lambda _, x: x - f(x) / jax.grad(f)(x), x)
+
+    def root(a):
+        return jax.lax.custom_root(lambda x: x**3 - a, 1.0, newton, tangent_solve)
+
+    return jax.grad(root)(2.0), jax.linear_transpose(lambda x: 2 * x, X)(X)
+
+
+def of_its_own():
+    double = Primitive("double")
+    double.def_impl(lambda x: 2 * x)
+    double.def_abstract_eval(lambda x: x)
+    ad.deflinear2(double, lambda g, _: (2 * g,))
+    return jax.grad(lambda x: double.bind(x).sum())(X)
+
+
+def with_a_policy():
+    policy = jax.checkpoint_policies.save_only_these_names("sine")
+    return jax.grad(jax.checkpoint(lambda x: checkpoint_name(jnp.sin(x), "sine").sum(), policy=policy))(X)
+
+
 HAS_HIJAX = internals.has_hijax_rules()
 HAS_CUSTOM_VJP3 = hasattr(internals.hijax, "custom_vjp3")
 PROGRAMS = [
     *[primitive] * HAS_HIJAX, *[made_with_custom_vjp3] * HAS_CUSTOM_VJP3,
-    traced_before, with_effects, left_alone, into_refs, changed_since,
+    linear_maps, of_its_own, with_a_policy, traced_before, with_effects, left_alone, into_refs, changed_since,
     right, wrong, raising, raising_pullback, nested, no_pair, closes_over, method, symbolic_zeros, mapped, shared,
     partials, overwritten, other_rules, from_a_table, overwritten_helper, changed_global, late_bound, edited,
     another_shape,

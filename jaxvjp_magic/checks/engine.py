@@ -9,7 +9,9 @@ from jaxvjp_magic import catalogue
 from jaxvjp_magic.checks import (  # noqa: F401 (they register their checks)
     arguments,
     called_names,
+    checkpoint_policies,
     exceptions_in_rules,
+    linear_maps,
     overwrites_in_source,
     residuals,
     rule_bindings,

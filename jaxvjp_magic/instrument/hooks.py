@@ -301,6 +301,83 @@ def _start_primitive(
     return None if handle is None else (handle, primitive, None)
 
 
+def linear_hook(kind: str) -> Callable[..., Any]:
+    """For the functions of JAX that take a promise about a linear map: the user's own uses of them have rows."""
+
+    def hook(original: Callable[..., Any], current: Current) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            recorder = current()
+            if recorder is None:
+                return original(*args, **kwargs)
+            here, depth = NOBODY, 0
+            try:
+                handle = tell(recorder, recorder.start_linear, kind, args, kwargs, sys._getframe(1))  # noqa: SLF001 (the caller)
+                if handle is None:
+                    return original(*args, **kwargs)
+                depth = len(recorder.collector.here.calls)
+                here = recorder.collector.here
+                here.calls.append(handle.state.origin)
+                try:
+                    result = original(*args, **kwargs)
+                except Exception as error:
+                    tell(recorder, recorder.call_failed, handle, "call", error)
+                    raise
+                tell(recorder, recorder.linear_ran, handle, kind, args, kwargs, result)
+            except BaseException as error:
+                stack.drop_own_frames(error)
+                raise
+            else:
+                return result
+            finally:
+                del here.calls[depth:]
+                if not depth:
+                    here.in_flight = None
+
+        return call
+
+    return hook
+
+
+def remat_hook(original: Callable[..., Any], current: Current) -> Callable[..., Any]:
+    """For the calls of functions below jax.checkpoint: the names that their policy asks for are compared."""
+
+    def bind(*args: Any, **params: Any) -> Any:
+        try:
+            recorder = current()
+            if recorder is not None and params.get("policy") is not None:
+                tell(recorder, recorder.checkpointed, params["policy"], params["jaxpr"])
+            return original(*args, **params)
+        except BaseException as error:
+            stack.drop_own_frames(error)
+            raise
+
+    return bind
+
+
+def primitive_transpose_hook(original: Callable[..., Any], current: Current) -> Callable[..., Any]:
+    """For the transpose rules of primitives: the user's own are watched, each time that JAX asks for one."""
+
+    @functools.wraps(original)
+    def rule_of(primitive: Any) -> Any:
+        rule = original(primitive)
+        recorder = current()
+        if recorder is None or not tell(recorder, recorder.is_users_transpose, rule):
+            return rule
+
+        def transpose(cotangent: Any, *args: Any, **params: Any) -> Any:
+            try:
+                result = rule(cotangent, *args, **params)
+            except BaseException as error:
+                stack.drop_own_frames(error)
+                raise
+            tell(recorder, recorder.transposed, primitive, rule, (cotangent, args, params), result)
+            return result
+
+        return transpose
+
+    return rule_of
+
+
 def hi_linearization_hook(original: Callable[..., Any], current: Current) -> Callable[..., Any]:
     """For the rule by which JAX differentiates hijax primitives: `vjp_fwd` is watched while it runs."""
 
@@ -535,6 +612,11 @@ _PLACES = (
     ("rules of hijax primitives", "hi_linearization", hi_linearization_hook),
     ("rules of hijax primitives", "hi_transpose", hi_transpose_hook),
     ("calls of custom_jvp functions", "custom_jvp", custom_jvp_hook),
+    ("policies of jax.checkpoint", "remat", remat_hook),
+    ("transpose rules of primitives", "primitive_transpose", primitive_transpose_hook),
+    ("uses of jax.linear_transpose", "linear_transpose", linear_hook("linear_transpose")),
+    ("uses of custom_linear_solve", "custom_linear_solve", linear_hook("custom_linear_solve")),
+    ("uses of custom_root", "custom_root", linear_hook("custom_root")),
     ("uses of jax.vjp, grad and the like", "vjp", vjp_hook),
     ("calls of pullbacks", "pullback", pullback_hook),
     ("calls of pullbacks with refs", "with_refs", with_refs_hook),

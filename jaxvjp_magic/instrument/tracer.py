@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jaxvjp_magic.instrument.compile_time import Compilation
-    from jaxvjp_magic.record.facts import ValueFact
+    from jaxvjp_magic.record.facts import LinearFact, ValueFact
     from jaxvjp_magic.recording.recorder import Recorder
 
 
@@ -169,7 +169,7 @@ def about_jax() -> list[str]:
     return lines
 
 
-def _verified(recorder: Recorder) -> tuple[list[ValueFact], list[str], list[NotChecked]]:
+def _verified(recorder: Recorder) -> tuple[list[ValueFact | LinearFact], list[str], list[NotChecked]]:
     """What comparing values finds, faults of the check, and the rules that were not run again."""
     if recorder.samples is None:
         return [], [], []

@@ -271,6 +271,58 @@ def is_differentiated(value: Any) -> bool:
     return False
 
 
+def user_rule(transpose: Any) -> Any:
+    """The function that `deflinear` or `deflinear2` was given, or the transpose rule itself."""
+    return transpose.args[0] if isinstance(transpose, functools.partial) and transpose.args else transpose
+
+
+def is_linear_argument(value: Any) -> bool:
+    """Whether this argument of a transpose rule is one that it gives a cotangent for."""
+    return isinstance(value, ad.UndefinedPrimal)
+
+
+def linear_argument(aval: Any) -> Any:
+    """What a transpose rule gets for an argument that it gives a cotangent for."""
+    return ad.UndefinedPrimal(aval)
+
+
+def names_asked_by(policy: Any) -> frozenset[str]:
+    """The names of `checkpoint_name` that a policy of jax.checkpoint asks for; none of other policies."""
+    names = getattr(policy, "saveable_names", None)
+    if names is not None:
+        return frozenset(names)
+    code = getattr(policy, "__code__", None)
+    if code is None or not code.co_filename.startswith(SOURCES):
+        return frozenset()
+    cells = dict(zip(code.co_freevars, (cell.cell_contents for cell in policy.__closure__ or ()), strict=True))
+    asked = [cells.get(name, ()) for name in ("names_which_can_be_saved", "names_which_can_be_offloaded")]
+    inner = [names_asked_by(cells[name]) for name in ("policy_1", "policy_2") if name in cells]
+    return frozenset().union(*asked, *inner)
+
+
+def names_in(jaxpr: Any) -> Iterator[str]:
+    """The names that `checkpoint_name` gave to values of a jaxpr, and of those inside it."""
+    for equation in getattr(jaxpr, "jaxpr", jaxpr).eqns:
+        if equation.primitive is ad_checkpoint.name_p:
+            yield equation.params["name"]
+        for inner in core.jaxprs_in_params(equation.params):
+            yield from names_in(inner)
+
+
+def value_behind(value: Any) -> Any:
+    """The array behind a tracer, of a vmap's first example; raises LookupError below jit, where there is none yet."""
+    if not isinstance(value, Tracer):
+        return value
+    if isinstance(value, batching.BatchTracer):
+        array = value_behind(value.val)
+        return array if value.batch_dim is None else jax.numpy.take(array, 0, axis=value.batch_dim)
+    inside = _value_inside(value)
+    if inside is None:
+        message = "the value is not known yet"
+        raise LookupError(message)
+    return value_behind(inside)
+
+
 def are_differentiated(leaves: Iterable[Any]) -> tuple[bool, ...]:
     """For each leaf whether it `is_differentiated`."""
     return tuple([is_differentiated(leaf) for leaf in leaves])

@@ -66,6 +66,36 @@ def hi_transpose() -> PatchPoint | None:
     return PatchItem(internals.ad.fancy_transposes, internals.hijax.call_hi_primitive_linearized_p)
 
 
+def _inside_function(function: Any) -> PatchPoint:
+    """The same of a function that JAX exports."""
+    return PatchPoint(function.__closure__[function.__code__.co_freevars.index("fun")], "cell_contents")
+
+
+def linear_transpose() -> PatchPoint:
+    """`(fun, *primals)`: every use of `jax.linear_transpose`."""
+    return _inside_function(jax.linear_transpose)
+
+
+def custom_linear_solve() -> PatchPoint:
+    """`(matvec, b, solve, ...)`: every use of `jax.lax.custom_linear_solve`."""
+    return _inside_function(jax.lax.custom_linear_solve)
+
+
+def custom_root() -> PatchPoint:
+    """`(f, initial_guess, solve, tangent_solve, ...)`: every use of `jax.lax.custom_root`."""
+    return _inside_function(jax.lax.custom_root)
+
+
+def remat() -> PatchPoint:
+    """`(*args, jaxpr, policy, ...)`: every call of a function below jax.checkpoint, with what it traced."""
+    return PatchPoint(internals.ad_checkpoint.remat_p, "bind")
+
+
+def primitive_transpose() -> PatchPoint:
+    """`(primitive)`: gives the transpose rule of a primitive, for each equation of a backward pass."""
+    return PatchPoint(internals.ad, "get_primitive_transpose")
+
+
 def vjp() -> PatchPoint:
     """`(fun, *primals, **options)`: every use of `jax.vjp` and of what is built on it."""
     if hasattr(internals.api, "_vjp"):  # JAX 0.8 and 0.9

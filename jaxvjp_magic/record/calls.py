@@ -158,6 +158,9 @@ class CustomRule:
     bwd_parameters: Parameters | None = None
 
 
+WITH_A_PROMISE = ("linear_transpose", "custom_linear_solve", "custom_root")  # kinds of calls that JAX believes
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class CallFact:
     """One row: what equal calls of one function at one place did.

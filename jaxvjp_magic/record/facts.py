@@ -90,6 +90,32 @@ class Changed:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class PolicyNames:
+    """A function below jax.checkpoint ran: the names that its policy asks for, and those that its values have."""
+
+    asked: tuple[str, ...]
+    present: tuple[str, ...]
+    place: Place | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LinearFact:
+    """A promise to JAX about a linear map that does not hold, found by `--verify`.
+
+    `kind` is the function of JAX that was given `function`, and `rule`, if it
+    takes one. `broken` says which promise it is: "constant" or "nonlinear" of
+    what has to be linear, "symmetric", "tangent_solve", "transpose_solve",
+    "transpose" of a primitive's own rule.
+    """
+
+    function: Function
+    rule: Function | None
+    kind: str
+    broken: str
+    place: Place | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class ValueFact:
     """A value that is wrong, found by `--verify`.
 
@@ -114,4 +140,4 @@ class ValueFact:
     place: Place | None = None
 
 
-Fact = NameUse | Leak | ClosedOver | Edited | LateBound | Changed | ValueFact
+Fact = NameUse | Leak | ClosedOver | Edited | LateBound | Changed | PolicyNames | LinearFact | ValueFact

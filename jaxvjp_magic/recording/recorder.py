@@ -6,11 +6,12 @@ becomes a note in the report, and goes no further.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import traceback
 import types
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 from jax import tree_util
@@ -18,14 +19,16 @@ from jax import tree_util
 from jaxvjp_magic.introspect import purity, stack, unwrap
 from jaxvjp_magic.introspect.avals import describe, shapes_of
 from jaxvjp_magic.introspect.callables import Functions, argument_names, below_wrappers, filled, resolved, setting
+from jaxvjp_magic.introspect.concrete_values import concrete
 from jaxvjp_magic.introspect.custom_jvp_rules import as_custom_vjp
 from jaxvjp_magic.introspect.purity import judging  # noqa: F401 (loaded when a check begins, not amid the program)
 from jaxvjp_magic.introspect.static_attributes import code_of, name_of
 from jaxvjp_magic.jax_compat import internals
 from jaxvjp_magic.record.calls import Bwd, CallFact, Forward, Function, Fwd, Primal, Pullback
-from jaxvjp_magic.record.facts import ValueFact
+from jaxvjp_magic.record.facts import PolicyNames, ValueFact
 from jaxvjp_magic.record.record import NotChecked
 from jaxvjp_magic.recording.dependence import Dependence
+from jaxvjp_magic.recording.linear_calls import use_of
 from jaxvjp_magic.recording.live_calls import (
     CustomCall,
     Pending,
@@ -41,6 +44,7 @@ from jaxvjp_magic.recording.rule_names import RuleNames
 from jaxvjp_magic.retracing.rerun import Reruns
 from jaxvjp_magic.retracing.retrace import Retracing, Shared, aside
 from jaxvjp_magic.verify import observed_values
+from jaxvjp_magic.verify.linear_maps import LinearSample
 from jaxvjp_magic.verify.samples import Samples
 
 if TYPE_CHECKING:
@@ -73,6 +77,7 @@ class Recorder:
         self.names = RuleNames(collector, self.functions, self.reruns, self.dependence)
         self._shared = Shared()
         self._pullbacks: dict[int, Pending] = {}
+        self._primitive_functions: dict[str, Function] = {}
         self._primitives: dict[int, tuple[Callable[[], Any], PrimitiveCall]] = {}
         self._many = MANY
         self.rule_ran = {"primal": self.primal_ran, "fwd": self.fwd_ran, "bwd": self.bwd_ran, "jvp": self.jvp_ran}
@@ -143,8 +148,8 @@ class Recorder:
         return call
 
     def _forget_primitive(self, reference: Any) -> None:
-        for key, (known, _) in list(self._primitives.items()):
-            if known is reference:
+        for key, (kept, _) in list(self._primitives.items()):
+            if kept is reference:
                 del self._primitives[key]
 
     def call_of_primitive(self, primitive: Any, args: Callable[[], tuple[Any, ...]]) -> PrimitiveCall | None:
@@ -155,7 +160,7 @@ class Recorder:
         return self.start_primitive(primitive, args(), stack.caller(1))
 
     def _begin(
-        self, kind: str, facts: Custom, primals: tuple[tuple[Any, ...], tuple[str, ...]],
+        self, kind: str, facts: Custom | _OfLinear, primals: tuple[tuple[Any, ...], tuple[str, ...]],
         static: tuple[tuple[tuple[str, str], ...], tuple[str, ...]], frame: Any,
     ) -> Origin:  # fmt: skip
         """Where a call begins, of which the primals and their names are known, and what is in nondiff_argnums."""
@@ -322,6 +327,87 @@ class Recorder:
         if self.collector.here.calls and code is not None and stack.is_user_code(code.co_filename):
             why = "custom_jvp rules are not traced"
             self.collector.not_checked(NotChecked("rules", self.functions.of(called.fun), why))
+
+    # A promise about a linear map -----------------------------------------------------------------
+
+    def start_linear(self, kind: str, args: tuple[Any, ...], kwargs: dict[str, Any], frame: Any) -> VjpCall | None:
+        """`jax.linear_transpose`, custom_linear_solve or custom_root is called; None unless it is the user who does."""
+        try:
+            caller = frame
+            while caller is not None and caller.f_code.co_filename == internals.BOUNDARY:
+                caller = caller.f_back
+            use = use_of(kind, args, kwargs)
+            if use is None or caller is None or not stack.is_user_code(caller.f_code.co_filename):
+                return None
+            facts = _OfLinear(self.functions.of(use.functions[0]))
+            names = facts.function.arguments if kind == "linear_transpose" else ()
+            names = (*names[: len(use.vectors)], *(f"[{i}]" for i in range(len(names), len(use.vectors))))
+            return VjpCall(self.collector, self._begin(kind, facts, (use.vectors, names), ((), ()), caller).root)
+        except Exception as error:  # noqa: BLE001 (as in `Collector.noting`)
+            self._could_not("record a use of {}", None, error)
+        return None
+
+    def linear_ran(self, call: Handle, kind: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        """It returned `result`."""
+        with self.collector.noting("record a use of a linear function"):
+            fact, use = call.state.origin.fact, use_of(kind, args, kwargs)
+            if kind != "linear_transpose":
+                call.add(Primal(self.collector.types.tree(result)))
+            if self.samples is None or use is None:
+                return
+            vectors = use.vectors
+            if kind == "custom_root":
+                vectors = (result[0] if use.has_aux else result,)
+            try:
+                functions, vectors = tuple(map(concrete, use.functions)), tuple(map(concrete, vectors))
+            except LookupError:
+                self.collector.not_checked(NotChecked("values", fact.function, "its values are not known below jit"))
+                return
+            rule = self.functions.of(use.functions[1]) if use.functions[1:] and use.functions[1] is not None else None
+            sample = LinearSample(kind, fact.function, rule, fact.place, functions, vectors, use.is_symmetric)
+            self.samples.add_linear((kind, fact.function, rule, fact.place), sample)
+
+    def checkpointed(self, policy: Any, jaxpr: Any) -> None:
+        """A function below jax.checkpoint runs, with a policy that may ask for names."""
+        with self.collector.noting("record a policy of jax.checkpoint"):
+            asked = internals.names_asked_by(policy)
+            if asked:
+                place = stack.place_of(stack.user_frame(stack.caller(2)))
+                present = tuple(sorted(set(internals.names_in(jaxpr))))
+                self.collector.fact(PolicyNames(tuple(sorted(asked)), present, place))
+
+    # A primitive's own transpose rule -------------------------------------------------------------
+
+    def is_users_transpose(self, rule: Any) -> bool:
+        """Whether the user wrote the transpose rule of a primitive."""
+        code = code_of(below_wrappers(internals.user_rule(rule)))
+        return code is not None and stack.is_user_code(code.co_filename)
+
+    def transposed(
+        self, primitive: Any, rule: Any, given: tuple[Any, tuple[Any, ...], dict[str, Any]], result: Any
+    ) -> None:
+        """The transpose rule of a primitive, `given` cotangent, arguments and parameters, returned `result`."""
+        with self.collector.noting("record a transpose rule"):
+            cotangent, args, params = given
+            types_of, fact_of = self.collector.types, self.functions.of(internals.user_rule(rule))
+            function = self._primitive_functions.setdefault(str(primitive), Function(str(primitive), fact_of.code))
+            linear = [i for i, arg in enumerate(args) if internals.is_linear_argument(arg)]
+            avals = tuple(args[i].aval for i in linear)
+            names = tuple(f"[{i}]" for i in linear)
+            origin = self._begin("transpose", _OfLinear(function), (avals, names), ((), ()), stack.caller(2))
+            call = VjpCall(self.collector, origin.root)
+            call.add(Bwd(types_of.tree(cotangent), types_of.tree(tuple(result[i] for i in linear), names)))
+            if self.samples is None:
+                return
+            try:
+                values = tuple(arg if i in linear else concrete(arg) for i, arg in enumerate(args))
+            except LookupError:
+                self.collector.not_checked(NotChecked("values", function, "its values are not known below jit"))
+                return
+            place = origin.fact.place
+            functions = functools.partial(primitive.bind, **params), functools.partial(rule, **params)
+            sample = LinearSample("transpose", function, fact_of, place, functions, (values, primitive))
+            self.samples.add_linear(("transpose", str(primitive), origin.fact.primals), sample)
 
     # What the primal function returns, where it did not run ------------------------------------
 
@@ -497,6 +583,13 @@ class Recorder:
         with self.collector.noting("record the call of a pullback"):
             handle.add(Pullback(self.collector.types.tree(cotangent)))
             handle.failed("pullback", error)
+
+
+class _OfLinear(NamedTuple):
+    """What `Recorder._begin` has to know of a function that is no custom_vjp function."""
+
+    function: Function
+    rule: None = None
 
 
 def _by_position(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:

@@ -291,6 +291,13 @@ def _nodes_at(text: str, line: int) -> Iterator[ast.AST]:
             yield node
 
 
+def strings(text: str, value: str) -> Iterator[tuple[int, int, int]]:
+    """Line and columns of each string with this value."""
+    for node in nodes(text):
+        if isinstance(node, ast.Constant) and node.value == value:
+            yield node.lineno, node.col_offset, node.end_col_offset or 0
+
+
 def uses(text: str, name: str) -> bool:
     """Whether a name, or `Layer.norm` or `table['norm']`, is anywhere in the text."""
     return any(_is_name(node, name) for node in nodes(text))

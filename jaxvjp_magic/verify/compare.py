@@ -33,13 +33,14 @@ from jaxvjp_magic.record.facts import ValueFact
 from jaxvjp_magic.record.notes import could_not
 from jaxvjp_magic.record.record import NotChecked
 from jaxvjp_magic.retracing.retrace import aside
-from jaxvjp_magic.verify import observed_values, promotion, tolerance
-from jaxvjp_magic.verify.samples import random_array
+from jaxvjp_magic.verify import linear_maps, observed_values, promotion, tolerance
+from jaxvjp_magic.verify.linear_maps import LinearSample
+from jaxvjp_magic.verify.samples import Sample, random_array
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from jaxvjp_magic.verify.samples import Sample
+    from jaxvjp_magic.record.facts import LinearFact
 
     Leaves = tuple[Any, ...]
 
@@ -49,18 +50,25 @@ _OUTSIDE = "outside the program it raised {}"
 _FAR = 5e-2  # how far a rule may differ from finite differences, where these decide alone
 
 
-def verify_all(samples: list[Sample]) -> tuple[list[ValueFact], list[str], list[NotChecked]]:
+def verify_all(
+    samples: list[Sample | LinearSample],
+) -> tuple[list[ValueFact | LinearFact], list[str], list[NotChecked]]:
     """What differs for any of the rules, faults of the check, and what could not be compared."""
-    found: dict[ValueFact, None] = {}
+    found: dict[ValueFact | LinearFact, None] = {}
     faults: dict[str, None] = {}
     left_out: list[NotChecked] = []
     with aside(), jax.debug_nans(False), jax.debug_infs(False):  # noqa: FBT003 (JAX's own signature)
         for sample in samples:
-            refusal = _may_not_run(sample)
+            refusal = _may_not_run(sample) if isinstance(sample, Sample) else None
             if refusal is not None:
                 left_out.append(refusal)
                 continue
             try:
+                if isinstance(sample, LinearSample):
+                    promises, untried = linear_maps.verify(sample)
+                    found.update(dict.fromkeys(promises))
+                    left_out += untried
+                    continue
                 facts, reasons = verify(sample)
                 found.update(dict.fromkeys(facts))
                 left_out += (NotChecked("values", sample.function, reason) for reason in reasons)

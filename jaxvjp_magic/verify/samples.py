@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from jaxvjp_magic.record.calls import Function
     from jaxvjp_magic.record.trees import Tree
+    from jaxvjp_magic.verify.linear_maps import LinearSample
 
 MOST_SAMPLES = 200
 
@@ -60,7 +61,7 @@ class Samples:
 
     def __init__(self) -> None:
         """Nothing is kept yet."""
-        self._samples: dict[Any, Sample] = {}
+        self._samples: dict[Any, Sample | LinearSample] = {}
         self.too_many: dict[Function, None] = {}  # some of their calls have no sample
         self._random = np.random.default_rng(0)
 
@@ -73,7 +74,12 @@ class Samples:
             # A copy, since JAX may cache what runs; its rules are still the objects whose ids are in `key`.
             self._samples[key] = Sample(function, primals, with_rules(custom), values, is_random)
 
-    def take(self) -> list[Sample]:
+    def add_linear(self, key: Any, sample: LinearSample) -> None:
+        """Keep one use of a function that takes a promise about a linear map, if it is the first with this key."""
+        if len(self._samples) < MOST_SAMPLES:
+            self._samples.setdefault(key, sample)
+
+    def take(self) -> list[Sample | LinearSample]:
         """All samples; they are not kept any longer."""
         samples = list(self._samples.values())
         self._samples.clear()
