@@ -151,7 +151,7 @@ def _status(fact: CallFact, *, wrong: bool) -> str:
     """The status of the call: error, ok, or which phase did not run."""
     if wrong or _first_event(fact, Failed):
         return "error"
-    if _first_event(fact, Fwd) and not _first_event(fact, Bwd) and fact.kind != "custom_jvp":
+    if _first_event(fact, Fwd) and not _first_event(fact, Bwd) and fact.kind not in ("custom_jvp", "custom_vmap"):
         return "bwd not run"
     if _first_event(fact, Forward) and not _first_event(fact, Pullback):
         return "pullback not called"

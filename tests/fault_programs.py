@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.ad_checkpoint import checkpoint_name
+from jax.custom_batching import custom_vmap
 from jax.extend.core import Primitive
 from jax.interpreters import ad
 
@@ -326,6 +327,12 @@ def linear_maps():
     return jax.grad(root)(2.0), jax.linear_transpose(lambda x: 2 * x, X)(X)
 
 
+def with_a_vmap_rule():
+    f = custom_vmap(lambda x, w: jnp.sin(x) * w)
+    f.def_vmap(lambda _, __, x, w: (jnp.sin(x) * w, True))
+    return jax.grad(lambda x: jax.vmap(f)(x, X).sum())(X), f(X, X)
+
+
 def of_its_own():
     double = Primitive("double")
     double.def_impl(lambda x: 2 * x)
@@ -343,7 +350,8 @@ HAS_HIJAX = internals.has_hijax_rules()
 HAS_CUSTOM_VJP3 = hasattr(internals.hijax, "custom_vjp3")
 PROGRAMS = [
     *[primitive] * HAS_HIJAX, *[made_with_custom_vjp3] * HAS_CUSTOM_VJP3,
-    linear_maps, of_its_own, with_a_policy, traced_before, with_effects, left_alone, into_refs, changed_since,
+    with_a_vmap_rule, linear_maps, of_its_own, with_a_policy,
+    traced_before, with_effects, left_alone, into_refs, changed_since,
     right, wrong, raising, raising_pullback, nested, no_pair, closes_over, method, symbolic_zeros, mapped, shared,
     partials, overwritten, other_rules, from_a_table, overwritten_helper, changed_global, late_bound, edited,
     another_shape,

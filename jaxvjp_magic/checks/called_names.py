@@ -157,7 +157,7 @@ def _finding(use: NameUse, severity: Severity, overwriting: _Overwriting, record
         f" through {use.through}" if use.through else ""
     )
     view = next((view for view in record.of_function(use.function) if view.fwds or view.failures), None)
-    effect, expected = ".", f"the {'custom_jvp' if view is not None and view.is_jvp else 'custom_vjp'} function"
+    effect, expected = ".", f"the {view.call.kind if view is not None else 'custom_vjp'} function"
     if use.helper is not None:
         effect = ". With that function, the rules would fit."
         expected = f"the function that {program.definition(use.helper.code)} defines"

@@ -54,11 +54,28 @@ _FIXES = {
 }
 
 
+@check("VAL301")
+def vmap_rules(record: RecordView) -> Iterator[Found]:
+    """VAL301: the rule of a custom_vmap function gives another value than `jax.vmap` of the function."""
+    for fact in record.facts:
+        if not isinstance(fact, LinearFact) or fact.broken != "vmap" or fact.rule is None:
+            continue
+        view = next((view for view in record.of_function(fact.function) if view.call.kind == fact.kind), None)
+        yield found(
+            "VAL301", Severity.WARNING, record.program.returning(fact.rule.code),
+            f"{fact.rule.name} gives another value than jax.vmap of {fact.function.name}",
+            "Both ran at values of the program, or at random ones of the same types where there were none. The "
+            "program's result depends on whether the function is mapped.",
+            view=view, fix=Fix(f"return what jax.vmap of {fact.function.name} returns"),
+            function=fact.function.name, phase="fwd",
+        )  # fmt: skip
+
+
 @check("VAL306")
 def broken_promises(record: RecordView) -> Iterator[Found]:
     """VAL306: what JAX was told to be linear, symmetric or a solution is not."""
     for fact in record.facts:
-        if not isinstance(fact, LinearFact):
+        if not isinstance(fact, LinearFact) or fact.broken == "vmap":
             continue
         names = {"f": fact.function.name, "rule": fact.rule.name if fact.rule is not None else "", "g": "g", "y": "y"}
         if fact.rule is not None and len(fact.rule.arguments) == len("gy"):

@@ -52,7 +52,7 @@ def fwd_fits_primal(view: CallView) -> Iterator[Found]:
             f"{view.fwd_name} returns {fwd.output}, but {view.name} returns {expected}",
             f"The first element of the pair that {view.fwd_name} returns replaces {view.name}'s output; "
             f"{_at_path('it', path)} {difference}."
-            + ("" if view.is_jvp else f" JAX compares the two only if {view.name} itself has run, too."),
+            + ("" if view.has_one_rule else f" JAX compares the two only if {view.name} itself has run, too."),
             fix=Fix(f"return from {view.fwd_name} what {view.name} returns", _first_of_pair(view)),
             phase="fwd", path=path, expected=str(expected), got=str(fwd.output),
         )  # fmt: skip

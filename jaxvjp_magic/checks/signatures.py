@@ -36,7 +36,7 @@ def rules_take_what_they_are_given(view: CallView) -> Iterator[Found]:
 @check("VJP123", of_each_call=True)
 def residuals_are_unpacked_as_packed(view: CallView) -> Iterator[Found]:
     """VJP123: bwd unpacks the residuals into the same names as fwd packs, but in another order."""
-    if view.call.rule is None or view.fwd is None or view.bwd is None or view.is_jvp:
+    if view.call.rule is None or view.fwd is None or view.bwd is None or view.has_one_rule:
         return
     fwd, bwd = view.program.rule_text(view.fwd.code), view.program.rule_text(view.bwd.code)
     position = len(view.call.nondiff)

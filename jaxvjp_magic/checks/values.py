@@ -76,7 +76,7 @@ def _fwd_value(view: CallView, fact: ValueFact) -> Found:
 def _gradient(view: CallView, fact: ValueFact) -> Found:
     rule, for_leaf = view.rule_name("bwd"), f" for {fact.path}" if fact.path else ""
     spot = view.program.returning(view.bwd.code if view.bwd else None)
-    gives = "gives" if view.is_jvp else "returns"
+    gives = "gives" if view.has_one_rule else "returns"
     pattern, factor = fact.pattern, f"{fact.factor:.4g}"
     if pattern == "unused":
         return view.finding(

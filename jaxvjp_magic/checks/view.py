@@ -99,9 +99,9 @@ class CallView:
         return self.call.rule is not None
 
     @property
-    def is_jvp(self) -> bool:
-        """Whether this is a call of a custom_jvp function, whose one rule is both its fwd and its bwd rule."""
-        return self.call.kind == "custom_jvp"
+    def has_one_rule(self) -> bool:
+        """Whether this is a call of a custom_jvp or custom_vmap function: its one rule is its fwd and its bwd rule."""
+        return self.call.kind in ("custom_jvp", "custom_vmap")
 
     @property
     def fwd(self) -> Function | None:

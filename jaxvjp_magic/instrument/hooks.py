@@ -208,6 +208,11 @@ def custom_jvp_hook(original: Callable[..., Any], current: Current) -> Callable[
     return _of_a_call(original, current, _start_jvp)
 
 
+def custom_vmap_hook(original: Callable[..., Any], current: Current) -> Callable[..., Any]:
+    """For `custom_vmap.__call__`, of the user's functions: its rule is watched."""
+    return _of_a_call(original, current, _start_vmap_rule)
+
+
 def hi_primitive_hook(original: Callable[..., Any], current: Current) -> Callable[..., Any]:
     """For the call of a hijax primitive, whose rules are watched when JAX asks for them."""
     if not internals.has_hijax_rules():
@@ -292,6 +297,18 @@ def _start_jvp(
         return None
     fun, jvp = watch(custom.fun, PRIMAL, recorder, handle), watch(custom.jvp, "jvp", recorder, handle)
     return handle, with_rules(custom, fun=fun, jvp=jvp), None
+
+
+def _start_vmap_rule(
+    custom: Any, args: tuple[Any, ...], kwargs: dict[str, Any], frame: Any, recorder: Recorder
+) -> tuple[CustomCall, Any, Any] | None:
+    code = code_of(custom.fun)
+    if code is None or not stack.is_user_code(code.co_filename) or custom.vmap_rule is None:
+        return None
+    handle = recorder.start_custom(custom, args, kwargs, frame)
+    if handle is None:
+        return None
+    return handle, with_rules(custom, vmap_rule=watch(custom.vmap_rule, "vmap", recorder, handle)), (handle, args)
 
 
 def _start_primitive(
@@ -617,6 +634,7 @@ _PLACES = (
     ("uses of jax.linear_transpose", "linear_transpose", linear_hook("linear_transpose")),
     ("uses of custom_linear_solve", "custom_linear_solve", linear_hook("custom_linear_solve")),
     ("uses of custom_root", "custom_root", linear_hook("custom_root")),
+    ("calls of custom_vmap functions", "custom_vmap", custom_vmap_hook),
     ("uses of jax.vjp, grad and the like", "vjp", vjp_hook),
     ("calls of pullbacks", "pullback", pullback_hook),
     ("calls of pullbacks with refs", "with_refs", with_refs_hook),

@@ -58,6 +58,7 @@ class _WrappedRule:
     # Three are made in each call: an object costs less than a function in `functools.wraps`.
 
     __doc__ = property(lambda self: self.__wrapped__.__doc__)
+    watched_rule = property(lambda self: self.__wrapped__)
     __slots__ = (
         "__fun_debug_info__",
         "__name__",

@@ -203,13 +203,14 @@ class Functions:
     def rule(self, custom: Any, user_function: Any) -> CustomRule:
         """The rules of a custom_vjp object as a fact; equal rules give the identical `CustomRule`.
 
-        The rule of a custom_jvp object is both.
+        The rule of a custom_jvp or custom_vmap object is both.
         """
         function = self.of(user_function)
-        if isinstance(custom, jax.custom_jvp):
-            is_lambda = name_of(custom.jvp) == "<lambda>"
-            jvp = self._rule(custom.jvp, function if is_lambda else None, f"the jvp rule of {function.name}")
-            rule = CustomRule(jvp, jvp, tuple(custom.nondiff_argnums), internals.has_symbolic_zeros(custom))
+        if isinstance(custom, (jax.custom_jvp, internals.CustomVmap)):
+            own, _ = internals.rules_of(custom)
+            name = f"the {'jvp' if isinstance(custom, jax.custom_jvp) else 'vmap'} rule of {function.name}"
+            fact = self._rule(own, function if name_of(own) == "<lambda>" else None, name)
+            rule = CustomRule(fact, fact, internals.static_argnums_of(custom), internals.has_symbolic_zeros(custom))
             return self._rules.setdefault(rule, rule)
         is_gradient = user_function is not unwrap.unwrapped(internals.primal_of(custom))  # made by custom_gradient
         bwd_has_other_signature = setting(custom, "with_accums") or setting(custom, "with_logs")

@@ -68,6 +68,7 @@ CustomVjp3: Any = getattr(
     hijax, "custom_vjp3", _NoSuchType
 )  # what jax.custom_vjp makes with JAX_CUSTOM_VJP3 (0.10, 0.11)
 CUSTOM_VJPS = CustomVjp, CustomVjp3
+CustomVmap: Any = jax.custom_batching.custom_vmap
 CustomVJPPrimal: Any = getattr(derivatives, "CustomVJPPrimal", _NoSuchType)
 ArrayImpl: Any = getattr(array, "ArrayImpl", _NoSuchType)
 Tracer: Any = jax.core.Tracer
@@ -87,8 +88,12 @@ def primal_of(custom: Any) -> Any:
 
 
 def rules_of(custom: Any) -> tuple[Any, Any]:
-    """The fwd and the bwd rule of a custom_vjp function; of a custom_jvp function its one rule, as both."""
-    return (custom.jvp, custom.jvp) if isinstance(custom, jax.custom_jvp) else (custom.fwd, custom.bwd)
+    """The fwd and bwd rule of a custom_vjp function; of a custom_jvp or custom_vmap function its one rule, as both."""
+    if isinstance(custom, jax.custom_jvp):
+        return custom.jvp, custom.jvp
+    if isinstance(custom, CustomVmap):
+        return custom.vmap_rule, custom.vmap_rule
+    return custom.fwd, custom.bwd
 
 
 def traces_custom_jvps() -> bool:
@@ -98,12 +103,14 @@ def traces_custom_jvps() -> bool:
 
 def static_argnums_of(custom: Any) -> tuple[int, ...]:
     """The `nondiff_argnums` of a custom_vjp function."""
+    if isinstance(custom, CustomVmap):
+        return ()
     return tuple(sorted(custom.static_argnums)) if type(custom) is CustomVjp3 else custom.nondiff_argnums
 
 
 def has_symbolic_zeros(custom: Any) -> bool:
     """Whether the rules of a custom_vjp function were registered with `symbolic_zeros`."""
-    return bool(custom.symz if type(custom) is CustomVjp3 else custom.symbolic_zeros)
+    return bool(custom.symz if type(custom) is CustomVjp3 else vars(custom).get("symbolic_zeros"))
 
 
 def is_built_on_hijax(custom: Any) -> bool:

@@ -36,6 +36,11 @@ def custom_jvp() -> PatchPoint:
     return PatchPoint(_inside_boundary(jax.custom_jvp, "__call__"), "cell_contents")
 
 
+def custom_vmap() -> PatchPoint:
+    """`(custom_vmap, *args, **kwargs)`: every call of every custom_vmap function."""
+    return PatchPoint(_inside_boundary(internals.CustomVmap, "__call__"), "cell_contents")
+
+
 def custom_vjp3() -> PatchPoint | None:
     """`(custom_vjp3, *args, **kwargs)`: what `jax.custom_vjp` makes with JAX_CUSTOM_VJP3; None before JAX 0.10."""
     return PatchPoint(internals.hijax.custom_vjp3, "__call__") if hasattr(internals.hijax, "custom_vjp3") else None

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from jaxvjp_magic.recording.collector import Collector, Handle, Origin
 
 PAIR = 2
+_KINDS = {jax.custom_jvp: "custom_jvp", internals.CustomVmap: "custom_vmap"}
 MANY = 256  # pullbacks, before dead ones are searched for
 
 
@@ -80,7 +81,13 @@ class Recorder:
         self._primitive_functions: dict[str, Function] = {}
         self._primitives: dict[int, tuple[Callable[[], Any], PrimitiveCall]] = {}
         self._many = MANY
-        self.rule_ran = {"primal": self.primal_ran, "fwd": self.fwd_ran, "bwd": self.bwd_ran, "jvp": self.jvp_ran}
+        self.rule_ran = {
+            "primal": self.primal_ran,
+            "fwd": self.fwd_ran,
+            "bwd": self.bwd_ran,
+            "jvp": self.jvp_ran,
+            "vmap": self.vmap_rule_ran,
+        }
         self._outputs: weakref.WeakKeyDictionary[Any, dict[Any, Tree]] = weakref.WeakKeyDictionary()
 
     def let_go(self) -> None:
@@ -103,13 +110,13 @@ class Recorder:
     # A call of a custom_vjp function ---------------------------------------------------------
 
     def start_custom(self, custom: Any, args: tuple[Any, ...], kwargs: dict[str, Any], frame: Any) -> CustomCall | None:
-        """A custom_vjp or custom_jvp function is called."""
+        """A custom_vjp, custom_jvp or custom_vmap function is called."""
         try:
             facts = self.functions.custom(custom)
             if kwargs or len(args) != facts.arity:
                 args = _by_position(internals.primal_of(custom), args, kwargs)
-            is_jvp = isinstance(custom, jax.custom_jvp)
-            if facts.has_closures and not is_jvp:
+            kind = _KINDS.get(type(custom), "custom_vjp")
+            if facts.has_closures and kind == "custom_vjp":
                 self.names.at_call(custom, facts)
             dynamic, names = args, facts.names
             nondiff: tuple[tuple[str, str], ...] = ()
@@ -122,7 +129,6 @@ class Recorder:
                 names = tuple(name for i, name in enumerate(names) if i not in facts.static)
                 nondiff = tuple([(name, _nondiff_text(self.collector, value)) for name, value in static])
                 arrays = tuple([name for name, value in static if _has_array(value)])
-            kind = "custom_jvp" if is_jvp else "custom_vjp"
             origin = self._begin(kind, facts, (dynamic, names), (nondiff, arrays), frame)
             return CustomCall(self.collector, origin.root, custom, facts)
         except Exception as error:  # noqa: BLE001 (as in `Collector.noting`)
@@ -250,6 +256,25 @@ class Recorder:
         except Exception as error:  # noqa: BLE001 (as in `Collector.noting`)
             self._could_not("record what the rule of {} returned", call.custom, error)
 
+    def vmap_rule_ran(self, call: RuleCall, args: tuple[Any, ...], pair: Any) -> None:
+        """The rule of a custom_vmap function returned `pair`: the output, and which of it is batched."""
+        with self.collector.noting("record what the rule of {} returned", call.custom):
+            custom, (axis_size, batched, *values) = call.custom, args
+            if isinstance(pair, (tuple, list)) and len(pair) == PAIR:
+                output = self.collector.types.tree(_of_one_example(*pair))
+                call.add(Fwd(output, self.collector.types.tree(())))
+                self.collector.here.traced = None  # what the call returns is the rule's output
+                expected = self._primal_output(call, custom, _of_one_example(tuple(values), tuple(batched)), output)
+                if expected is not None:
+                    call.add(Primal(expected))
+                if self.samples is not None:
+                    fact, rule = call.state.origin.fact, call.facts.rule.fwd
+                    vectors = axis_size, tuple(batched), self.samples.without_tracers(tuple(values))
+                    functions = custom.fun, custom.vmap_rule
+                    sample = LinearSample("custom_vmap", fact.function, rule, fact.place, functions, vectors)
+                    self.samples.add_linear((*call.key, fact.primals, str(batched)), sample)
+            self.names.at_rule(call, custom.vmap_rule, "fwd")
+
     def bwd_ran(self, call: RuleCall, args: tuple[Any, ...], result: Any) -> None:
         """The bwd rule returned `result`."""
         try:
@@ -306,7 +331,7 @@ class Recorder:
         with self.collector.noting("record the exception of {}", call.custom):
             if phase == "fwd":
                 self.dependence.keep_types(call, call.custom, tuple(map(_without_marks, args)))
-            phase = "fwd" if phase == "jvp" else phase
+            phase = "fwd" if phase in ("jvp", "vmap") else phase
             if phase != "primal":
                 fwd, bwd = internals.rules_of(call.custom)
                 self.names.at_rule(call, fwd if phase == "fwd" else bwd, phase)
@@ -597,6 +622,16 @@ def _by_position(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     with stack.UserCode():
         return resolved(function, args, kwargs)
     return (*args, *kwargs.values())
+
+
+def _of_one_example(output: Any, batched: Any) -> Any:
+    """The types of one example's output, of what a vmap rule returned."""
+
+    def of_leaf(leaf: Any, is_batched: Any) -> Any:
+        shape = jax.numpy.shape(leaf)
+        return jax.ShapeDtypeStruct(shape[1:] if is_batched else shape, jax.numpy.result_type(leaf))
+
+    return tree_util.tree_map(of_leaf, output, batched)
 
 
 def _primals_of_jvp(args: tuple[Any, ...], static: frozenset[int]) -> tuple[Any, ...]:

@@ -40,7 +40,7 @@ class Severity(enum.StrEnum):
         return self.rank <= Severity(other).rank
 
 
-_WITH_RULES = ("custom_vjp", "custom_jvp", "hijax")
+_WITH_RULES = ("custom_vjp", "custom_jvp", "custom_vmap", "hijax")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 # XLA compiles only the function of a call with derivative rules: the parameter that has its jaxpr.
 _OF_RULES = {"custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr", "custom_vjp_call_jaxpr": "fun_jaxpr"}
+WATCHED = "watched_rule"  # what the rule that a check watches is called by
 _OF_CUSTOM_VJP3 = "CustomVJPTraced"  # the same of a hijax primitive
 _MOST_BYTES = 2**26  # of a constant that is compared by value, which takes some milliseconds
 
@@ -157,7 +158,8 @@ def _same_equation(first: Any, second: Any, variables: Variables) -> bool:
 
 
 def _same_value(first: Any, second: Any) -> bool:
-    """Whether two parameters are equal; what cannot be compared is not."""
+    """Whether two parameters are equal; what cannot be compared is not. A watched rule is the rule itself."""
+    first, second = getattr(first, WATCHED, first), getattr(second, WATCHED, second)
     if first is second or type(first) is not type(second):
         return first is second
     if isinstance(first, (np.ndarray, jax.Array)):

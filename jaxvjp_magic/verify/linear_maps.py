@@ -32,7 +32,7 @@ _UNSOLVED = 5e-2  # of a solve, which may be an iteration
 class LinearSample:
     """One use of a function of JAX that takes such a promise: the functions, with concrete values, and the vectors.
 
-    `kind` is "linear_transpose", "custom_linear_solve", "custom_root" or "transpose", of a primitive.
+    `kind` is "linear_transpose", "custom_linear_solve", "custom_root", "custom_vmap" or "transpose", of a primitive.
     """
 
     kind: str
@@ -48,6 +48,8 @@ def verify(sample: LinearSample) -> tuple[list[LinearFact], list[NotChecked]]:
     """The promise that does not hold, or why it was not tried."""
     if sample.kind == "transpose":
         return _verify_transpose(sample)
+    if sample.kind == "custom_vmap":
+        return _verify_vmap_rule(sample)
     function, *rules = sample.functions
     # A rule is called with a linear function: any pure one will do.
     of_rules = [(rule, (jnp.negative, *sample.vectors)) for rule in rules if rule is not None]
@@ -87,6 +89,30 @@ def _verify_transpose(sample: LinearSample) -> tuple[list[LinearFact], list[NotC
         return [], [NotChecked("values", sample.function, _NAN)]
     wrong = abs(expected - got) > _ROUNDING * size
     return [LinearFact(sample.function, sample.rule, sample.kind, "transpose", sample.place)] if wrong else [], []
+
+
+def _verify_vmap_rule(sample: LinearSample) -> tuple[list[LinearFact], list[NotChecked]]:
+    """The rule of a custom_vmap function against `jax.vmap` of the function."""
+    (function, rule), (axis_size, batched, values) = sample.functions, sample.vectors
+    for called, arguments in ((function, values), (rule, (axis_size, batched, *values))):
+        verdict = purity.judged(called, arguments)
+        why = verdict.why or ("" if verdict.is_silent else "it prints")
+        if why:
+            return [], [NotChecked("values", sample.function, why, verdict.place)]
+    axes = tree_util.tree_map(lambda is_batched: 0 if is_batched else None, batched)
+    expected = jax.vmap(function, axes, axis_size=axis_size)(*values)
+    output, of_output = rule(axis_size, list(batched), *values)
+    got = tree_util.tree_map(
+        lambda leaf, is_batched: leaf if is_batched else jnp.broadcast_to(leaf, (axis_size, *jnp.shape(leaf))),
+        output, of_output,
+    )  # fmt: skip
+    if tree_util.tree_map(jnp.shape, got) != tree_util.tree_map(jnp.shape, expected):
+        return [], []  # the types show it
+    difference, size = _norm(_difference(got, expected)), _norm(expected)
+    if not np.isfinite(difference):
+        return [], [NotChecked("values", sample.function, _NAN)]
+    wrong = difference > _ROUNDING * size
+    return [LinearFact(sample.function, sample.rule, sample.kind, "vmap", sample.place)] if wrong else [], []
 
 
 def _linear_transpose(sample: LinearSample) -> str | None:

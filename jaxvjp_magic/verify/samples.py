@@ -79,6 +79,10 @@ class Samples:
         if len(self._samples) < MOST_SAMPLES:
             self._samples.setdefault(key, sample)
 
+    def without_tracers(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The values with a random one for each tracer."""
+        return concrete(values, self._random, frozenset())[0]
+
     def take(self) -> list[Sample | LinearSample]:
         """All samples; they are not kept any longer."""
         samples = list(self._samples.values())
