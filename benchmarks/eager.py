@@ -54,6 +54,66 @@ def _examples() -> tuple[Any, Any]:
     return jnp.ones((16, 4)), jnp.ones(16)
 
 
+@jax.custom_jvp
+def safe_norm(x: Any) -> Any:
+    """The norm, with a derivative at zero."""
+    return jnp.sqrt(jnp.sum(x**2))
+
+
+@safe_norm.defjvp
+def safe_norm_jvp(primals: Any, tangents: Any) -> Any:
+    """The derivative, which is zero at zero."""
+    (x,), (dx,) = primals, tangents
+    norm = safe_norm(x)
+    return norm, jnp.vdot(x, dx) / jnp.maximum(norm, 1e-12)
+
+
+def through_custom_jvps(weights: Any) -> Any:
+    """Two custom_jvp functions of JAX, and one of the user's."""
+    hidden = jax.nn.relu(weights)
+    return jax.nn.logsumexp(hidden) + safe_norm(hidden)
+
+
+def jvp_gradients(calls: int = CALLS) -> None:
+    """`jax.grad` through custom_jvp functions, again and again, without jit."""
+    plain_gradients(calls, through_custom_jvps)
+
+
+@functools.cache
+def product() -> Callable[..., Any]:
+    """A matrix product as a hijax primitive."""
+    from jaxvjp_magic.jax_compat import internals
+
+    class Product(internals.HiPrimitive):  # type: ignore[misc]  # it is called otherwise in other versions of JAX
+        def __init__(self, x: Any, w: Any) -> None:
+            self.in_avals, self.params = (x, w), {}
+            self.out_aval = jax.core.ShapedArray((x.shape[0], w.shape[1]), x.dtype)
+            super().__init__()
+
+        def expand(self, x: Any, w: Any) -> Any:
+            return x @ w
+
+        def vjp_fwd(self, _: Any, x: Any, w: Any) -> Any:
+            return x @ w, (x, w)
+
+        def vjp_bwd_retval(self, residuals: Any, g: Any) -> Any:
+            x, w = residuals
+            return g @ w.T, x.T @ g
+
+    return lambda x, w: Product(jax.typeof(x), jax.typeof(w))(x, w)
+
+
+def through_hijax(weights: Any) -> Any:
+    """The loss of `regression` with a hijax primitive for its matrix product."""
+    inputs, targets = _examples()
+    return jnp.mean((jnp.tanh(product()(inputs, weights)) @ jnp.ones(8) - targets) ** 2)
+
+
+def hijax_gradients(calls: int = CALLS) -> None:
+    """`jax.grad` through a hijax primitive, again and again, without jit."""
+    plain_gradients(calls, through_hijax)
+
+
 def custom_gradients(calls: int = CALLS, function: Any = wave) -> None:
     """`jax.grad` of a small custom_vjp function, again and again, without jit."""
     x = jnp.float32(0.5)
@@ -177,6 +237,18 @@ def eager_smallest(rounds: int) -> Figure:
     """An eager `jax.grad` of plain JAX code, 1,000 calls: `jnp.sin(x) * 2.0`, the smallest there is."""
     peers = {"work": smallest_gradients, "function": plain_wave, "calls": 100}
     return _row(smallest_gradients, CALLS, 1.05, rounds, peers)
+
+
+def eager_jvp(rounds: int) -> Figure:
+    """An eager `jax.grad` through custom_jvp functions, 1,000 calls: `relu`, `logsumexp` and one of the user's."""
+    return _row(jvp_gradients, CALLS, 1.05, rounds)
+
+
+def eager_hijax(rounds: int) -> Figure | None:
+    """An eager `jax.grad` through a hijax primitive, 1,000 calls."""
+    from jaxvjp_magic.jax_compat import internals
+
+    return _row(hijax_gradients, CALLS, 1.05, rounds) if internals.has_hijax_rules() else None
 
 
 def many_leaves(rounds: int) -> Figure:

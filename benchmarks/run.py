@@ -34,6 +34,8 @@ ROWS: dict[str, Callable[[int], Figure | None]] = {
     "custom": eager.eager_custom,
     "plain": eager.eager_plain,
     "smallest": eager.eager_smallest,
+    "jvp": eager.eager_jvp,
+    "hijax": eager.eager_hijax,
     "leaves": eager.many_leaves,
     "transformer": models.first_transformer,
     "solve": models.first_solve,

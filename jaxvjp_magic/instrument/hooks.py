@@ -373,12 +373,18 @@ def remat_hook(original: Callable[..., Any], current: Current) -> Callable[..., 
 
 def primitive_transpose_hook(original: Callable[..., Any], current: Current) -> Callable[..., Any]:
     """For the transpose rules of primitives: the user's own are watched, each time that JAX asks for one."""
+    is_not_users: dict[Any, Any] = {}
 
     @functools.wraps(original)
     def rule_of(primitive: Any) -> Any:
         rule = original(primitive)
+        if is_not_users.get(primitive) is rule:  # it is asked for each equation of a backward pass
+            return rule
         recorder = current()
-        if recorder is None or not tell(recorder, recorder.is_users_transpose, rule):
+        if recorder is None:
+            return rule
+        if not tell(recorder, recorder.is_users_transpose, rule):
+            is_not_users[primitive] = rule
             return rule
 
         def transpose(cotangent: Any, *args: Any, **params: Any) -> Any:

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 
 PAIR = 2
 _KINDS = {jax.custom_jvp: "custom_jvp", internals.CustomVmap: "custom_vmap"}
+_DECLARED = "the declared output"  # the step to what a hijax primitive says that it returns
 MANY = 256  # pullbacks, before dead ones are searched for
 
 
@@ -141,22 +142,21 @@ class Recorder:
             if internals.is_of_jax(type(primitive)):
                 return None
             facts = self.functions.primitive(type(primitive))
-            names = (*facts.names[: len(args)], *(f"[{i}]" for i in range(len(facts.names), len(args))))
+            names = facts.names
+            if len(names) != len(args):
+                names = (*names[: len(args)], *(f"[{i}]" for i in range(len(names), len(args))))
             origin = self._begin("hijax", facts, (args, names), ((), ()), frame)
             call = PrimitiveCall(self.collector, origin.root, primitive, facts)
             before = self._primitives.get(id(primitive))
             if before is None or before[1].state.origin not in self.collector.here.calls:  # else its fwd rule calls it
-                self._primitives[id(primitive)] = weakref.ref(primitive, self._forget_primitive), call
-            call.add(Primal(self.collector.types.tree(primitive.out_aval)))
+                key, known_calls = id(primitive), self._primitives
+                known_calls[key] = weakref.ref(primitive, lambda _: known_calls.pop(key, None)), call
+            if not call.repeats(_DECLARED):
+                call.add(Primal(self.collector.types.tree(primitive.out_aval)), _DECLARED)
         except Exception as error:  # noqa: BLE001 (as in `Collector.noting`)
             self._could_not("record a call of {}", type(primitive), error)
             return None
         return call
-
-    def _forget_primitive(self, reference: Any) -> None:
-        for key, (kept, _) in list(self._primitives.items()):
-            if kept is reference:
-                del self._primitives[key]
 
     def call_of_primitive(self, primitive: Any, args: Callable[[], tuple[Any, ...]]) -> PrimitiveCall | None:
         """The newest call of a hijax primitive; it begins now if JAX traced the call before the check."""
@@ -218,7 +218,8 @@ class Recorder:
                 if self.samples is not None or internals.is_mapped() or not call.repeats(step):
                     self._fwd_returned(call, args, pair)
                     call.leads(before, step, avals)
-            self.names.at_rule(call, call.custom.fwd, "fwd")
+            if not isinstance(call, PrimitiveCall):
+                self.names.at_rule(call, call.custom.fwd, "fwd")
         except Exception as error:  # noqa: BLE001 (as in `Collector.noting`)
             self._could_not("record what the fwd rule of {} returned", call.custom, error)
 
@@ -278,10 +279,11 @@ class Recorder:
     def bwd_ran(self, call: RuleCall, args: tuple[Any, ...], result: Any) -> None:
         """The bwd rule returned `result`."""
         try:
-            custom, types_of = call.custom, self.collector.types
+            custom, types_of = None if isinstance(call, PrimitiveCall) else call.custom, self.collector.types
             cotangents = args[len(call.facts.static) + 1]
-            compared = not setting(custom, "with_accums")
-            if setting(custom, "with_logs") and isinstance(result, (tuple, list)) and len(result) == PAIR:
+            compared = custom is None or not setting(custom, "with_accums")
+            has_logs = custom is not None and setting(custom, "with_logs")
+            if has_logs and isinstance(result, (tuple, list)) and len(result) == PAIR:
                 result = result[0]
             primals = call.state.origin.fact.primals
             arguments = primals.names if primals else ()
@@ -291,9 +293,11 @@ class Recorder:
             if not repeats:
                 tree = types_of.tree(result, arguments, keep_none=True) if compared else None
                 call.add(Bwd(types_of.tree(cotangents), tree))
-            self.names.at_rule(call, custom.bwd, "bwd")
+            if custom is not None:
+                self.names.at_rule(call, custom.bwd, "bwd")
             if not repeats:
                 if tree is not None:
+                    custom = call.custom
                     self.dependence.dropped(call, custom, tree)
                     self.dependence.unused(call, custom, args)
                 call.leads(before, step, avals)
