@@ -32,6 +32,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--renew-snapshots", action="store_true", help="write tests/snapshots again")
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """`.ci/run` runs the tests of rules with JAX_CUSTOM_VJP3 too."""
+    marker = item.get_closest_marker("classic")
+    if marker is not None and os.environ.get("JAX_CUSTOM_VJP3") == "1":
+        pytest.skip(f"with JAX_CUSTOM_VJP3, {marker.args[0]}")
+
+
 @pytest.fixture
 def snapshot(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
     """`snapshot(name, text)`: the text is what `tests/snapshots/name` has."""

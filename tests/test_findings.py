@@ -41,6 +41,7 @@ def only(report, code=None):
     return found[0]
 
 
+@pytest.mark.classic("JAX compares the output of fwd with the function's at once, and raises")
 def test_the_seed_bug_is_explained_by_the_overwritten_name():
     """The cause first: its line, the rule that calls it, the repaired line; what follows is folded under it."""
     report = check_program(
@@ -73,6 +74,7 @@ def test_the_same_program_run_again_is_a_program_of_its_own():
         assert {finding.source for finding in report.findings} == {call.source for call in report.calls} == {""}
 
 
+@pytest.mark.classic("JAX compares the output of fwd with the function's at once, and raises")
 def test_the_silent_variant_is_found_without_an_error():
     """A mean swallows the extra axis: JAX raises nothing, the gradient is wrong."""
     report = check_program(
@@ -91,6 +93,7 @@ def test_fwd_without_a_pair():
     assert finding.fix == "return both, with None if bwd needs no residuals:  return output, residuals"
 
 
+@pytest.mark.classic("JAX compares the output of fwd with the function's at once, and raises")
 def test_fwd_with_another_output_is_found_in_eager_mode():
     """VJP101, where JAX does not look; the primal function is evaluated on shapes."""
     report = check_program(

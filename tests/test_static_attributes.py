@@ -115,6 +115,7 @@ def seen(function: Any, *, jitted: bool, verify: bool) -> tuple[Any, Any]:
     return known, gradient.tolist()
 
 
+@pytest.mark.classic("jit takes the primal function, which has to have a hash and weak references")
 @pytest.mark.parametrize("verify", [False, True])
 @pytest.mark.parametrize("jitted", [False, True])
 @pytest.mark.parametrize("kind", OBJECTS)
@@ -234,6 +235,7 @@ def test_nothing_is_loaded(kind: Callable[[], Any], *, fails: bool, monkeypatch:
     assert {call.function for call in report.calls} == {"loss", "fun"}
 
 
+@pytest.mark.classic("what a function returns is known from JAX's own trace")
 def test_what_uses_a_proxy_is_not_known_to_be_pure(monkeypatch: pytest.MonkeyPatch) -> None:
     """And the report says why, of a look that does not happen for it where nothing can be forked."""
     monkeypatch.setitem(globals(), "TABLE", Proxy())

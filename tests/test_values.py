@@ -132,6 +132,7 @@ def test_symbolic_zeros_and_none_are_compared_as_far_as_they_go():
     assert report.findings == ()
 
 
+@pytest.mark.classic("a function that closes over a tracer raises")
 def test_what_cannot_run_again_is_counted_and_left_alone(recwarn):
     """A function with effects, and one that closes over a tracer."""
     seen = []

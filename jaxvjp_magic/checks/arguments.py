@@ -49,7 +49,8 @@ def closed_over_values(record: RecordView) -> Iterator[Found]:
     for fact in record.facts:
         if not isinstance(fact, ClosedOver):
             continue
-        view = next(iter(record.of_function(fact.function)), None)
+        views = record.of_function(fact.function)
+        view = next((view for view in views if view.is_part_of_an_error), next(iter(views), None))
         if view is None or not (view.is_part_of_an_error or (record.has_leaked and fact.is_differentiated)):
             continue
         rule = role(fact.rule, fact.phase, fact.function)
