@@ -157,7 +157,8 @@ def _finding(use: NameUse, severity: Severity, overwriting: _Overwriting, record
         f" through {use.through}" if use.through else ""
     )
     view = next((view for view in record.of_function(use.function) if view.fwds or view.failures), None)
-    effect, expected = ".", f"the {view.call.kind if view is not None else 'custom_vjp'} function"
+    kind = next((view.call.kind for view in record.of_function(use.function) if view.is_custom), "custom_vjp")
+    effect, expected = ".", f"the {kind} function"
     if use.helper is not None:
         effect = ". With that function, the rules would fit."
         expected = f"the function that {program.definition(use.helper.code)} defines"
