@@ -6,6 +6,9 @@
 | what they hand over | a `WrappedFun` | a plain function |
 | a pullback | 0.8: a `Partial`; 0.9: a `VJP` object | a `VJP` object |
 | what jit has traced | 0.8: also `_create_pjit_jaxpr`, by the function | `_infer_params_cached` |
+| `custom_vjp3` | not there | from 0.10; until 0.11.0 `jax.custom_vjp` makes one, later `custom_vjp.__call__` does |
+| rules of hijax primitives | without `nzs_in`, and not traced | `primitive_linearizations`, `fancy_transposes` |
+| a hijax primitive | `VJPHiPrimitive` | until 0.11 `VJPHiPrimitive`, then `HiPrim` |
 
 The rest is the same from 0.8 to 0.12: `custom_vjp.__call__` inside its own
 `api_boundary`, the attributes of a custom_vjp object, `BatchTrace.axis_data`,
@@ -13,7 +16,10 @@ The rest is the same from 0.8 to 0.12: `custom_vjp.__call__` inside its own
 tracers, `dce_jaxpr`, which says what a jaxpr uses; of what is traced again, the
 caches `trace_to_jaxpr` of `partial_eval` and of checkpoint with their counts of
 misses, the keys of `_pjit_lower`, `PjitFunctionCache`, jit's fast path, and the
-lists of hidden files, `_exclude_paths`. `structured_residuals` came with 0.11.
+lists of hidden files, `_exclude_paths`; `custom_jvp.__call__` and
+`custom_vmap.__call__`, the functions inside `linear_transpose`, `custom_root`
+and `custom_linear_solve`, `get_primitive_transpose`, `remat_p.bind`, and the
+names in policies. `structured_residuals` came with 0.11.
 """
 
 from __future__ import annotations
@@ -82,6 +88,17 @@ NotNeeded: Any = getattr(api, "NotNeeded", _NoSuchType)
 REF_MARKS = tuple(getattr(api, name) for name in ("GradValue", "GradRef", "DontWant") if hasattr(api, name))
 
 
+def _names_in_call(cls: Any) -> tuple[str, ...]:
+    """The names that the `__call__` of a class looks up, inside its `api_boundary`."""
+    outer = cls.__dict__["__call__"]
+    inner = getattr(outer, "__wrapped__", outer)
+    return tuple(getattr(getattr(inner, "__code__", None), "co_names", ()))
+
+
+# After 0.11.0 a custom_vjp object stays one with the flag, and makes a custom_vjp3 when it is called.
+_CALLS_CUSTOM_VJP3 = "custom_vjp3" in _names_in_call(CustomVjp)
+
+
 def primal_of(custom: Any) -> Any:
     """The primal function of a custom_vjp function, or of another function with a rule of its own."""
     return custom.f if type(custom) is CustomVjp3 else custom.fun
@@ -115,10 +132,8 @@ def has_symbolic_zeros(custom: Any) -> bool:
 
 def is_built_on_hijax(custom: Any) -> bool:
     """Whether JAX calls this custom_vjp function by way of `custom_vjp3`, which traces the primal function with jit."""
-    if type(custom) is CustomVjp3:
-        return True
-    if CustomVjp3 is _NoSuchType or jax.__version_info__ < (0, 12):
-        return False
+    if type(custom) is CustomVjp3 or not _CALLS_CUSTOM_VJP3:
+        return type(custom) is CustomVjp3
     return bool(config.custom_vjp3.value or custom.__dict__.get("generic_batching"))
 
 
