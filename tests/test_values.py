@@ -150,7 +150,7 @@ def test_what_cannot_run_again_is_counted_and_left_alone(recwarn):
     assert seen == []
     assert report.findings == ()
     assert [(one.what, one.why) for one in report.not_checked if one.what == "values"] == [
-        ("values", "it calls append (line 138) on a list from outside"),
+        ("values", "it calls append (line 139) on a list from outside"),
         ("values", "outside the program it raised UnexpectedTracerError"),
     ]
     assert not recwarn.list

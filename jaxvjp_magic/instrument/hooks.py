@@ -302,8 +302,8 @@ def _start_jvp(
 def _start_vmap_rule(
     custom: Any, args: tuple[Any, ...], kwargs: dict[str, Any], frame: Any, recorder: Recorder
 ) -> tuple[CustomCall, Any, Any] | None:
-    code = code_of(custom.fun)
-    if code is None or not stack.is_user_code(code.co_filename) or custom.vmap_rule is None:
+    codes = [code_of(function) for function in (custom.fun, custom.vmap_rule)]  # sequential_vmap has a rule of JAX's
+    if not all(code is not None and stack.is_user_code(code.co_filename) for code in codes):
         return None
     handle = recorder.start_custom(custom, args, kwargs, frame)
     if handle is None:
