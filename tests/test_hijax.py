@@ -150,6 +150,30 @@ def test_what_is_wrong_is_named(name):
     assert finding.line in range(first - 1, first + 5)
 
 
+def test_equal_primals_and_another_parameter_are_two_outputs():
+    """What a primitive returns may depend on its parameters."""
+
+    class Repeat(internals.HiPrimitive if HAS_HIJAX else object):
+        def __init__(self, x, times):
+            self.in_avals, self.params = (x,), {"times": times}
+            self.out_aval = jax.core.ShapedArray((times, *x.shape), x.dtype)
+            super().__init__()
+
+        def expand(self, x):
+            return jnp.broadcast_to(x, (self.times, *x.shape))
+
+        def vjp_fwd(self, _, x):
+            return self(x), None
+
+        def vjp_bwd_retval(self, _, g):
+            return (g.sum(0),)
+
+    with vjpcheck(verify=True) as report:
+        for times in (2, 3):
+            jax.grad(lambda x, times=times: Repeat(jax.typeof(x), times)(x).sum())(X)
+    assert (report.findings, report.notes) == ((), ())
+
+
 def test_a_right_primitive_is_compared():
     """With --verify, nothing is left out."""
     report = report_of(verify=True)

@@ -56,7 +56,6 @@ if TYPE_CHECKING:
 
 PAIR = 2
 _KINDS = {jax.custom_jvp: "custom_jvp", internals.CustomVmap: "custom_vmap"}
-_DECLARED = "the declared output"  # the step to what a hijax primitive says that it returns
 MANY = 256  # pullbacks, before dead ones are searched for
 
 
@@ -151,8 +150,10 @@ class Recorder:
             if before is None or before[1].state.origin not in self.collector.here.calls:  # else its fwd rule calls it
                 key, known_calls = id(primitive), self._primitives
                 known_calls[key] = weakref.ref(primitive, lambda _: known_calls.pop(key, None)), call
-            if not call.repeats(_DECLARED):
-                call.add(Primal(self.collector.types.tree(primitive.out_aval)), _DECLARED)
+            declared = self.collector.types.tree(primitive.out_aval)
+            step = Primal, id(declared)
+            if not call.repeats(step):
+                call.add(Primal(declared), step, declared)
         except Exception as error:  # noqa: BLE001 (as in `Collector.noting`)
             self._could_not("record a call of {}", type(primitive), error)
             return None
@@ -387,14 +388,17 @@ class Recorder:
             vectors = use.vectors
             if kind == "custom_root":
                 vectors = (result[0] if use.has_aux else result,)
+            rule = self.functions.of(use.functions[1]) if use.functions[1:] and use.functions[1] is not None else None
+            key = kind, fact.function, rule, fact.place, fact.primals
+            if self.samples.has(key):
+                return
             try:
                 functions, vectors = tuple(map(concrete, use.functions)), tuple(map(concrete, vectors))
             except LookupError:
                 self.collector.not_checked(NotChecked("values", fact.function, "its values are not known below jit"))
                 return
-            rule = self.functions.of(use.functions[1]) if use.functions[1:] and use.functions[1] is not None else None
             sample = LinearSample(kind, fact.function, rule, fact.place, functions, vectors, use.is_symmetric)
-            self.samples.add_linear((kind, fact.function, rule, fact.place), sample)
+            self.samples.add_linear(key, sample)
 
     def checkpointed(self, policy: Any, jaxpr: Any) -> None:
         """A function below jax.checkpoint runs, with a policy that may ask for names."""

@@ -74,6 +74,10 @@ class Samples:
             # A copy, since JAX may cache what runs; its rules are still the objects whose ids are in `key`.
             self._samples[key] = Sample(function, primals, with_rules(custom), values, is_random)
 
+    def has(self, key: Any) -> bool:
+        """Whether there is a sample with this key."""
+        return key in self._samples
+
     def add_linear(self, key: Any, sample: LinearSample) -> None:
         """Keep one use of a function that takes a promise about a linear map, if it is the first with this key."""
         if len(self._samples) < MOST_SAMPLES:
