@@ -341,6 +341,16 @@ def of_its_own():
     return jax.grad(lambda x: double.bind(x).sum())(X)
 
 
+cube = Primitive("cube")
+cube.def_impl(lambda x: x**3)
+cube.def_abstract_eval(lambda x: x)
+ad.defjvp(cube, lambda t, x: 3 * x**2 * t)
+
+
+def with_a_jvp_rule():
+    return jax.grad(lambda x: cube.bind(x).sum())(X)
+
+
 def with_a_policy():
     policy = jax.checkpoint_policies.save_only_these_names("sine")
     return jax.grad(jax.checkpoint(lambda x: checkpoint_name(jnp.sin(x), "sine").sum(), policy=policy))(X)
@@ -350,7 +360,7 @@ HAS_HIJAX = internals.has_hijax_rules()
 HAS_CUSTOM_VJP3 = hasattr(internals.hijax, "custom_vjp3")
 PROGRAMS = [
     *[primitive] * HAS_HIJAX, *[made_with_custom_vjp3] * HAS_CUSTOM_VJP3,
-    with_a_vmap_rule, linear_maps, of_its_own, with_a_policy,
+    with_a_jvp_rule, with_a_vmap_rule, linear_maps, of_its_own, with_a_policy,
     traced_before, with_effects, left_alone, into_refs, changed_since,
     right, wrong, raising, raising_pullback, nested, no_pair, closes_over, method, symbolic_zeros, mapped, shared,
     partials, overwritten, other_rules, from_a_table, overwritten_helper, changed_global, late_bound, edited,

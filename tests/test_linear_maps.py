@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from fault_programs import linear_maps, of_its_own, with_a_policy
-from programs import check_program
+from programs import check_cells, check_program
 
 from jaxvjp_magic import vjpcheck
 
@@ -124,6 +124,25 @@ def test_below_jit_it_is_said_that_the_values_are_not_known():
 def test_without_verify_it_is_said_that_nothing_was_compared(name):
     """As for rules."""
     assert [one.why for one in check_program(RIGHT[name]).not_checked] == ["--verify"]
+
+
+SQUARE = """
+from jax.extend.core import Primitive
+from jax.interpreters import ad
+square = Primitive("square")
+square.def_impl(lambda x: x * x)
+square.def_abstract_eval(lambda x: x)
+ad.defjvp(square, lambda t, x: 2 * t)
+"""
+
+
+def test_jvp_rules_of_primitives_are_named():
+    """They are of no kind that is traced: those that run, and those that were made just now."""
+    run = "jax.grad(lambda x: square.bind(x).sum())(jnp.ones(3))"
+    named = [("rules", "square", "jvp rules of primitives are not traced")]
+    for cells, expected in (([SQUARE + run], named), ([SQUARE, run], named), ([SQUARE, "jax.grad(jnp.sin)(1.0)"], [])):
+        report = check_cells(*cells)
+        assert [(one.what, one.function, one.why) for one in report.not_checked] == expected
 
 
 def test_uses_inside_libraries_have_no_row():

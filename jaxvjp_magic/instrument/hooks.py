@@ -25,7 +25,7 @@ from jax import tree_util
 from jaxvjp_magic.instrument import wrapped_rules
 from jaxvjp_magic.instrument.wrapped_rules import BWD, FWD, PRIMAL, is_wrapped, tell, watch
 from jaxvjp_magic.introspect import stack
-from jaxvjp_magic.introspect.callables import setting, with_rules
+from jaxvjp_magic.introspect.callables import setting, user_code_of, with_rules
 from jaxvjp_magic.introspect.hijax_primitives import bwd_name, collecting
 from jaxvjp_magic.introspect.static_attributes import code_of
 from jaxvjp_magic.jax_compat import internals, patch_points
@@ -103,6 +103,7 @@ class Hooks:
                     point.put(hook(point.original, self._stay.current))
             except Exception as error:  # noqa: BLE001 (the other hooks work)
                 missing[description] = f"{type(error).__name__}: {error}"
+        self._install_in_jvp_rules(missing)
         for place in retrace.places(self._stay.retracing, self.fault):
             try:
                 for point, retrace_hook in place():
@@ -116,6 +117,14 @@ class Hooks:
         except Exception as error:  # noqa: BLE001 (tracebacks are longer then)
             missing["tracebacks without our frames"] = f"{type(error).__name__}: {error}"
         return tuple(_said(missing))
+
+    def _install_in_jvp_rules(self, missing: dict[str, str]) -> None:
+        try:
+            for name, rule in patch_points.jvp_rules(user_code_of):
+                self._points.append(rule)
+                rule.put(jvp_rule_hook(rule.original, self._stay.current, name))
+        except Exception as error:  # noqa: BLE001 (what can be seen is seen)
+            missing["jvp rules of primitives"] = f"{type(error).__name__}: {error}"
 
     def current(self) -> Recorder | None:
         """The recorder for a call that starts now in this thread."""
@@ -353,6 +362,23 @@ def linear_hook(kind: str) -> Callable[..., Any]:
         return call
 
     return hook
+
+
+def jvp_rule_hook(original: Callable[..., Any], current: Current, name: str) -> Callable[..., Any]:
+    """For the user's jvp rules of primitives, which are not traced: the report says that they ran."""
+
+    @functools.wraps(original)
+    def jvp(*args: Any, **params: Any) -> Any:
+        try:
+            recorder = current()
+            if recorder is not None:
+                tell(recorder, recorder.untraced_jvp, name, original)
+            return original(*args, **params)
+        except BaseException as error:
+            stack.drop_own_frames(error)
+            raise
+
+    return jvp
 
 
 def remat_hook(original: Callable[..., Any], current: Current) -> Callable[..., Any]:

@@ -114,6 +114,7 @@ class Tracer:
             facts, notes, not_checked = _verified(recorder)
         self.abandon()
         with recorder.collector.noting("look at the names once more"):
+            recorder.finish()
             recorder.names.finish()
             recorder.dependence.finish()
         record = recorder.collector.close(sys.modules["jax"].__version__)

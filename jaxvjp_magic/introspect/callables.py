@@ -36,6 +36,13 @@ def below_wrappers(function: Any, until: tuple[type, ...] | type = ()) -> Any:
     return function
 
 
+@functools.lru_cache(maxsize=4096)
+def user_code_of(jvp_rule: Any) -> types.CodeType | None:
+    """The code of the first function that the user wrote in a primitive's jvp rule; None if there is none."""
+    codes = (code_of(below_wrappers(function)) for function in internals.functions_in_jvp_rule(jvp_rule))
+    return next((code for code in codes if code is not None and is_user_code(code.co_filename)), None)
+
+
 def owner_of(function: Any) -> Any:
     """The object that a method below partials is bound to, None for a plain function."""
     while isinstance(function, functools.partial):

@@ -298,6 +298,11 @@ def user_rule(transpose: Any) -> Any:
     return transpose.args[0] if isinstance(transpose, functools.partial) and transpose.args else transpose
 
 
+def functions_in_jvp_rule(rule: Any) -> list[Any]:
+    """The functions that a primitive was given as its jvp rule, by `defjvp` for instance."""
+    return jax.tree_util.tree_leaves(rule.args[:1] if isinstance(rule, functools.partial) else (rule,))
+
+
 def is_linear_argument(value: Any) -> bool:
     """Whether this argument of a transpose rule is one that it gives a cotangent for."""
     return isinstance(value, ad.UndefinedPrimal)

@@ -91,6 +91,13 @@ def custom_root() -> PatchPoint:
     return _inside_function(jax.lax.custom_root)
 
 
+def jvp_rules(is_wanted: Callable[[Any], Any]) -> Iterator[tuple[str, PatchPoint]]:
+    """`(primals, tangents, ...)`: the jvp rules of primitives that are wanted, with the primitive's name."""
+    for primitive, rule in list(internals.ad.primitive_jvps.items()):
+        if is_wanted(rule) is not None:
+            yield str(primitive), PatchItem(internals.ad.primitive_jvps, primitive)
+
+
 def remat() -> PatchPoint:
     """`(*args, jaxpr, policy, ...)`: every call of a function below jax.checkpoint, with what it traced."""
     return PatchPoint(internals.ad_checkpoint.remat_p, "bind")

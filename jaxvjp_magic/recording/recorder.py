@@ -18,7 +18,15 @@ from jax import tree_util
 
 from jaxvjp_magic.introspect import purity, stack, unwrap
 from jaxvjp_magic.introspect.avals import describe, shapes_of
-from jaxvjp_magic.introspect.callables import Functions, argument_names, below_wrappers, filled, resolved, setting
+from jaxvjp_magic.introspect.callables import (
+    Functions,
+    argument_names,
+    below_wrappers,
+    filled,
+    resolved,
+    setting,
+    user_code_of,
+)
 from jaxvjp_magic.introspect.concrete_values import concrete
 from jaxvjp_magic.introspect.custom_jvp_rules import as_custom_vjp
 from jaxvjp_magic.introspect.purity import judging  # noqa: F401 (loaded when a check begins, not amid the program)
@@ -78,6 +86,7 @@ class Recorder:
         self.names = RuleNames(collector, self.functions, self.reruns, self.dependence)
         self._shared = Shared()
         self._pullbacks: dict[int, Pending] = {}
+        self._primitives_before = set(internals.ad.primitive_jvps)
         self._primitive_functions: dict[str, Function] = {}
         self._primitives: dict[int, tuple[Callable[[], Any], PrimitiveCall]] = {}
         self._many = MANY
@@ -357,6 +366,17 @@ class Recorder:
         if self.collector.here.calls and code is not None and stack.is_user_code(code.co_filename):
             why = "custom_jvp rules are not traced"
             self.collector.not_checked(NotChecked("rules", self.functions.of(called.fun), why))
+
+    def finish(self) -> None:
+        """Name the jvp rules of primitives that the user wrote during the check: they are not traced."""
+        for primitive, rule in list(internals.ad.primitive_jvps.items()):
+            if primitive not in self._primitives_before and user_code_of(rule) is not None:
+                self.untraced_jvp(str(primitive), rule)
+
+    def untraced_jvp(self, primitive: str, rule: Any) -> None:
+        """The jvp rule of a primitive runs."""
+        function = Function(primitive, user_code_of(rule))
+        self.collector.not_checked(NotChecked("rules", function, "jvp rules of primitives are not traced"))
 
     # A promise about a linear map -----------------------------------------------------------------
 
