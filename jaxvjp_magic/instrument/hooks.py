@@ -229,29 +229,30 @@ def hi_primitive_hook(original: Callable[..., Any], current: Current) -> Callabl
     return _of_a_call(original, current, _start_primitive)
 
 
-def _of_a_call(original: Callable[..., Any], current: Current, start: Callable[..., Any]) -> Callable[..., Any]:
+def _of_a_call(original: Callable[..., Any], current: Current, start: Callable[..., Any]) -> Callable[..., Any]:  # noqa: C901 (one frame: see above)
     """`start` gives the recorded call, what is called in place of the object, and what `here.traced` has to be."""
 
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         recorder = current()
         if recorder is None:
             return original(retrace.traced_once(self), *args, **kwargs)
-        here, depth, around = NOBODY, 0, None
+        here, depth, traced, around = NOBODY, 0, None, None
         try:
             started = tell(recorder, start, self, args, kwargs, sys._getframe(1), recorder)  # noqa: SLF001 (the caller)
             if started is None:
                 return original(self, *args, **kwargs)
             handle, copy, traced = started
             depth = len(recorder.collector.here.calls)
-            here, around = recorder.collector.here, recorder.collector.here.traced
+            here = recorder.collector.here
             here.calls.append(handle.state.origin)
-            here.traced = traced
+            if traced is not None:
+                here.traced, around = traced, here.traced
             try:
                 output = original(copy, *args, **kwargs)
             except Exception as error:
                 tell(recorder, recorder.custom_failed, handle, error)
                 raise
-            if here.traced is not None:
+            if traced is not None and here.traced is not None:
                 tell(recorder, recorder.primal_traced, output)
         except BaseException as error:
             stack.drop_own_frames(error)
@@ -260,7 +261,8 @@ def _of_a_call(original: Callable[..., Any], current: Current, start: Callable[.
             return output
         finally:
             del here.calls[depth:]
-            here.traced = around
+            if traced is not None:
+                here.traced = around
             if not depth:
                 here.in_flight = None
 
@@ -272,7 +274,8 @@ def _start_custom(
 ) -> tuple[CustomCall, Any, Any] | None:
     """The recorded call, the copy of `custom` whose rules are watched, and what `here.traced` has to be."""
     remat_rules = setting(custom, "remat_rules")  # JAX 0.12: defremat
-    if not callable(internals.primal_of(custom)) or any(map(is_wrapped, (custom.fwd, *(remat_rules or ())))):
+    is_watched = is_wrapped(custom.fwd) or (remat_rules is not None and any(map(is_wrapped, remat_rules)))
+    if is_watched or not callable(internals.primal_of(custom)):
         return None  # since JAX 0.12 a custom_vjp function makes its custom_vjp3 of watched rules
     handle = recorder.start_custom(custom, args, kwargs, frame)
     if handle is None:
