@@ -174,6 +174,28 @@ def test_equal_primals_and_another_parameter_are_two_outputs():
     assert (report.findings, report.notes) == ((), ())
 
 
+def test_parameters_without_a_hash_are_no_obstacle():
+    """JAX needs one below jit only."""
+
+    class Scaled(internals.HiPrimitive if HAS_HIJAX else object):
+        def __init__(self, x, by):
+            self.in_avals, self.out_aval, self.params = (x,), x, {"by": by}
+            super().__init__()
+
+        def expand(self, x):
+            return x * self.by[0]
+
+        def vjp_fwd(self, _, x):
+            return self(x), None
+
+        def vjp_bwd_retval(self, _, g):
+            return (g * self.by[0],)
+
+    with vjpcheck(verify=True) as report:
+        jax.grad(lambda x: Scaled(jax.typeof(x), [2.0])(x).sum())(X)
+    assert (report.findings, report.not_checked, report.notes) == ((), (), ())
+
+
 def test_a_right_primitive_is_compared():
     """With --verify, nothing is left out."""
     report = report_of(verify=True)

@@ -145,6 +145,48 @@ def test_jvp_rules_of_primitives_are_named():
         assert [(one.what, one.function, one.why) for one in report.not_checked] == expected
 
 
+def test_a_rule_that_runs_often_is_named_once():
+    """However often it runs: the list of what was not looked at is bounded."""
+    report = check_cells(SQUARE, "for _ in range(300):\n    jax.grad(lambda x: square.bind(x).sum())(jnp.ones(3))")
+    assert report.omitted is None
+
+
+def test_what_jax_traces_has_nothing_of_the_check():
+    """An example is taken out of a batch that is known, though a function around it is being traced."""
+    batch = jnp.arange(1.0, 4.0)
+
+    def transposed(a):
+        return jax.linear_transpose(lambda x: a * x, 1.0)(1.0)[0]
+
+    def program(x):
+        return jax.vmap(transposed)(batch).sum() * x
+
+    plain = str(jax.make_jaxpr(lambda x: program(x))(2.0))  # JAX has traced neither lambda before
+    with vjpcheck(verify=True) as report:
+        checked = str(jax.make_jaxpr(lambda x: program(x))(2.0))
+    assert checked == plain
+    assert (report.findings, report.not_checked, report.notes) == ((), (), ())
+
+
+class Policy:
+    """Saves nothing, and raises where it is asked for an attribute."""
+
+    def __call__(self, *_, **__):
+        return False
+
+    def __getattr__(self, name):
+        """Not even for one that it does not have."""
+        raise AssertionError(name)
+
+
+def test_a_policy_of_the_users_is_asked_for_nothing():
+    """Its `__getattr__` is the user's code."""
+    program = jax.checkpoint(lambda x: jnp.sin(x).sum(), policy=Policy())
+    with vjpcheck() as report:
+        jax.grad(program)(jnp.ones(3))
+    assert (report.findings, report.notes) == ((), ())
+
+
 def test_uses_inside_libraries_have_no_row():
     """jax.scipy's solvers are custom_linear_solve inside."""
     with vjpcheck() as report:

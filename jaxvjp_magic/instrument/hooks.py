@@ -412,7 +412,7 @@ def primitive_transpose_hook(original: Callable[..., Any], current: Current) -> 
         recorder = current()
         if recorder is None:
             return rule
-        if not tell(recorder, recorder.is_users_transpose, rule):
+        if tell(recorder, user_code_of, rule) is None:
             is_not_users[primitive] = rule
             return rule
 

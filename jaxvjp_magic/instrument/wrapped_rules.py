@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from jaxvjp_magic.introspect import stack
 from jaxvjp_magic.recording.collector import NOBODY
+from jaxvjp_magic.retracing.jaxpr_equality import Watched
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,12 +54,11 @@ def is_wrapped(function: Any) -> bool:
     return type(inner) is _WrappedRule
 
 
-class _WrappedRule:
+class _WrappedRule(Watched):
     # A rule that reports its arguments and result; everything else about it, its docstring too, is the rule's.
     # Three are made in each call: an object costs less than a function in `functools.wraps`.
 
     __doc__ = property(lambda self: self.__wrapped__.__doc__)
-    watched_rule = property(lambda self: self.__wrapped__)
     __slots__ = (
         "__fun_debug_info__",
         "__name__",

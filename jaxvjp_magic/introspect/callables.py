@@ -36,11 +36,19 @@ def below_wrappers(function: Any, until: tuple[type, ...] | type = ()) -> Any:
     return function
 
 
-@functools.lru_cache(maxsize=4096)
-def user_code_of(jvp_rule: Any) -> types.CodeType | None:
-    """The code of the first function that the user wrote in a primitive's jvp rule; None if there is none."""
-    codes = (code_of(below_wrappers(function)) for function in internals.functions_in_jvp_rule(jvp_rule))
-    return next((code for code in codes if code is not None and is_user_code(code.co_filename)), None)
+_user_code: weakref.WeakKeyDictionary[Any, types.CodeType | None] = weakref.WeakKeyDictionary()
+
+
+def user_code_of(rule: Any) -> types.CodeType | None:
+    """The code of the first function that the user wrote in a rule of a primitive; None if there is none."""
+    is_hashed_by_identity = type(rule) in (types.FunctionType, functools.partial)
+    if is_hashed_by_identity and rule in _user_code:
+        return _user_code[rule]
+    codes = (code_of(below_wrappers(function)) for function in internals.functions_in_rule(rule))
+    found = next((code for code in codes if code is not None and is_user_code(code.co_filename)), None)
+    if is_hashed_by_identity:
+        _user_code[rule] = found
+    return found
 
 
 def owner_of(function: Any) -> Any:
@@ -157,8 +165,7 @@ class Functions:
         if code is None:
             code = code_of(attribute(type(inner), "__call__"))
             if code is None or not is_user_code(code.co_filename):  # the `__call__` of a library's class
-                name = _name(inner)
-                return self._by_name.setdefault(f"{name} {id(code)}", Function(name))
+                return self.named(_name(inner), code)
         fact = self._by_code.get(id(code))
         if fact is None:
             fact = self._by_code[id(code)] = Function(_name(inner), code, _arguments(code))
@@ -172,7 +179,13 @@ class Functions:
         if transformation not in _GRADIENTS:
             return fact
         name = f"{transformation}({self.differentiated(function.__wrapped__).name})"
-        return self._by_name.setdefault(f"{name} {id(fact)}", Function(name, fact.code, fact.arguments))
+        return self.named(name, fact, fact.code, fact.arguments)
+
+    def named(
+        self, name: str, about: object, code: types.CodeType | None = None, arguments: tuple[str, ...] = ()
+    ) -> Function:
+        """The fact about something with a name of its own: the identical one for the same name and object."""
+        return self._by_name.setdefault(f"{name} {id(about)}", Function(name, code, arguments))
 
     def signature(self, function: Any) -> inspect.Signature | None:
         """`inspect.signature`, cached; None where there is none, and for callable objects, which may say anything."""
@@ -238,7 +251,7 @@ class Functions:
             return None
         if inside is None:
             return self.of(rule)
-        return self._by_name.setdefault(f"{name} {id(inside)}", Function(name, inside.code))
+        return self.named(name, inside, inside.code)
 
 
 class Custom:

@@ -28,6 +28,7 @@ import contextlib
 import functools
 import importlib
 import os
+import types
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -293,14 +294,10 @@ def is_differentiated(value: Any) -> bool:
     return False
 
 
-def user_rule(transpose: Any) -> Any:
-    """The function that `deflinear` or `deflinear2` was given, or the transpose rule itself."""
-    return transpose.args[0] if isinstance(transpose, functools.partial) and transpose.args else transpose
-
-
-def functions_in_jvp_rule(rule: Any) -> list[Any]:
-    """The functions that a primitive was given as its jvp rule, by `defjvp` for instance."""
-    return jax.tree_util.tree_leaves(rule.args[:1] if isinstance(rule, functools.partial) else (rule,))
+def functions_in_rule(rule: Any) -> list[Any]:
+    """The functions that a primitive was given as a rule, by `defjvp` or `deflinear2` for instance, or the rule."""
+    given = rule.args[0] if isinstance(rule, functools.partial) and rule.args else rule
+    return list(filter(callable, given)) if isinstance(given, tuple) else [given]
 
 
 def is_linear_argument(value: Any) -> bool:
@@ -315,12 +312,11 @@ def linear_argument(aval: Any) -> Any:
 
 def names_asked_by(policy: Any) -> frozenset[str]:
     """The names of `checkpoint_name` that a policy of jax.checkpoint asks for; none of other policies."""
-    names = getattr(policy, "saveable_names", None)
-    if names is not None:
-        return frozenset(names)
-    code = getattr(policy, "__code__", None)
-    if code is None or not code.co_filename.startswith(SOURCES):
+    if is_of_jax(type(policy)):
+        return frozenset(getattr(policy, "saveable_names", ()))
+    if type(policy) is not types.FunctionType or not policy.__code__.co_filename.startswith(SOURCES):
         return frozenset()
+    code = policy.__code__
     cells = dict(zip(code.co_freevars, (cell.cell_contents for cell in policy.__closure__ or ()), strict=True))
     asked = [cells.get(name, ()) for name in ("names_which_can_be_saved", "names_which_can_be_offloaded")]
     inner = [names_asked_by(cells[name]) for name in ("policy_1", "policy_2") if name in cells]
@@ -342,7 +338,8 @@ def value_behind(value: Any) -> Any:
         return value
     if isinstance(value, batching.BatchTracer):
         array = value_behind(value.val)
-        return array if value.batch_dim is None else jax.numpy.take(array, 0, axis=value.batch_dim)
+        with jax.ensure_compile_time_eval():  # and never as a part of what the program traces
+            return array if value.batch_dim is None else jax.numpy.take(array, 0, axis=value.batch_dim)
     inside = _value_inside(value)
     if inside is None:
         message = "the value is not known yet"

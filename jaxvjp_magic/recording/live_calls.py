@@ -78,9 +78,19 @@ class PrimitiveCall(RuleCall):
 
     @property
     def key(self) -> tuple[Any, ...]:
-        """As `CustomCall.key`: equal primitives do the same."""
-        primitive = self._primitive()
-        return type(primitive), hash(primitive)
+        """As `CustomCall.key`: primitives with equal parameters do the same. The user's objects are not asked."""
+        primitive: Any = self._primitive()
+        return type(primitive), tuple((name, _identity(value)) for name, value in primitive.params.items())
+
+
+_PLAIN = (int, float, bool, str, type(None))
+
+
+def _identity(value: Any) -> Any:
+    """The value if it is plain, or a tuple of such; else its id, which tells as long as the primitive lives."""
+    if type(value) is tuple:
+        return tuple(map(_identity, value))
+    return value if type(value) in _PLAIN else id(value)
 
 
 class VjpCall(Handle):

@@ -87,7 +87,6 @@ class Recorder:
         self._shared = Shared()
         self._pullbacks: dict[int, Pending] = {}
         self._primitives_before = set(internals.ad.primitive_jvps)
-        self._primitive_functions: dict[str, Function] = {}
         self._primitives: dict[int, tuple[Callable[[], Any], PrimitiveCall]] = {}
         self._many = MANY
         self.rule_ran = {
@@ -359,7 +358,7 @@ class Recorder:
         """
         if isinstance(called, internals.HiPrimitive):
             if not internals.is_of_jax(type(called)):
-                function = Function(type(called).__name__)
+                function = self.functions.named(type(called).__name__, type(called))
                 self.collector.not_checked(NotChecked("rules", function, "hijax primitives are not traced"))
             return
         code = code_of(called.fun)
@@ -375,7 +374,8 @@ class Recorder:
 
     def untraced_jvp(self, primitive: str, rule: Any) -> None:
         """The jvp rule of a primitive runs."""
-        function = Function(primitive, user_code_of(rule))
+        code = user_code_of(rule)
+        function = self.functions.named(primitive, code, code)
         self.collector.not_checked(NotChecked("rules", function, "jvp rules of primitives are not traced"))
 
     # A promise about a linear map -----------------------------------------------------------------
@@ -431,19 +431,14 @@ class Recorder:
 
     # A primitive's own transpose rule -------------------------------------------------------------
 
-    def is_users_transpose(self, rule: Any) -> bool:
-        """Whether the user wrote the transpose rule of a primitive."""
-        code = code_of(below_wrappers(internals.user_rule(rule)))
-        return code is not None and stack.is_user_code(code.co_filename)
-
     def transposed(
         self, primitive: Any, rule: Any, given: tuple[Any, tuple[Any, ...], dict[str, Any]], result: Any
     ) -> None:
         """The transpose rule of a primitive, `given` cotangent, arguments and parameters, returned `result`."""
         with self.collector.noting("record a transpose rule"):
             cotangent, args, params = given
-            types_of, fact_of = self.collector.types, self.functions.of(internals.user_rule(rule))
-            function = self._primitive_functions.setdefault(str(primitive), Function(str(primitive), fact_of.code))
+            types_of, fact_of = self.collector.types, self.functions.of(internals.functions_in_rule(rule)[0])
+            function = self.functions.named(str(primitive), primitive, fact_of.code)
             linear = [i for i, arg in enumerate(args) if internals.is_linear_argument(arg)]
             avals = tuple(args[i].aval for i in linear)
             names = tuple(f"[{i}]" for i in linear)

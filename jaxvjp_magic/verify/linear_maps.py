@@ -69,7 +69,7 @@ def verify(sample: LinearSample) -> tuple[list[LinearFact], list[NotChecked]]:
 def _verify_transpose(sample: LinearSample) -> tuple[list[LinearFact], list[NotChecked]]:
     """The same for the transpose rule of a primitive: both run as JAX runs them."""
     (bind, rule), (args, primitive) = sample.functions, sample.vectors
-    for called in (getattr(primitive, "impl", None), internals.user_rule(rule)):
+    for called in (getattr(primitive, "impl", None), internals.functions_in_rule(rule)[0]):
         verdict = purity.judged(called, (jnp.ones(()), *args)) if called is not None else purity.judged(bind)
         why = verdict.why or ("" if verdict.is_silent else "it prints")
         if why:
