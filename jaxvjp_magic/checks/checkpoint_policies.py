@@ -29,14 +29,15 @@ def names_that_nothing_has(record: RecordView) -> Iterator[Found]:
         present = sorted({name for fact in of_policy for name in fact.present})
         for name in sorted({*asked} - {*present}):
             alike = difflib.get_close_matches(name, present, 1)
-            there = (
-                f"The values there are named {wording.listed(present)}." if present else "No value there has a name."
-            )
+            named = wording.listed(map(repr, present))
+            there = f"The names in the function are {named}." if present else "The function has no checkpoint_name."
+            if len(present) == 1:
+                there = f"The only name in the function is {named}."
             yield found(
                 "RES405", Severity.WARNING if alike else Severity.NOTE, _spot(name, of_policy[0].place, record.program),
-                f"a policy of jax.checkpoint asks for {name}, and nothing has this name",
-                f"{there} JAX says nothing: what should be saved is computed again in the backward pass.",
-                fix=Fix(f"ask for {alike[0]}") if alike else Fix(f"name a value: checkpoint_name(value, {name!r})"),
+                f"a policy of jax.checkpoint asks for {name!r}, but no value has this name",
+                f"{there} JAX does not check names. It recomputes in the backward pass whatever it does not save.",
+                fix=Fix("write", repr(alike[0])) if alike else Fix("name a value", f"checkpoint_name(value, {name!r})"),
                 expected=wording.listed(present), got=name,
             )  # fmt: skip
 

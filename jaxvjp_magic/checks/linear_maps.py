@@ -1,4 +1,4 @@
-"""VAL306: from the promises about linear maps that `--verify` tried to findings about those that do not hold."""
+"""VAL301 and VAL306: from the promises and vmap rules that `--verify` tried to findings about what does not hold."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ _TITLES = {
 }
 _WHY = {
     "constant": (
-        "{f} of zeros is not zero. jax.linear_transpose takes {f} for linear, so the constant is lost without a word."
+        "{f} of zeros is not zero. jax.linear_transpose takes {f} for linear, and silently drops the constant."
     ),
     "nonlinear": "{f}(x + y) differs from {f}(x) + {f}(y) at random x and y. jax.linear_transpose takes it for linear.",
     "symmetric": (
         "With symmetric=True, JAX uses the same solve in the backward pass. At random u and v, the inner product of u "
-        "and A v is not that of A u and v, where A is {f}."
+        "and A v is not that of A u and v. A is {f}."
     ),
     "tangent_solve": (
-        "It gets a linear function g and a vector y, and has to return the x for which g(x) is y. At a random y, g(x) "
-        "is something else."
+        "It takes a linear function g and a vector y, and must return the x with g(x) = y. For a random y, g(x) "
+        "differs from y."
     ),
     "transpose_solve": (
-        "It gets the transpose of {f} and a vector y, and has to return the x for which that gives y. At a random y it "
-        "gives something else."
+        "It takes the transpose of {f} and a vector y, and must return the x that the transpose maps to y. For a "
+        "random y, it returns another x."
     ),
     "transpose": (
-        "At random x and g, the inner product of {f}(x) and g is not that of x and what {rule} returns for g. Every "
-        "gradient through {f} is wrong."
+        "At random x and g, the inner product of {f}(x) and g is not that of x and what {rule} returns for g. "
+        "Gradients through {f} are wrong."
     ),
 }
 _FIXES = {
     "constant": Fix("transpose the part without the constant, or use the pullback", "jax.vjp({f}, x)[1]"),
     "nonlinear": Fix("use the pullback at a point", "jax.vjp({f}, x)[1]"),
-    "symmetric": Fix("leave symmetric=True out, and pass transpose_solve"),
+    "symmetric": Fix("remove symmetric=True, and pass transpose_solve"),
     "tangent_solve": Fix("solve g(x) = y; for scalars that is", "return {y} / {g}(1.0)"),
     "transpose_solve": Fix("solve with the function that it is given"),
     "transpose": Fix("return the cotangents that the transposed linear map gives"),
